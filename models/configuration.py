@@ -1,0 +1,216 @@
+"""Every setting of a run with its default, in one place.
+
+The options of train.py, the keys of --config and what config.json holds come from here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.autoencoder import CHANNELS
+
+INITIALS = ("glorot_uniform", "he_normal", "lecun_normal")
+
+
+class ConfigurationError(ValueError):
+    """A setting is unknown or out of range; the message names it, what it needs and what it got."""
+
+
+def _setting(
+    default: Any,
+    group: str,
+    text: str,
+    kind: Callable[[str], Any] = str,
+    *,
+    choices: Sequence[str] | None = None,
+    least: float | None = None,
+    above: float | None = None,
+) -> Any:
+    metadata = {"group": group, "help": text, "kind": kind, "choices": choices, "least": least, "above": above}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+    """The settings of a run; the defaults reproduce the paper, and where it is silent they are what was measured best.
+
+    Raises
+    ------
+    ConfigurationError
+        A value has another type than the default, is none of the choices, or is out of range.
+    """
+
+    db: str = _setting("demo", "corpus", "which recordings", choices=("emodb", "savee", "folder", "demo"))
+    data_dir: Path | None = _setting(
+        None, "corpus", "where they are, instead of $NN1D_DATA/<db> or the cache folder", Path
+    )
+    limit: int | None = _setting(None, "corpus", "use this many clips, spread over the corpus", int, least=1)
+    strict: bool = _setting(
+        False, "corpus", "stop at the first corpus with a bad recording, instead of leaving it out", bool
+    )
+    clip_samples: int = _setting(64_000, "corpus", "length of a clip [samples at 16 kHz]", int, least=1)
+    scale: str = _setting("clip", "corpus", "map each clip, or the whole corpus, to [0, 1]", choices=("clip", "corpus"))
+    split: str = _setting(
+        "random",
+        "corpus",
+        "20 %% of the clips for testing: any, or those of other speakers",
+        choices=("random", "speaker"),
+    )
+    validate_on: str = _setting(
+        "held-out",
+        "corpus",
+        "what early stopping looks at: a tenth of the training clips, or the test clips",
+        choices=("held-out", "test"),
+    )
+
+    channels: tuple[int, ...] = _setting(CHANNELS, "network", "filters of each encoder stage", _integers)
+    kernel_size: int = _setting(3, "network", "filter length, odd [samples]", int, least=1)
+    output: str = _setting(
+        "hard_sigmoid", "network", "what bounds the rebuilt audio", choices=("hard_sigmoid", "linear")
+    )
+    initial: str = _setting("glorot_uniform", "network", "how the first weights are drawn", choices=INITIALS)
+    residual_gain: float = _setting(
+        0.1, "network", "scale of the last filters of a residual block at the start", float, least=0
+    )
+
+    epochs: int = _setting(30, "training", "of phase 1, at most", int, least=1)
+    fine_tune_epochs: int = _setting(120, "training", "of phase 2, at most", int, least=1)
+    batch_size: int = _setting(4, "training", "clips a step in phase 1", int, least=1)
+    fine_tune_batch_size: int = _setting(2, "training", "clips a step in phase 2", int, least=1)
+    learning_rate: float = _setting(0.001, "training", "of Adam in phase 1", float, above=0)
+    fine_tune_learning_rate: float = _setting(0.002, "training", "of Adam in phase 2", float, above=0)
+    schedule: str = _setting(
+        "cosine", "training", "the learning rate falls to 0 over the epochs, or stays", choices=("cosine", "constant")
+    )
+    weight_decay: float = _setting(1e-4, "training", "strength, on filters but not on biases", float, least=0)
+    decay: str = _setting(
+        "decoupled", "training", "weight decay beside the step (AdamW) or in the gradient", choices=("decoupled", "l2")
+    )
+    middle_weight: float = _setting(0.0, "training", "of the intermediate loss in Eq. 8", float, least=0)
+    patience: int = _setting(8, "training", "epochs without improvement before stopping", int, least=1)
+    monitor: str = _setting(
+        "val_accuracy", "training", "the quantity that must improve", choices=("val_accuracy", "val_loss")
+    )
+    fine_tune_masks: bool = _setting(False, "training", "hand the masks over in phase 2 as well", bool)
+    seed: int = _setting(0, "training", "of the split, the first weights and the order of the clips", int, least=0)
+
+    device: str = _setting("auto", "machine", "where to compute", choices=("auto", "cpu", "gpu"))
+    threads: int | None = _setting(None, "machine", "clips at a time on the CPU; all cores unless given", int, least=1)
+    out: Path | None = _setting(None, "machine", "the run's folder; runs/<db>-<date>-<time> unless given", Path)
+    force: bool = _setting(False, "machine", "replace the run in that folder", bool)
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is None and field.default is None:
+                continue
+            _check(field, value)
+        if self.kernel_size % 2 == 0:
+            raise ConfigurationError(f"kernel_size must be odd, to keep the length of a clip; got {self.kernel_size}")
+        if not self.channels or min(self.channels) < 1:
+            raise ConfigurationError(f"channels must be positive integers; got {self.channels}")
+
+    def written(self) -> dict[str, Any]:
+        """The settings as JSON can hold them."""
+        return {
+            name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+
+def _check(field: dataclasses.Field[Any], value: Any) -> None:
+    rule, name = field.metadata, field.name
+    fits = {
+        str: isinstance(value, str),
+        int: type(value) is int,
+        float: type(value) in (int, float),
+        bool: type(value) is bool,
+        Path: isinstance(value, Path),
+        _integers: isinstance(value, tuple),
+    }
+    if not fits[rule["kind"]]:
+        raise ConfigurationError(f"{name} must be {_type_name(rule['kind'])}; got {value!r}")
+    if rule["choices"] and value not in rule["choices"]:
+        raise ConfigurationError(f"{name} must be one of {', '.join(rule['choices'])}; got {value!r}")
+    if rule["least"] is not None and not value >= rule["least"]:
+        raise ConfigurationError(f"{name} must be at least {rule['least']}; got {value!r}")
+    if rule["above"] is not None and not value > rule["above"]:
+        raise ConfigurationError(f"{name} must be above {rule['above']}; got {value!r}")
+    if rule["kind"] is float and not abs(value) < float("inf"):
+        raise ConfigurationError(f"{name} must be finite; got {value!r}")
+
+
+def _type_name(kind: Callable[[str], Any]) -> str:
+    names = {int: "an integer", float: "a number", bool: "true or false", _integers: "a list of integers"}
+    return names.get(kind, "text")
+
+
+def read_arguments(arguments: Sequence[str] | None = None) -> Configuration:
+    """The configuration that a command line asks for: options before --config before defaults.
+
+    Raises
+    ------
+    ConfigurationError
+        The file cannot be read, or a setting in it or on the command line is unknown or out of range.
+    SystemExit
+        argparse's own, with code 2 for an unknown option and 0 after --help.
+    """
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Learn a representation of 4-second speech clips and rebuild the audio from it: the whole first, "
+        "then the decoder alone. Without options it trains on a small synthetic corpus.",
+        argument_default=argparse.SUPPRESS,
+    )
+    groups: dict[str, Any] = {}
+    for field in dataclasses.fields(Configuration):
+        rule = field.metadata
+        if rule["group"] not in groups:
+            groups[rule["group"]] = parser.add_argument_group(rule["group"])
+        group = groups[rule["group"]]
+        default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        text = rule["help"] + ("" if default is None else f" (default: {'no' if default is False else default})")
+        option = "--" + field.name.replace("_", "-")
+        if rule["kind"] is bool:
+            group.add_argument(option, action="store_true", help=text)
+        else:
+            metavar = (
+                None if rule["choices"] else {int: "N", float: "X", Path: "PATH", _integers: "N,N,..."}[rule["kind"]]
+            )
+            group.add_argument(option, type=rule["kind"], choices=rule["choices"], metavar=metavar, help=text)
+    groups["machine"].add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE.toml",
+        help="settings under these names, with _ for -; options go before them",
+    )
+    options = vars(parser.parse_args(arguments))
+    file = options.pop("config", None)
+    return Configuration(**(({} if file is None else _read_toml(file)) | options))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"--config: cannot read {path}: {error}") from error
+    kinds = {field.name: field.metadata["kind"] for field in dataclasses.fields(Configuration)}
+    unknown = sorted(set(settings) - set(kinds))
+    if unknown:
+        raise ConfigurationError(
+            f"--config: {path} has unknown settings {', '.join(unknown)}; known are {', '.join(kinds)}"
+        )
+    for name, value in settings.items():
+        if kinds[name] is Path and isinstance(value, str):
+            settings[name] = Path(value)
+        if kinds[name] is _integers and isinstance(value, list) and all(type(number) is int for number in value):
+            settings[name] = tuple(value)
+    return settings

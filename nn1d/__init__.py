@@ -1,0 +1,50 @@
+"""One-dimensional convolutional networks with every gradient written by hand, on NumPy and CuPy arrays.
+
+Signals are (clips, samples, channels). A layer is two pure functions: y, cache = layer.forward(x) and
+dx, grads = layer.backward(dy, cache).
+"""
+
+from nn1d import initial
+from nn1d.activation import ELU, HardSigmoid
+from nn1d.adam import Adam
+from nn1d.backend import DeviceError, array_module, find_device, to_numpy
+from nn1d.conv import Conv1d, ConvTranspose1d
+from nn1d.gradient import GradientError, GradientReport, check_gradients
+from nn1d.interchange import from_torch, load_parameters, to_torch
+from nn1d.layer import FlatParameters, Layer, ShapeError, flatten, named_leaves
+from nn1d.loss import mse
+from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
+from nn1d.residual import ResidualBlock
+from nn1d.sequential import Sequential
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ELU",
+    "Adam",
+    "Conv1d",
+    "ConvTranspose1d",
+    "DeviceError",
+    "FlatParameters",
+    "GradientError",
+    "GradientReport",
+    "HardSigmoid",
+    "Layer",
+    "MaxPool1d",
+    "MaxUnpool1d",
+    "ResidualBlock",
+    "Sequential",
+    "ShapeError",
+    "Upsample1d",
+    "array_module",
+    "check_gradients",
+    "find_device",
+    "flatten",
+    "from_torch",
+    "initial",
+    "load_parameters",
+    "mse",
+    "named_leaves",
+    "to_numpy",
+    "to_torch",
+]

@@ -1,0 +1,89 @@
+"""Adam, with classic and with decoupled weight decay."""
+
+from __future__ import annotations
+
+from nn1d.backend import Array, array_module
+from nn1d.layer import require
+
+
+class Adam:
+    """Move parameters against the running mean of their gradient, each in units of its running size.
+
+    g = gradient                            (+ λ·p with classic L2)
+    m = β1·m + (1 - β1)·g                   running mean
+    v = β2·v + (1 - β2)·g²                  running mean of the square
+    m̂ = m / (1 - β1ᵗ),  v̂ = v / (1 - β2ᵗ)   both started at 0; this undoes the bias towards it
+    p = p - η·m̂ / (√v̂ + ε)                  (- η·λ·p with decoupled decay)
+
+    Parameters
+    ----------
+    learning_rate : float
+        η; may be changed between steps.
+    beta1, beta2 : float in [0, 1)
+    epsilon : float > 0
+    weight_decay : float or array like the parameters
+        λ: 0 switches it off; an array gives every parameter its own.
+    decoupled : bool
+        False adds λ·p to the gradient (the gradient of ½λ|p|²); True shrinks p beside the step (AdamW).
+
+    Attributes
+    ----------
+    steps : int
+        t: steps taken.
+    mean, square : array or None
+        m and v; None before the first step.
+
+    Raises
+    ------
+    ShapeError
+        A setting is out of range, or the gradient has another shape than the parameters.
+
+    Source
+    ------
+    Kingma and Ba 2015, arXiv:1412.6980, Algorithm 1; Loshchilov and Hutter 2019, arXiv:1711.05101, Algorithm 2.
+    Same values as torch.optim.Adam and torch.optim.AdamW.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float | Array = 0.0,
+        decoupled: bool = False,
+    ) -> None:
+        require(learning_rate >= 0, f"Adam: learning_rate must not be negative; got {learning_rate!r}")
+        require(0 <= beta1 < 1 and 0 <= beta2 < 1, f"Adam: beta1 and beta2 must be in [0, 1); got {beta1!r}, {beta2!r}")
+        require(epsilon > 0, f"Adam: epsilon must be positive; got {epsilon!r}")
+        self.learning_rate, self.beta1, self.beta2, self.epsilon = learning_rate, beta1, beta2, epsilon
+        self.weight_decay, self.decoupled = weight_decay, decoupled
+        self.steps = 0
+        self.mean: Array | None = None
+        self.square: Array | None = None
+
+    def step(self, parameters: Array, gradient: Array) -> None:
+        """Update the parameters, any array, in place."""
+        require(
+            parameters.shape == gradient.shape,
+            f"Adam: the gradient must have the shape of the parameters, {parameters.shape}; got {gradient.shape}",
+        )
+        xp = array_module(parameters)
+        if self.mean is None or self.square is None:
+            self.mean, self.square = xp.zeros_like(parameters), xp.zeros_like(parameters)
+        decays = not isinstance(self.weight_decay, (int, float)) or self.weight_decay != 0
+        if decays and not self.decoupled:
+            gradient = gradient + self.weight_decay * parameters
+        if decays and self.decoupled:
+            parameters -= self.learning_rate * self.weight_decay * parameters
+        self.steps += 1
+        self.mean *= self.beta1
+        self.mean += (1 - self.beta1) * gradient
+        self.square *= self.beta2
+        self.square += (1 - self.beta2) * gradient * gradient
+        size = xp.sqrt(self.square)
+        size *= 1 / (1 - self.beta2**self.steps) ** 0.5
+        size += self.epsilon
+        xp.divide(self.mean, size, out=size)
+        size *= self.learning_rate / (1 - self.beta1**self.steps)
+        parameters -= size

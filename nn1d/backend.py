@@ -1,0 +1,79 @@
+"""Where arrays live: NumPy on the CPU, CuPy on a GPU. The only module that imports CuPy, and only when asked to."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray: neither is a subclass of the other
+
+
+class DeviceError(RuntimeError):
+    """The device that was asked for cannot be used; the message says why and what to do."""
+
+
+def array_module(x: Array) -> ModuleType:
+    """NumPy for a NumPy array, CuPy for a CuPy array.
+
+    An array of CuPy can exist only after somebody imported CuPy, so this never imports it.
+    """
+    cupy = sys.modules.get("cupy")
+    return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """The same numbers in the memory of the CPU; a NumPy array is returned as it is."""
+    return np.asarray(x) if array_module(x) is np else x.get()
+
+
+def find_device(name: str) -> tuple[ModuleType, str]:
+    """Choose the array module for a device name and say why.
+
+    Parameters
+    ----------
+    name : {"cpu", "gpu", "auto"}
+        auto takes the GPU where one really works (a kernel, a matrix product and a copy back), else the CPU.
+
+    Returns
+    -------
+    (module, sentence) : the array module, and one sentence for the user about the device in use.
+
+    Raises
+    ------
+    DeviceError
+        name is "gpu" and no GPU works here, or name is none of the three.
+    """
+    if name not in ("cpu", "gpu", "auto"):
+        raise DeviceError(f"device must be cpu, gpu or auto; got {name!r}")
+    if name == "cpu":
+        return np, "device: CPU, as asked"
+    try:
+        cupy, sentence = _working_gpu()
+    except DeviceError as error:
+        if name == "gpu":
+            raise
+        return np, f"device: CPU ({error})"
+    return cupy, sentence
+
+
+def _working_gpu() -> tuple[ModuleType, str]:
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            f"no GPU: CuPy cannot be imported ({error}). For one: pip install -e '.[gpu-cuda12]' or '.[gpu-cuda13]'"
+        ) from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+        ones = cupy.ones((8, 8), cupy.float32)
+        product = cupy.asnumpy(cupy.exp(ones * 0) @ ones)
+        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    except Exception as error:  # CuPy raises many types, from the driver, NVRTC, cuBLAS and the loader of libraries
+        reason = str(error).strip().splitlines()[0]
+        raise DeviceError(f"no GPU: CuPy {cupy.__version__} is there but does not run ({reason})") from error
+    if not (product == 8).all():
+        raise DeviceError(f"no GPU: a matrix product on device 0 of {count} came out wrong")
+    return cupy, f"device: GPU {properties['name'].decode()}, CuPy {cupy.__version__}"

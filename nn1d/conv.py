@@ -1,0 +1,338 @@
+"""Convolution, transposed convolution and their gradients: one form, three faces.
+
+    T(x, w, y) = Σ_{n,l,k,c,o}  x[n, s·l + k - p, c] · w[k, c, o] · y[n, l, o]
+
+is linear in each of x, w and y. Its slope in y is the convolution, its slope in x is the transposed convolution, its
+slope in w is the gradient of the filters. Every forward and every backward in this file is one of the three.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn1d.backend import Array, array_module
+from nn1d.initial import Initializer, glorot_uniform
+from nn1d.layer import require, require_like, require_signal
+
+
+class Windows(NamedTuple):
+    """Some windows of a signal that do not overlap: `rows` of them, side by side in `samples`."""
+
+    samples: slice  # of the signal
+    outputs: slice  # the l of each window
+    taps: slice  # the k that lie inside the signal
+    rows: int
+
+
+@lru_cache(maxsize=4096)
+def windows(length: int, kernel_size: int, stride: int, padding: int, outputs: int) -> tuple[Windows, ...]:
+    """Sort the windows s·l - p + (0 ... K-1), l < outputs, of a signal into groups that do not overlap.
+
+    Windows that lie side by side are rows of a reshape of the signal, so each group costs one matrix product and no
+    copy. Every m-th window, m = ⌈K / s⌉, is clear of the one before. A window that hangs over an end stands alone with
+    the taps that are inside: what is outside is zero and adds nothing, so no padded copy is made.
+    """
+    every = -(-kernel_size // stride)
+    first = min(max(0, -(-padding // stride)), outputs)  # the first window that starts inside
+    end = min(max(first, (length + padding - kernel_size) // stride + 1), outputs)  # after the last that ends inside
+    groups, alone = [], [*range(first), *range(end, outputs)]
+    for l in range(first, min(first + every, end)):
+        start, hop = l * stride - padding, every * stride
+        count = min(-(-(end - l) // every), (length - start) // hop)  # a hop may be longer than the last window
+        if count:
+            groups.append(
+                Windows(
+                    slice(start, start + count * hop), slice(l, l + count * every, every), slice(kernel_size), count
+                )
+            )
+        alone += range(l + count * every, end, every)
+    for l in alone:
+        start = l * stride - padding
+        taps = slice(min(max(0, -start), kernel_size), max(0, min(kernel_size, length - start)))
+        if taps.start < taps.stop:
+            groups.append(Windows(slice(start + taps.start, start + taps.stop), slice(l, l + 1), taps, 1))
+    return tuple(groups)
+
+
+def frames(x: Array, at: Windows) -> Array:
+    """The windows as rows: a view (N, count, K·C) of x, which must be contiguous."""
+    rows = x[:, at.samples].reshape(len(x), at.rows, -1)
+    return rows[:, :, : (at.taps.stop - (at.taps.start or 0)) * x.shape[2]]
+
+
+def slope_in_y(x: Array, w: Array, stride: int, padding: int, outputs: int) -> Array:
+    """Convolution: y[n, l, o] = Σ_{k,c} x[n, s·l + k - p, c] · w[k, c, o], for l < outputs."""
+    xp, (_, _, channels_out) = array_module(x), w.shape
+    x = xp.ascontiguousarray(x)
+    groups = windows(x.shape[1], len(w), stride, padding, outputs)
+    covered = sum(at.rows for at in groups) == outputs  # else some windows see nothing of the signal
+    y = (xp.empty if covered else xp.zeros)((len(x), outputs, channels_out), x.dtype)
+    for at in groups:
+        # (N, count, K·C) @ (K·C, O)
+        xp.matmul(frames(x, at), w[at.taps].reshape(-1, channels_out), out=y[:, at.outputs])
+    return y
+
+
+def slope_in_x(y: Array, w: Array, stride: int, padding: int, length: int) -> Array:
+    """Transposed convolution: x[n, s·l + k - p, c] = Σ_{l,k,o} w[k, c, o] · y[n, l, o], for a signal of `length`."""
+    xp, (taps, channels, channels_out) = array_module(y), w.shape
+    if stride == 1:  # then it is a convolution with the filter reversed: one product a sample instead of K sums
+        return slope_in_y(y, w[::-1].swapaxes(1, 2), 1, taps - 1 - padding, length)
+    x = xp.zeros((len(y), length, channels), y.dtype)
+    for at in windows(length, taps, stride, padding, y.shape[1]):
+        rows = frames(x, at)
+        # (N, count, O) @ (O, K·C)
+        rows += y[:, at.outputs] @ w[at.taps].reshape(-1, channels_out).T
+    return x
+
+
+def slope_in_w(x: Array, y: Array, kernel_size: int, stride: int, padding: int) -> Array:
+    """Gradient of the filters: w[k, c, o] = Σ_{n,l} x[n, s·l + k - p, c] · y[n, l, o]."""
+    xp, channels, channels_out = array_module(x), x.shape[2], y.shape[2]
+    x = xp.ascontiguousarray(x)
+    w = xp.zeros((kernel_size, channels, channels_out), x.dtype)
+    for at in windows(x.shape[1], kernel_size, stride, padding, y.shape[1]):
+        # (N, K·C, count) @ (N, count, O), summed over the clips
+        products = frames(x, at).swapaxes(1, 2) @ y[:, at.outputs]
+        w[at.taps] += products.sum(0).reshape(-1, channels, channels_out)
+    return w
+
+
+def add_bias(y: Array, b: Array) -> None:
+    """y[n, l, o] += b[o], in place. Rows of 16 samples keep the inner loop long where O is small."""
+    rows = 16 if y.shape[1] % 16 == 0 else 1
+    y = y.reshape(len(y), y.shape[1] // rows, rows * y.shape[2])
+    y += array_module(b).tile(b, rows)
+
+
+def sum_over_samples(dy: Array) -> Array:
+    """The gradient of a bias, db[o] = Σ_{n,l} dy[n, l, o], as a matrix product: much faster than a sum over rows."""
+    xp, rows = array_module(dy), dy.reshape(-1, dy.shape[2])
+    return xp.ones(len(rows), dy.dtype) @ rows
+
+
+def _check_sizes(name: str, sizes: dict[str, int], least: dict[str, int]) -> None:
+    for size, value in sizes.items():
+        bound = least.get(size, 1)
+        require(
+            isinstance(value, (int, np.integer)) and value >= bound,
+            f"{name}: {size} must be an integer of at least {bound}; got {value!r}",
+        )
+
+
+def _parameters(weight: np.ndarray, channels: int, bias: bool, dtype: Any) -> dict[str, Array]:
+    return {"weight": weight.astype(dtype)} | ({"bias": np.zeros(channels, dtype)} if bias else {})
+
+
+def _describe(layer: Any) -> str:
+    stride = f", s={layer.stride}" if layer.stride != 1 else ""
+    padding = f", p={layer.padding}" if layer.padding else ""
+    return (
+        f"{type(layer).__name__}({layer.in_channels} -> {layer.out_channels}, k={layer.kernel_size}{stride}{padding})"
+    )
+
+
+class Conv1d:
+    """Correlate signals with a bank of learned filters.
+
+    y[n, l, o] = b[o] + Σ_{k,c} x[n, s·l + k - p, c] · w[k, c, o],    x outside of its L samples being 0
+
+    Parameters
+    ----------
+    in_channels, out_channels : int > 0
+        C and O.
+    kernel_size : int > 0
+        Filter length K [samples].
+    stride : int > 0
+        s: samples from one output to the next.
+    padding : int >= 0
+        p: zeros seen before the first and after the last sample.
+    bias : bool
+        False leaves b out.
+    rng : numpy.random.Generator
+        Where the initial weights are drawn from.
+    initial : function (rng, shape) -> array
+        One of nn1d.initial.
+    dtype : float32 or float64
+
+    Shapes
+    ------
+    x (N, L, C) -> y (N, ⌊(L + 2p - K) / s⌋ + 1, O); w (K, C, O); b (O,)
+
+    Gradient
+    --------
+    dx[n, i, c] = Σ_{l,k,o: s·l + k - p = i} w[k, c, o] · dy[n, l, o]
+    dw[k, c, o] = Σ_{n,l} x[n, s·l + k - p, c] · dy[n, l, o]
+    db[o] = Σ_{n,l} dy[n, l, o]
+
+    Cache
+    -----
+    x itself: nothing is copied.
+
+    Raises
+    ------
+    ShapeError
+        A size is not a positive integer, x is not (N, L, C), or L + 2p < K.
+
+    Source
+    ------
+    the paper's Eq. 1; Dumoulin and Visin 2016, arXiv:1603.07285. Same values as torch.nn.Conv1d on transposed arrays.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        *,
+        bias: bool = True,
+        rng: np.random.Generator,
+        initial: Initializer = glorot_uniform,
+        dtype: Any = np.float32,
+    ) -> None:
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
+        _check_sizes("Conv1d", {**sizes, "stride": stride, "padding": padding}, {"padding": 0})
+        weight = initial(rng, (kernel_size, in_channels, out_channels))
+        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
+        self.stride, self.padding = stride, padding
+        self.parameters = _parameters(weight, out_channels, bias, dtype)
+
+    __repr__ = _describe
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        """(N, L, C) -> (N, outputs, O), and x."""
+        require_signal(self, x, self.in_channels)
+        y = slope_in_y(x, self.parameters["weight"], self.stride, self.padding, self.outputs(x.shape[1]))
+        if "bias" in self.parameters:
+            add_bias(y, self.parameters["bias"])
+        return y, x
+
+    def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
+        """dx, and {"weight": dw, "bias": db}."""
+        x, w = cache, self.parameters["weight"]
+        require_like(self, dy, (len(x), self.outputs(x.shape[1]), self.out_channels), x.dtype)
+        dx = slope_in_x(dy, w, self.stride, self.padding, x.shape[1])
+        grads = {"weight": slope_in_w(x, dy, self.kernel_size, self.stride, self.padding)}
+        if "bias" in self.parameters:
+            grads["bias"] = sum_over_samples(dy)
+        return dx, grads
+
+    def outputs(self, length: int) -> int:
+        """How many samples come out of `length`."""
+        room = length + 2 * self.padding - self.kernel_size
+        require(
+            room >= 0,
+            f"{self!r}: needs at least {self.kernel_size - 2 * self.padding} samples; got {length}. "
+            "Use a longer signal, a smaller kernel or more padding",
+        )
+        return room // self.stride + 1
+
+
+class ConvTranspose1d:
+    """Spread every sample over a window by learned filters: the transpose of the linear map that Conv1d is.
+
+    y[n, s·l + k - p, o] = b[o] + Σ_{l,k,c} w[k, o, c] · x[n, l, c]
+
+    Parameters
+    ----------
+    in_channels, out_channels : int > 0
+        C and O.
+    kernel_size : int > 0
+        Filter length K [samples].
+    stride : int > 0
+        s: output samples from one input sample to the next.
+    padding : int >= 0
+        p: samples cut off at each end of the output.
+    output_padding : int >= 0, smaller than stride
+        Samples added at the end: several lengths give the same length under Conv1d, and this says which one is meant.
+    bias, rng, initial, dtype
+        As for Conv1d.
+
+    Shapes
+    ------
+    x (N, L, C) -> y (N, (L - 1)·s - 2p + K + output_padding, O); w (K, O, C): the filters of the Conv1d(O -> C) whose
+    transpose this is; b (O,)
+
+    Gradient
+    --------
+    dx[n, l, c] = Σ_{k,o} dy[n, s·l + k - p, o] · w[k, o, c]        a convolution
+    dw[k, o, c] = Σ_{n,l} dy[n, s·l + k - p, o] · x[n, l, c]
+    db[o] = Σ_{n,l} dy[n, l, o]
+
+    Cache
+    -----
+    x itself: nothing is copied.
+
+    Raises
+    ------
+    ShapeError
+        A size is not a positive integer, output_padding is not smaller than the stride, x is not (N, L, C), or nothing
+        of the output would be left.
+
+    Source
+    ------
+    the paper's Eq. 2; Dumoulin and Visin 2016, arXiv:1603.07285, section 4. Same values as torch.nn.ConvTranspose1d on
+    transposed arrays.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        output_padding: int = 0,
+        *,
+        bias: bool = True,
+        rng: np.random.Generator,
+        initial: Initializer = glorot_uniform,
+        dtype: Any = np.float32,
+    ) -> None:
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
+        sizes |= {"stride": stride, "padding": padding, "output_padding": output_padding}
+        _check_sizes("ConvTranspose1d", sizes, {"padding": 0, "output_padding": 0})
+        require(
+            output_padding < stride,
+            f"ConvTranspose1d: output_padding must be smaller than the stride, {stride}; got {output_padding}",
+        )
+        # drawn as (K, C, O), so that fan_in counts what an output is the sum of
+        weight = initial(rng, (kernel_size, in_channels, out_channels)).swapaxes(1, 2)
+        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
+        self.stride, self.padding = stride, padding
+        self.parameters = _parameters(weight, out_channels, bias, dtype)
+        self.output_padding = output_padding
+
+    __repr__ = _describe
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        """(N, L, C) -> (N, outputs, O), and x."""
+        require_signal(self, x, self.in_channels)
+        y = slope_in_x(x, self.parameters["weight"], self.stride, self.padding, self.outputs(x.shape[1]))
+        if "bias" in self.parameters:
+            add_bias(y, self.parameters["bias"])
+        return y, x
+
+    def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
+        """dx, and {"weight": dw, "bias": db}."""
+        x, w = cache, self.parameters["weight"]
+        require_like(self, dy, (len(x), self.outputs(x.shape[1]), self.out_channels), x.dtype)
+        dx = slope_in_y(dy, w, self.stride, self.padding, x.shape[1])
+        grads = {"weight": slope_in_w(dy, x, self.kernel_size, self.stride, self.padding)}
+        if "bias" in self.parameters:
+            grads["bias"] = sum_over_samples(dy)
+        return dx, grads
+
+    def outputs(self, length: int) -> int:
+        """How many samples come out of `length`."""
+        outputs = (length - 1) * self.stride - 2 * self.padding + self.kernel_size + self.output_padding
+        require(
+            length > 0 and outputs > 0,
+            f"{self!r}: {length} samples would give {outputs}. Use a longer signal, a larger kernel or less padding",
+        )
+        return outputs

@@ -1,0 +1,135 @@
+"""python -m nn1d.gradcheck: check every layer, and the layers of modules that you name.
+
+    python -m nn1d.gradcheck                    nn1d's layers, and the paper's network where `models` can be imported
+    python -m nn1d.gradcheck my_layers          those of my_layers.py as well
+
+A module takes part with a function gradient_cases(rng) that yields (name, layer, x, *context): what check_gradients
+takes, in float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nn1d.activation import ELU, HardSigmoid
+from nn1d.conv import Conv1d, ConvTranspose1d
+from nn1d.gradient import GradientError, GradientReport, check_gradients
+from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
+from nn1d.residual import ResidualBlock
+from nn1d.sequential import Sequential
+
+# modules with networks built on nn1d; asked by name, since a library does not import what stands on it
+APPLICATIONS = ("models.autoencoder",)
+
+
+class MeanSquaredError:
+    """nn1d.mse as a layer, so that the checker can take it: its output is the loss, its backward scales dx."""
+
+    parameters: dict[str, Any] = {}  # noqa: RUF012
+
+    def __repr__(self) -> str:
+        return "mse"
+
+    def forward(self, x: Any, target: Any) -> tuple[Any, Any]:
+        """The loss as an array of one number."""
+        from nn1d.loss import mse
+
+        loss, dx = mse(x, target)
+        return np.asarray([loss]), dx
+
+    def backward(self, dy: Any, cache: Any) -> tuple[Any, dict[str, Any]]:
+        """dx times dy."""
+        return cache * dy[0], {}
+
+
+def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    """One case a layer, and more where a layer has sides: stride, padding, several windows, no bias."""
+    own: dict[str, Any] = {"rng": rng, "dtype": np.float64}
+
+    def signal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape)
+
+    def ranks(*shape: int) -> np.ndarray:
+        return rng.permutation(np.prod(shape)).reshape(shape) / 10  # no ties, and no order to guess
+
+    yield "Conv1d, the paper's 3, 1, 1", Conv1d(3, 4, 3, 1, 1, **own), signal(2, 13, 3)
+    yield "Conv1d, stride 2, kernel 5", Conv1d(2, 3, 5, 2, 2, **own), signal(2, 14, 2)
+    yield "Conv1d, stride above kernel, no bias", Conv1d(2, 3, 2, 3, bias=False, **own), signal(2, 11, 2)
+    yield "ConvTranspose1d, the paper's 3, 1, 1", ConvTranspose1d(3, 4, 3, 1, 1, **own), signal(2, 13, 3)
+    yield "ConvTranspose1d, stride 3, output padding", ConvTranspose1d(2, 3, 4, 3, 1, 2, **own), signal(2, 6, 2)
+    yield "ConvTranspose1d, no bias", ConvTranspose1d(2, 3, 5, 2, bias=False, **own), signal(2, 6, 2)
+    yield "MaxPool1d(2)", MaxPool1d(2), ranks(2, 12, 3)
+    yield "MaxPool1d(3)", MaxPool1d(3), ranks(2, 12, 3)
+    yield "MaxUnpool1d(2)", MaxUnpool1d(2), signal(2, 6, 3), MaxPool1d(2).forward(ranks(2, 12, 3))[1]
+    yield "MaxUnpool1d(3)", MaxUnpool1d(3), signal(2, 4, 3), MaxPool1d(3).forward(ranks(2, 12, 3))[1]
+    yield "Upsample1d(2)", Upsample1d(2), signal(2, 6, 3)
+    yield "ELU(1)", ELU(), signal(2, 12, 3)
+    yield "ELU(0.5)", ELU(0.5), signal(2, 12, 3)
+    yield "HardSigmoid", HardSigmoid(), 3 * signal(2, 12, 3)
+    yield "ResidualBlock of convolutions", ResidualBlock(3, **own), signal(2, 12, 3)
+    yield (
+        "ResidualBlock of transposed convolutions",
+        ResidualBlock(3, convolution=ConvTranspose1d, **own),
+        signal(2, 12, 3),
+    )
+    layers = Conv1d(2, 4, 3, 1, 1, **own), ELU(), MaxPool1d(2), Upsample1d(2), ConvTranspose1d(4, 1, 3, 1, 1, **own)
+    yield "Sequential", Sequential(*layers), signal(2, 12, 2)
+    yield "mse", MeanSquaredError(), signal(2, 12, 1), signal(2, 12, 1)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table; 0 if every gradient is right, 1 if one is not, 2 if a module cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m nn1d.gradcheck", description="Check hand-written gradients.")
+    parser.add_argument("modules", nargs="*", help="modules of your own that define gradient_cases(rng)")
+    parser.add_argument("--seed", type=int, default=0, help="of every random draw (default: %(default)s)")
+    options = parser.parse_args(arguments)
+
+    modules, absent = [sys.modules[__name__]], []
+    for name in (*APPLICATIONS, *options.modules):
+        try:
+            modules.append(importlib.import_module(name))
+        except ModuleNotFoundError as error:
+            if name in APPLICATIONS and error.name and name.startswith(error.name):
+                absent.append(f"{name} is not here and was not checked: run from the checkout")
+                continue
+            print(f"gradcheck: cannot import {name}: {error}", file=sys.stderr)
+            return 2
+        if not hasattr(modules[-1], "gradient_cases"):
+            print(
+                f"gradcheck: {name} must define gradient_cases(rng), see python -m pydoc nn1d.gradcheck",
+                file=sys.stderr,
+            )
+            return 2
+
+    print(f"{'layer':<44} {'gradient of':<44} {'relative error':>14} {'seconds':>8}")
+    failed, checked = 0, 0
+    for module in modules:
+        for name, layer, x, *context in module.gradient_cases(np.random.default_rng(options.seed)):
+            try:
+                report = check_gradients(layer, x, *context, rng=np.random.default_rng(options.seed), name=name)
+            except GradientError as error:
+                report = error.report
+                failed += 1
+            checked += 1
+            _print_rows(report)
+    print("\n".join([*absent, f"{checked - failed} of {checked} right"]))
+    return 1 if failed else 0
+
+
+def _print_rows(report: GradientReport) -> None:
+    for i, slope in enumerate(report.slopes):
+        name, seconds = (report.layer, f"{report.seconds:.3f}") if i == 0 else ("", "")
+        mark = "" if slope.relative_error <= report.tolerance else "  WRONG"
+        print(f"{name:<44} {slope.name:<44} {slope.relative_error:>14.1e} {seconds:>8}{mark}")
+    for fault in report.faults:
+        print(f"{report.layer:<44} {fault}  WRONG")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""A gradient checker for layers of your own.
+
+Move the input or a parameter p a small way ε along a random direction v. With a random gradient dy of the output,
+
+    (⟨dy, f(p + ε·v)⟩ - ⟨dy, f(p - ε·v)⟩) / 2ε  =  ⟨dp, v⟩  +  O(ε²)
+
+where dp is what backward returned. dy has to be random: with dy = 1 every permutation of the outputs goes unseen.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nn1d.backend import Array, array_module, to_numpy
+from nn1d.layer import ShapeError, Tree, map_leaves, named_leaves
+
+
+class Slope(NamedTuple):
+    """One line of a report: the slope by backward, the same by differences, and how far apart they are."""
+
+    name: str
+    analytic: float
+    numeric: float
+    relative_error: float
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """What check_gradients found.
+
+    Attributes
+    ----------
+    layer : str
+    slopes : list of Slope
+        The input, each parameter by dotted name, and "all at once".
+    faults : list of str
+        Broken promises of the layer protocol, such as an argument written to.
+    tolerance : float
+        The relative error that a slope may have.
+    seconds : float
+    """
+
+    layer: str
+    slopes: list[Slope]
+    faults: list[str]
+    tolerance: float
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether every slope is within the tolerance and no promise was broken."""
+        return not self.faults and all(slope.relative_error <= self.tolerance for slope in self.slopes)
+
+    def __str__(self) -> str:
+        """A table, a slope a line."""
+        lines = [f"{self.layer}: {'ok' if self.ok else 'FAILED'} (tolerance {self.tolerance:g}, {self.seconds:.2f} s)"]
+        for slope in self.slopes:
+            mark = " " if slope.relative_error <= self.tolerance else "*"
+            lines.append(
+                f"{mark} {slope.name:<40} backward {slope.analytic:+.9e}   differences {slope.numeric:+.9e}"
+                f"   relative error {slope.relative_error:.1e}"
+            )
+        return "\n".join(lines + [f"* {fault}" for fault in self.faults])
+
+
+class GradientError(AssertionError):
+    """A gradient is wrong; the message is the report, and `report` holds it."""
+
+    def __init__(self, report: GradientReport) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
+def check_gradients(
+    layer: Any,
+    x: Array,
+    *context: Any,
+    rng: np.random.Generator,
+    epsilon: float = 1e-6,
+    tolerance: float = 1e-6,
+    name: str | None = None,
+) -> GradientReport:
+    """Compare a layer's backward with differences of its forward, along random directions.
+
+    Parameters
+    ----------
+    layer : Layer
+        Anything with parameters, forward(x, *context) -> (y, cache) and backward(dy, cache) -> (dx, grads). y may be a
+        tree of arrays; then dy is a tree of the same form.
+    x : float64 array or tree of them
+    *context
+        Further arguments of forward, such as the mask of an unpool. No gradient is checked for them.
+    rng : numpy.random.Generator
+        Where dy and the directions are drawn from.
+    epsilon : float
+        ε, along a direction of length 1. Kinks (a max pool has them where two samples tie) must be further away.
+    tolerance : float
+        The largest relative error |a - b| / max(|a|, |b|) of two slopes that is accepted.
+    name : str
+        What the report calls the layer; repr(layer) unless given.
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    GradientError
+        A slope is wrong, or a promise of the protocol is broken: backward must not write into its arguments, forward
+        must not change the layer, gradients must have the form, shapes and dtype of what they are gradients of.
+    ShapeError
+        x or a parameter is not float64: differences need the digits.
+
+    Source
+    ------
+    Griewank and Walther 2008, "Evaluating derivatives", section 3.2; the random direction as in Chainer's checker.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nn1d import Conv1d, check_gradients
+    >>> rng = np.random.default_rng(0)
+    >>> layer = Conv1d(2, 3, kernel_size=3, padding=1, rng=rng, dtype=np.float64)
+    >>> check_gradients(layer, rng.standard_normal((2, 10, 2)), rng=rng).ok
+    True
+    """
+    started = time.perf_counter()
+    title = name or repr(layer)
+    leaves = {"input": x} if hasattr(x, "dtype") else {f"input.{path}": leaf for path, leaf in named_leaves(x)}
+    leaves |= dict(named_leaves(layer.parameters))
+    for path, leaf in leaves.items():
+        if leaf.dtype != np.float64:
+            raise ShapeError(
+                f"check_gradients: {path} of {title} must be float64; got {leaf.dtype}. Pass dtype=np.float64"
+            )
+
+    before = map_leaves(lambda leaf: leaf.copy(), [x, layer.parameters])
+    y, cache = layer.forward(x, *context)
+    dy = map_leaves(lambda leaf: _random_like(leaf, rng), y)
+    kept = map_leaves(lambda leaf: leaf.copy(), [y, dy])
+    faults = _differences([x, layer.parameters], before, "forward changed {}")
+    dx, grads = layer.backward(dy, cache)
+    faults += _differences([x, layer.parameters], before, "backward changed {}")
+    faults += _differences([y, dy], kept, "backward changed the output or dy ({})")
+
+    slopes: list[Slope] = []
+    gradients = {"input": dx} if hasattr(x, "dtype") else {f"input.{path}": leaf for path, leaf in named_leaves(dx)}
+    gradients |= dict(named_leaves(grads))
+    faults += [f"backward returned no gradient for {path}" for path in leaves if path not in gradients]
+    faults += [
+        f"backward returned a gradient for {path}, which is no parameter" for path in gradients if path not in leaves
+    ]
+    faults += [
+        f"the gradient of {path} is {gradients[path].dtype} {gradients[path].shape}, not {leaf.dtype} {leaf.shape}"
+        for path, leaf in leaves.items()
+        if path in gradients and (gradients[path].shape != leaf.shape or gradients[path].dtype != leaf.dtype)
+    ]
+    if not faults:
+        directions = {path: _random_like(leaf, rng) for path, leaf in leaves.items()}
+
+        def output_along(paths: list[str], distance: float) -> float:
+            length = sum(_dot(directions[path], directions[path]) for path in paths) ** 0.5
+            saved = {path: leaves[path].copy() for path in paths}
+            try:
+                for path in paths:
+                    leaves[path] += distance / length * directions[path]
+                moved, _ = layer.forward(x, *context)
+            finally:
+                for path in paths:
+                    leaves[path][...] = saved[path]
+            return _tree_dot(dy, moved) * length
+
+        for title_of_row, paths in [*((path, [path]) for path in leaves), ("all at once", list(leaves))]:
+            numeric = (output_along(paths, epsilon) - output_along(paths, -epsilon)) / (2 * epsilon)
+            analytic = sum(_dot(gradients[path], directions[path]) for path in paths)
+            slopes.append(Slope(title_of_row, analytic, numeric, _relative_error(analytic, numeric)))
+
+    report = GradientReport(title, slopes, faults, tolerance, time.perf_counter() - started)
+    if not report.ok:
+        raise GradientError(report)
+    return report
+
+
+def _random_like(leaf: Array, rng: np.random.Generator) -> Array:
+    return array_module(leaf).asarray(rng.standard_normal(leaf.shape).astype(leaf.dtype))
+
+
+def _dot(a: Array, b: Array) -> float:
+    return float(to_numpy((a * b).sum()))
+
+
+def _tree_dot(a: Tree, b: Tree) -> float:
+    pairs = zip(named_leaves(a), named_leaves(b), strict=True)
+    return sum(_dot(leaf_a, leaf_b) for (_, leaf_a), (_, leaf_b) in pairs)
+
+
+def _relative_error(a: float, b: float) -> float:
+    if not (np.isfinite(a) and np.isfinite(b)):
+        return float("inf")
+    return abs(a - b) / max(abs(a), abs(b), 1e-300)
+
+
+def _differences(tree: Tree, copy: Tree, sentence: str) -> list[str]:
+    pairs = zip(named_leaves(tree), named_leaves(copy), strict=True)
+    return [sentence.format(path) for (path, now), (_, then) in pairs if bool((now != then).any())]

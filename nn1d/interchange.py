@@ -1,0 +1,71 @@
+"""Weights in and out: by name, and in the layout of torch.nn.
+
+PyTorch keeps the filters of Conv1d as (O, C, K) and those of ConvTranspose1d as (C, O, K); ours are (K, C, O) and
+(K, O, C). Both are our axes in reverse order, so one transposition serves both ways. PyTorch is not needed: its
+arrays come and go as NumPy arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nn1d.backend import array_module, to_numpy
+from nn1d.layer import ShapeError, Tree, named_leaves
+
+
+def load_parameters(parameters: Tree, arrays: Mapping[str, np.ndarray]) -> None:
+    """Copy arrays into the parameters of the same dotted names, all or none.
+
+    Parameters
+    ----------
+    parameters : tree
+        `layer.parameters`.
+    arrays : mapping
+        Dotted name -> array of the parameter's shape.
+
+    Raises
+    ------
+    ShapeError
+        Names are missing, unexpected or misshapen: all of them are listed, and nothing is changed.
+    """
+    own = dict(named_leaves(parameters))
+    faults = [f"missing {name}" for name in own if name not in arrays]
+    faults += [f"unexpected {name}" for name in arrays if name not in own]
+    faults += [
+        f"{name} must be {own[name].shape}, got {tuple(arrays[name].shape)}"
+        for name in own
+        if name in arrays and own[name].shape != tuple(arrays[name].shape)
+    ]
+    if faults:
+        raise ShapeError(f"the weights do not fit the network: {'; '.join(faults)}")
+    for name, array in own.items():
+        array[...] = array_module(array).asarray(arrays[name])
+
+
+def from_torch(parameters: Tree, state: Mapping[str, np.ndarray]) -> None:
+    """Copy the arrays of a torch.nn twin into our parameters.
+
+    Parameters
+    ----------
+    parameters : tree
+        `layer.parameters`.
+    state : mapping
+        {name: tensor.numpy() for name, tensor in twin.state_dict().items()}, under our dotted names.
+
+    Raises
+    ------
+    ShapeError
+        As load_parameters.
+    """
+    load_parameters(parameters, {name: _reversed_axes(array) for name, array in state.items()})
+
+
+def to_torch(parameters: Tree) -> dict[str, np.ndarray]:
+    """Our parameters in the layout of torch.nn: what twin.load_state_dict takes once each is a tensor."""
+    return {name: np.ascontiguousarray(_reversed_axes(to_numpy(array))) for name, array in named_leaves(parameters)}
+
+
+def _reversed_axes(array: np.ndarray) -> np.ndarray:
+    return array.transpose(2, 1, 0) if array.ndim == 3 else array

@@ -1,0 +1,136 @@
+"""What a layer is, and the trees of named arrays that parameters and gradients are.
+
+A tree is an array, or a dictionary, list or named tuple of trees. The gradient of a tree is a tree of the same form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from nn1d.backend import Array, array_module
+
+Tree = Any
+
+
+class ShapeError(ValueError):
+    """An array or a size does not fit; the message names the layer, what it needs, what it got, and the cure."""
+
+
+class Layer(Protocol):
+    """Two pure functions and the parameters that they read.
+
+    forward changes nothing: not the layer, not x. backward returns the gradient of the input and a tree of the form
+    of `parameters`, and changes nothing either.
+    """
+
+    @property
+    def parameters(self) -> dict[str, Tree]:
+        """Arrays by name, nested as the layer is."""
+
+    def forward(self, x: Array) -> tuple[Array, Any]:
+        """The output, and the least that backward needs."""
+
+    def backward(self, dy: Array, cache: Any) -> tuple[Array, dict[str, Tree]]:
+        """Gradients of the input and of the parameters, given the gradient of the output."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ShapeError with the message unless the condition holds."""
+    if not condition:
+        raise ShapeError(message)
+
+
+def require_signal(layer: object, x: Array, channels: int | None = None, name: str = "x") -> None:
+    """Raise ShapeError unless x is (N, L, channels); None accepts any number of channels."""
+    if x.ndim == 3 and channels in (None, x.shape[2]):
+        return
+    cure = ""
+    if x.ndim == 3 and x.shape[1] == channels:
+        cure = f". Channels come last: {name}.swapaxes(1, 2)"
+    elif x.ndim == 2:
+        cure = f". One clip of one channel: {name}[None, :, None]"
+    raise ShapeError(f"{layer!r}: {name} must be (N, L, {'C' if channels is None else channels}); got {x.shape}{cure}")
+
+
+def require_like(layer: object, dy: Array, shape: tuple[int, ...], dtype: Any) -> None:
+    """Raise ShapeError unless dy has the shape and dtype of the output that it is the gradient of."""
+    if dy.shape != shape or dy.dtype != dtype:
+        raise ShapeError(f"{layer!r}: dy must be like y, {dtype} {shape}; got {dy.dtype} {dy.shape}")
+
+
+def named_leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Array]]:
+    """Walk a tree: (dotted name, array) in a fixed order; None is a tree without leaves."""
+    if tree is None:
+        return
+    if isinstance(tree, dict):
+        children: Any = tree.items()
+    elif isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        children = zip(tree._fields, tree, strict=True)
+    elif isinstance(tree, (list, tuple)):
+        children = enumerate(tree)
+    else:
+        yield prefix, tree
+        return
+    for name, child in children:
+        yield from named_leaves(child, f"{prefix}.{name}" if prefix else str(name))
+
+
+def map_leaves(function: Callable[[Array], Any], tree: Tree) -> Tree:
+    """A tree of the same form with function applied to each array."""
+    if tree is None:
+        return None
+    if isinstance(tree, dict):
+        return {name: map_leaves(function, child) for name, child in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(map_leaves(function, child) for child in tree))
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(map_leaves(function, child) for child in tree)
+    return function(tree)
+
+
+class FlatParameters:
+    """All parameters of a model in one vector, with a named view for each.
+
+    The layers keep working: their dictionaries are pointed at the views, so an update of the vector in place is an
+    update of every layer. Then Adam is its formula on one array, and a checkpoint is a dictionary of views.
+
+    Parameters
+    ----------
+    tree : dict
+        `model.parameters`; its innermost dictionaries are changed to hold views. A model is flattened once: a second
+        vector would take the layers away from the first.
+    module : numpy or cupy
+        Where the vector lives, and so where the model computes.
+
+    Attributes
+    ----------
+    vector : (P,) array
+        Every parameter, in the order of the tree.
+    views : dict
+        Dotted name -> view into the vector, such as encoder.0.convolution.weight.
+    """
+
+    def __init__(self, tree: dict[str, Tree], module: ModuleType = np) -> None:
+        self.vector = module.asarray(flatten(tree))
+        self.views: dict[str, Array] = {}
+        self._point(tree, "", 0)
+
+    def _point(self, tree: Tree, prefix: str, start: int) -> int:
+        for name, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            path = f"{prefix}.{name}" if prefix else str(name)
+            if isinstance(child, (dict, list)):
+                start = self._point(child, path, start)
+            else:
+                tree[name] = self.views[path] = self.vector[start : start + child.size].reshape(child.shape)
+                start += child.size
+        return start
+
+
+def flatten(tree: Tree) -> Array:
+    """Every array of a tree, in order, in one new vector."""
+    leaves = [leaf.reshape(-1) for _, leaf in named_leaves(tree)]
+    return array_module(leaves[0]).concatenate(leaves) if leaves else np.zeros(0, np.float32)

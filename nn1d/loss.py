@@ -1,0 +1,38 @@
+"""Mean squared error."""
+
+from __future__ import annotations
+
+from nn1d.backend import Array
+from nn1d.layer import require
+
+
+def mse(y: Array, target: Array) -> tuple[Array, Array]:
+    """Mean squared error and its gradient.
+
+    L = (1 / n) Σ (y - target)²,    n numbers in y
+
+    Shapes
+    ------
+    y, target of one shape -> L a scalar of y's dtype, dy of the shape of y
+
+    Gradient
+    --------
+    dy = (2 / n) (y - target)
+
+    Raises
+    ------
+    ShapeError
+        The shapes differ, or y is empty.
+
+    Source
+    ------
+    the paper's Eq. 7. Same value as torch.nn.functional.mse_loss.
+    """
+    require(
+        y.shape == target.shape and y.size > 0, f"mse: y and target must be alike; got {y.shape} and {target.shape}"
+    )
+    difference = y - target
+    flat = difference.reshape(-1)
+    loss = flat @ flat / y.size
+    difference *= 2 / y.size
+    return loss, difference

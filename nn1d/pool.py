@@ -1,0 +1,223 @@
+"""Max pooling, its transpose, and plain upsampling.
+
+A max pool over windows of s samples is a selection S: one True a window, at its maximum. MaxPool1d is S x,
+MaxUnpool1d is Sᵀ x, and each is the other's backward. S is the mask that the pool returns and the unpool takes.
+"""
+
+from __future__ import annotations
+
+from nn1d.backend import Array, array_module
+from nn1d.layer import ShapeError, require, require_like, require_signal
+
+
+def select(x: Array, mask: Array, size: int) -> Array:
+    """S x: of each window the sample that the mask marks."""
+    marked = (x * mask).reshape(len(x), x.shape[1] // size, size, x.shape[2])
+    y = marked[:, :, 0]
+    for i in range(1, size):
+        y = y + marked[:, :, i]
+    return y
+
+
+def place(x: Array, mask: Array, size: int) -> Array:
+    """Sᵀ x: each sample where the mask marks its window, 0 elsewhere. A multiplication, never a scatter."""
+    windows = mask.reshape(len(x), x.shape[1], size, x.shape[2])
+    y = array_module(x).empty(windows.shape, x.dtype)
+    for i in range(size):
+        array_module(x).multiply(x, windows[:, :, i], out=y[:, :, i])
+    return y.reshape(mask.shape)
+
+
+def repeat(x: Array, size: int) -> Array:
+    """Each sample `size` times."""
+    y = array_module(x).empty((len(x), x.shape[1], size, x.shape[2]), x.dtype)
+    y[:] = x[:, :, None]
+    return y.reshape(len(x), -1, x.shape[2])
+
+
+def sum_windows(dy: Array, size: int) -> Array:
+    """The sum of each window of `size` samples."""
+    windows = dy.reshape(len(dy), dy.shape[1] // size, size, dy.shape[2])
+    dx = windows[:, :, 0]
+    for i in range(1, size):
+        dx = dx + windows[:, :, i]
+    return dx
+
+
+class MaxPool1d:
+    """Keep the maximum of every window of `size` samples, and say where it was.
+
+    y[n, l, c] = max_i x[n, s·l + i, c],    mask[n, s·l + i, c] = True at the first i that reaches it
+
+    Parameters
+    ----------
+    size : int > 0
+        s: window length and stride [samples].
+
+    Shapes
+    ------
+    x (N, L, C) -> y (N, L / s, C), mask (N, L, C) bool with one True a window
+
+    Gradient
+    --------
+    dx[n, s·l + i, c] = mask[n, s·l + i, c] · dy[n, l, c]
+
+    Cache
+    -----
+    the mask, N·L·C bytes. It is public: hand it to MaxUnpool1d.
+
+    Raises
+    ------
+    ShapeError
+        size is not a positive integer, x is not (N, L, C), or L is not a multiple of size.
+
+    Source
+    ------
+    the paper's Eq. 3 and 4.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = _checked("MaxPool1d", "size", size)
+        self.parameters: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        return f"MaxPool1d({self.size})"
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        """The maxima and their mask."""
+        require_signal(self, x)
+        length, size, xp = x.shape[1], self.size, array_module(x)
+        if length % size:
+            nearest = ", ".join(str(m) for m in (length // size * size, -(-length // size) * size) if m)
+            raise ShapeError(f"{self!r}: the length must be a multiple of {size}; got {length}. Nearest: {nearest}")
+        windows = x.reshape(len(x), length // size, size, x.shape[2])
+        y = windows[:, :, 0].copy()
+        for i in range(1, size):
+            xp.maximum(y, windows[:, :, i], out=y)
+        mask = xp.empty(windows.shape, bool)
+        free = xp.ones(y.shape, bool)  # windows whose maximum has not been met yet
+        for i in range(size - 1):
+            xp.equal(windows[:, :, i], y, out=mask[:, :, i])
+            mask[:, :, i] &= free
+            free ^= mask[:, :, i]
+        mask[:, :, size - 1] = free
+        return y, mask.reshape(x.shape)
+
+    def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
+        """dx = Sᵀ dy."""
+        mask = cache
+        require_like(self, dy, (len(mask), mask.shape[1] // self.size, mask.shape[2]), dy.dtype)
+        return place(dy, mask, self.size), {}
+
+
+class MaxUnpool1d:
+    """Put every sample back where the pool found its maximum, and zeros elsewhere.
+
+    y[n, s·l + i, c] = mask[n, s·l + i, c] · x[n, l, c]
+
+    Parameters
+    ----------
+    size : int > 0
+        s: samples out for one sample in.
+
+    Shapes
+    ------
+    x (N, L, C), mask (N, s·L, C) -> y (N, s·L, C)
+
+    Gradient
+    --------
+    dx[n, l, c] = Σ_i mask[n, s·l + i, c] · dy[n, s·l + i, c]
+
+    Cache
+    -----
+    the mask
+
+    Raises
+    ------
+    ShapeError
+        size is not a positive integer, x is not (N, L, C), or the mask is not (N, s·L, C).
+
+    Source
+    ------
+    the paper's Eq. 5: upsampling times mask.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = _checked("MaxUnpool1d", "size", size)
+        self.parameters: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        return f"MaxUnpool1d({self.size})"
+
+    def forward(self, x: Array, mask: Array) -> tuple[Array, Array]:
+        """Sᵀ x, and the mask."""
+        require_signal(self, x)
+        shape = (len(x), self.size * x.shape[1], x.shape[2])
+        require(
+            mask.shape == shape,
+            f"{self!r}: the mask must be {shape} for x {x.shape}; got {mask.shape}. "
+            "Take the mask of the pool that has as many channels and as many samples out",
+        )
+        return place(x, mask, self.size), mask
+
+    def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
+        """dx = S dy."""
+        mask = cache
+        require_like(self, dy, mask.shape, dy.dtype)
+        return select(dy, mask, self.size), {}
+
+
+class Upsample1d:
+    """Repeat every sample: unpooling without a mask.
+
+    y[n, f·l + i, c] = x[n, l, c],    i < f
+
+    Parameters
+    ----------
+    factor : int > 0
+        f: samples out for one sample in.
+
+    Shapes
+    ------
+    x (N, L, C) -> y (N, f·L, C)
+
+    Gradient
+    --------
+    dx[n, l, c] = Σ_i dy[n, f·l + i, c]
+
+    Cache
+    -----
+    the shape of x
+
+    Raises
+    ------
+    ShapeError
+        factor is not a positive integer, or x is not (N, L, C).
+
+    Source
+    ------
+    the paper, section 3.2 and Figure 1b. Same values as torch.nn.Upsample(mode="nearest").
+    """
+
+    def __init__(self, factor: int) -> None:
+        self.factor = _checked("Upsample1d", "factor", factor)
+        self.parameters: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        return f"Upsample1d({self.factor})"
+
+    def forward(self, x: Array) -> tuple[Array, tuple[int, ...]]:
+        """Each sample f times, and the shape of x."""
+        require_signal(self, x)
+        return repeat(x, self.factor), x.shape
+
+    def backward(self, dy: Array, cache: tuple[int, ...]) -> tuple[Array, dict[str, Array]]:
+        """dx: the sum of each f samples."""
+        clips, length, channels = cache
+        require_like(self, dy, (clips, length * self.factor, channels), dy.dtype)
+        return sum_windows(dy, self.factor), {}
+
+
+def _checked(layer: str, name: str, value: int) -> int:
+    require(isinstance(value, int) and value > 0, f"{layer}: {name} must be a positive integer; got {value!r}")
+    return value

@@ -1,0 +1,57 @@
+"""The paper's table, with this run's figures beside its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+TITLES = {"emodb": "Berlin EmoDB", "savee": "SAVEE", "folder": "own recordings", "demo": "demo corpus"}
+
+
+def snr_db(loss: float, variance: float) -> float:
+    """Signal-to-noise ratio of a reconstruction: 10·log10(variance / mean squared error) [dB]."""
+    return 10 * math.log10(variance / loss) if loss > 0 else math.inf
+
+
+def paper_table(results: Mapping[str, Any]) -> str:
+    """Training and test loss of both phases, the paper's beside them, variance and SNR.
+
+    Parameters
+    ----------
+    results : mapping
+        The content of results.json.
+    """
+    paper, variance = results.get("paper", {}), results["test_variance"]
+    columns = [
+        (title, source.get(phase, {}))
+        for phase, title in (("pre_training", "pre-training"), ("fine_tuning", "fine-tuning"))
+        for title, source in ((title, results), ("the paper", paper))
+    ]
+    rows = [
+        ("training loss", [_loss(figures.get("train_loss")) for _, figures in columns]),
+        ("test loss", [_loss(figures.get("test_loss")) for _, figures in columns]),
+        ("test SNR [dB]", [_snr(figures.get("test_loss"), variance) for _, figures in columns]),
+        ("best epoch", [_epochs(figures) for _, figures in columns]),
+    ]
+    lines = [
+        f"{TITLES[results['db']]}, {results['clips']} clips: mean squared error on [0, 1]",
+        f"{'':<15}" + "".join(f"{title:>14}" for title, _ in columns),
+        *(f"{title:<15}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in rows),
+        f"The test clips have a variance of {variance:.5f}: guessing the mean of each would cost that.",
+    ]
+    if paper:
+        lines.append("The paper gives no variance; its SNR is taken with this one.")
+    return "\n".join(lines)
+
+
+def _loss(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6f}"
+
+
+def _snr(value: float | None, variance: float) -> str:
+    return "-" if value is None else f"{snr_db(value, variance):.1f}"
+
+
+def _epochs(figures: Mapping[str, Any]) -> str:
+    return f"{figures['best_epoch']} of {figures['epochs']}" if "epochs" in figures else "-"

@@ -1,0 +1,1 @@
+"""Clips in, judgements out: corpora, reading and scaling audio. Knows nothing of networks."""

@@ -1,0 +1,199 @@
+"""Find a corpus by name: which directory, which recordings, what there is to say about them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pooch
+
+from speech import demo, emodb, folder, savee
+from speech.download import URL, download_emodb
+from speech.recording import CorpusError, Recording
+
+LISTS = {"emodb": emodb.list_recordings, "savee": savee.list_recordings, "folder": folder.list_recordings}
+NAMES = ("demo", *LISTS)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What was found.
+
+    Parameters
+    ----------
+    name : str
+        One of NAMES.
+    directory : Path or None
+        Where it was found; None for demo, which is made by the program.
+    recordings : list of Recording
+        What can be read.
+    left_out : list of (name, reason)
+        What stands in the directory but does not belong to the corpus.
+    notes : list of str
+        Sentences to print: how the corpus differs from the published one, what was downloaded.
+    """
+
+    name: str
+    directory: Path | None
+    recordings: list[Recording]
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_corpus(
+    name: str,
+    data_dir: Path | None = None,
+    *,
+    count: int = 70,
+    seed: int = 0,
+    download: bool = True,
+    progress: bool = False,
+    cache_dir: Path | None = None,
+    url: str = URL,
+    checksums: Mapping[str, str] | None = None,
+) -> Corpus:
+    """Find the recordings of a corpus: in data_dir, else in $NN1D_DATA/<name>, else in <cache>/<name>.
+
+    emodb is downloaded to the cache where none of them holds a recording. Its files are compared with
+    speech/emodb.sha256; altered ones are used where data_dir names the directory and left out elsewhere. folder has
+    data_dir only.
+
+    Parameters
+    ----------
+    name : str
+        One of NAMES.
+    data_dir : Path or None
+        The directory of the corpus; the only place looked into where it is given.
+    count, seed : int
+        How many clips demo has, and which.
+    download : bool
+        Whether emodb may be downloaded.
+    progress : bool
+        Show a bar on stderr where that is a terminal.
+    cache_dir : Path or None
+        None is the user's cache folder, such as ~/.cache/nn1d.
+    url, checksums : str, mapping or None
+        Where emodb is downloaded from and what belongs to it; None for speech/emodb.sha256.
+
+    Raises
+    ------
+    CorpusError
+        There is no such corpus, no such directory or no recording in it; the message says how to get it.
+    """
+    if name not in NAMES:
+        raise CorpusError(f"corpus: there is no {name!r}; choose one of {', '.join(NAMES)}")
+    if name == "demo":
+        if data_dir is not None:
+            raise CorpusError(f"demo: is made by the program and reads no directory; got {data_dir}. Drop --data-dir")
+        return Corpus(name, None, demo.list_recordings(count, seed))
+    if data_dir is not None and not _is_directory(name, data_dir):
+        what = "is a file" if data_dir.exists() else "does not exist"
+        raise CorpusError(f"{name}: the directory {data_dir} {what}. Check the spelling of --data-dir")
+    if name == "folder" and data_dir is None:
+        raise CorpusError("folder: needs a directory of audio files; got none. Name it with --data-dir")
+
+    cache_dir = pooch.os_cache("nn1d") if cache_dir is None else cache_dir
+    places = [data_dir] if data_dir is not None else _places(name, cache_dir)
+    for directory in places:
+        recordings, left_out = _list(name, directory, checksums)
+        if recordings:
+            break
+    notes = []
+    if not recordings and name == "emodb" and data_dir is None and download:
+        download_emodb(directory, url, checksums, progress)
+        recordings, left_out = _list(name, directory, checksums)
+        notes.append(f"emodb: downloaded from {url} to {directory}")
+    if not recordings:
+        raise CorpusError(_how_to_get(name, places, left_out))
+
+    if name == "emodb":
+        recordings, left_out, note = _checked(recordings, left_out, checksums, use_altered=data_dir is not None)
+        notes += note
+    if name == "savee" and len(recordings) != savee.RECORDINGS:
+        notes.append(f"savee: {len(recordings)} of its {savee.RECORDINGS} recordings are under {directory}")
+    return Corpus(name, directory, recordings, left_out, notes)
+
+
+def spread(recordings: Sequence[Recording], limit: int | None) -> list[Recording]:
+    """At most `limit` recordings, evenly spaced over the list and in its order; None is all of them.
+
+    Raises
+    ------
+    ValueError
+        limit < 1.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"spread: the limit must be at least 1 recording; got {limit}")
+    if limit is None or limit >= len(recordings):
+        return list(recordings)
+    return [recordings[i * len(recordings) // limit] for i in range(limit)]
+
+
+def _places(name: str, cache_dir: Path) -> list[Path]:
+    data = os.environ.get("NN1D_DATA")
+    return ([Path(data) / name] if data else []) + [cache_dir / name]
+
+
+def _list(
+    name: str, directory: Path, checksums: Mapping[str, str] | None
+) -> tuple[list[Recording], list[tuple[str, str]]]:
+    if not _is_directory(name, directory):
+        return [], []
+    if name == "emodb":
+        return emodb.list_recordings(directory, checksums)
+    return LISTS[name](directory)
+
+
+def _is_directory(name: str, path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise CorpusError(f"{name}: {path} cannot be read: {error.strerror}. Check its permissions") from None
+
+
+def _how_to_get(name: str, places: list[Path], left_out: list[tuple[str, str]]) -> str:
+    if name == "savee":
+        return savee.how_to_get(places)
+    where = " or ".join(map(str, places))
+    others = f"; {len(left_out)} WAV files there are not of EmoDB" if left_out else ""
+    if name == "emodb":
+        return (
+            f"emodb: no recordings under {where} (looked for 03a01Fa.wav and wav/03a01Fa.wav{others}). "
+            "Run `python train.py --db emodb` to download them, or see docs/corpora.md"
+        )
+    return f"folder: no audio files under {where} (looked for .wav, .flac, .ogg, .mp3 and what else libsndfile reads)"
+
+
+def _checked(
+    recordings: list[Recording],
+    left_out: list[tuple[str, str]],
+    checksums: Mapping[str, str] | None,
+    use_altered: bool,
+) -> tuple[list[Recording], list[tuple[str, str]], list[str]]:
+    """Compare EmoDB with its list: what to use of it, what not, and the sentence to print where it differs."""
+    result = emodb.check(recordings, checksums)
+    extra = sum(1 for name, _ in left_out if emodb.NAME.fullmatch(name))
+    parts = []
+    if result.missing:
+        parts.append(f"{len(result.missing)} are missing")
+    if result.altered:
+        treatment = "used as they are" if use_altered else "left out"
+        parts.append(f"{len(result.altered)} are altered ({treatment})")
+    if extra:
+        parts.append(f"{extra} more are there that do not belong to it (left out)")
+    notes = [f"emodb: of the {result.listed} recordings in speech/emodb.sha256 {', '.join(parts)}"] if parts else []
+    if result.altered and not use_altered:
+        altered = set(result.altered)
+        left_out = [
+            *left_out,
+            *(
+                (name, "altered: its SHA-256 is not the listed one; --data-dir uses it anyway")
+                for name in result.altered
+            ),
+        ]
+        recordings = [recording for recording in recordings if recording.name not in altered]
+        if not recordings:
+            raise CorpusError(f"{notes[0]}. Name the directory with --data-dir to use them anyway")
+    return recordings, left_out, notes

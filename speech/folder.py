@@ -1,0 +1,81 @@
+"""Any directory of audio files as a corpus: the first subfolder is the label."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import soundfile
+
+from speech.recording import CorpusError, Recording
+
+# A .raw file says neither its rate nor its format. The others are formats that libsndfile knows by another name.
+SUFFIXES = {"." + name.lower() for name in soundfile.available_formats()} - {".raw"} | {
+    *(".aif", ".aifc", ".snd", ".oga", ".opus", ".mp2", ".wave", ".bwf", ".sph", ".sf"),
+}
+
+
+def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, str]]]:
+    """Every audio file below a directory, sorted by path, and the folders that could not be read.
+
+    A file counts by its suffix; none is opened. Names that start with a dot, AppleDouble files (._x) among them, are
+    skipped. Links to folders are followed, each folder once.
+
+    Parameters
+    ----------
+    directory : Path
+        Where to look.
+
+    Shapes
+    ------
+    directory -> [Recording, ...], [(name, reason), ...]. The name is the path below the directory with / and without
+    the suffix, or with it where two files differ in nothing else; the label is the first folder of that path, else "".
+
+    Raises
+    ------
+    CorpusError
+        The directory itself cannot be read.
+    """
+    paths: list[Path] = []
+    left_out: list[tuple[str, str]] = []
+
+    def note_unreadable(error: OSError) -> None:
+        if Path(error.filename) == directory:
+            raise CorpusError(f"folder: {directory} cannot be read: {error.strerror}. Check its permissions")
+        left_out.append((_printable(Path(error.filename).relative_to(directory)), f"unreadable: {error.strerror}"))
+
+    seen = {directory.resolve()}
+    for folder, subfolders, files in os.walk(directory, onerror=note_unreadable, followlinks=True):
+        below = []
+        for name in sorted(subfolders):
+            place = (Path(folder) / name).resolve()
+            if not name.startswith(".") and place not in seen:  # a link may lead back to where we came from
+                seen.add(place)
+                below.append(name)
+        subfolders[:] = below
+        paths.extend(
+            Path(folder, name)
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
+        )
+
+    relative = sorted(path.relative_to(directory) for path in paths)
+    recordings = [
+        Recording(name, directory / path, label=path.parts[0] if len(path.parts) > 1 else "")
+        for name, path in zip(_unique_names(relative), relative, strict=True)
+    ]
+    return recordings, left_out
+
+
+def _unique_names(paths: list[Path]) -> list[str]:
+    """Paths without their suffix, or with it where the name would stand for two files."""
+    names = [_printable(path.with_suffix("")) for path in paths]
+    while doubled := {name for name, times in Counter(names).items() if times > 1}:
+        names = [_printable(path) if name in doubled else name for path, name in zip(paths, names, strict=True)]
+    return names
+
+
+def _printable(path: Path) -> str:
+    """A path with / whose bytes can always be printed and written, also where a file name is not UTF-8."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,42 @@
+"""What a corpus is a list of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+
+class CorpusError(Exception):
+    """A corpus cannot be used as it is; the message is one sentence with the cure."""
+
+
+class RecordingError(Exception):
+    """One recording cannot be used; the message is the reason, without the name."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording and what its corpus knows of it.
+
+    Parameters
+    ----------
+    name : str
+        Unique within the corpus, such as 03a01Fa.
+    source : Path or function without arguments
+        The audio file, or a function that returns (samples, sample_rate_hz), samples (frames,), float, in [-1, 1].
+    label : str
+        The emotion in English, or the subfolder; "" where nobody said.
+    speaker : str
+        "" where nobody said.
+    details : mapping
+        Whatever else the corpus tells: text, version, perception figures.
+    """
+
+    name: str
+    source: Path | Callable[[], tuple[np.ndarray, int]]
+    label: str = ""
+    speaker: str = ""
+    details: Mapping[str, str | float] = field(default_factory=dict)
