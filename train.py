@@ -30,6 +30,7 @@ from speech.corpus import find_corpus, spread
 from speech.recording import CorpusError
 
 SAMPLE_RATE_HZ = 16_000
+DEMO_CLIPS = 35
 LISTED_FAULTS = 10  # bad recordings named on the screen; config.json names all
 MISTAKES = (ConfigurationError, CorpusError, DeviceError, RunError, ShapeError, SplitError)
 
@@ -119,7 +120,7 @@ def train(settings: Configuration) -> None:
 def read_corpus(settings: Configuration, threads: int) -> tuple[Clips, list[tuple[str, str]]]:
     """Find the recordings and read them; say what was left out, or stop at it if strict."""
     progress = sys.stderr.isatty()
-    corpus = find_corpus(settings.db, settings.data_dir, progress=progress)
+    corpus = find_corpus(settings.db, settings.data_dir, count=DEMO_CLIPS, progress=progress)
     recordings = spread(corpus.recordings, settings.limit)
     say(*corpus.notes, f"corpus: {settings.db}, {len(recordings)} recordings" + place(corpus.directory))
     clips, unusable = load_clips(

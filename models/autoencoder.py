@@ -215,6 +215,8 @@ class Decoder:
 
     def forward(self, z: Array, masks: list[Array] | None = None) -> tuple[tuple[Array, list[Array]], Any]:
         """Down: each unpool, then its stage. Without masks, plain upsampling. Gives (reconstruction, decoded)."""
+        if masks is not None and len(masks) != len(self.stages):
+            raise ShapeError(f"Decoder: needs the masks of {len(self.stages)} pools; got {len(masks)}")
         decoded, kept, caches = [], [], []
         for i, stage in enumerate(self.stages):
             h, places = self.upsample.forward(z) if masks is None else self.unpool.forward(z, masks[-1 - i])

@@ -30,8 +30,17 @@ def _setting(
     choices: Sequence[str] | None = None,
     least: float | None = None,
     above: float | None = None,
+    demo: Any = None,
 ) -> Any:
-    metadata = {"group": group, "help": text, "kind": kind, "choices": choices, "least": least, "above": above}
+    metadata = {
+        "demo": demo,
+        "group": group,
+        "help": text,
+        "kind": kind,
+        "choices": choices,
+        "least": least,
+        "above": above,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -82,14 +91,20 @@ class Configuration:
         0.1, "network", "scale of the last filters of a residual block at the start", float, least=0
     )
 
-    epochs: int = _setting(30, "training", "of phase 1, at most", int, least=1)
-    fine_tune_epochs: int = _setting(120, "training", "of phase 2, at most", int, least=1)
-    batch_size: int = _setting(4, "training", "clips a step in phase 1", int, least=1)
-    fine_tune_batch_size: int = _setting(2, "training", "clips a step in phase 2", int, least=1)
-    learning_rate: float = _setting(0.001, "training", "of Adam in phase 1", float, above=0)
-    fine_tune_learning_rate: float = _setting(0.002, "training", "of Adam in phase 2", float, above=0)
+    epochs: int = _setting(30, "training", "of phase 1, at most", int, least=1, demo=16)
+    fine_tune_epochs: int = _setting(60, "training", "of phase 2, at most", int, least=1, demo=30)
+    batch_size: int = _setting(2, "training", "clips a step", int, least=1)
+    learning_rate: float = _setting(0.001, "training", "of Adam in phase 1", float, above=0, demo=0.003)
+    fine_tune_learning_rate: float = _setting(0.005, "training", "of Adam in phase 2", float, above=0)
     schedule: str = _setting(
         "cosine", "training", "the learning rate falls to 0 over the epochs, or stays", choices=("cosine", "constant")
+    )
+    average: float = _setting(
+        0.5,
+        "training",
+        "judge and keep a running mean of the weights over this many epochs; 0: the last ones",
+        float,
+        least=0,
     )
     weight_decay: float = _setting(1e-4, "training", "strength, on filters but not on biases", float, least=0)
     decay: str = _setting(
@@ -98,7 +113,7 @@ class Configuration:
     middle_weight: float = _setting(0.0, "training", "of the intermediate loss in Eq. 8", float, least=0)
     patience: int = _setting(8, "training", "epochs without improvement before stopping", int, least=1)
     monitor: str = _setting(
-        "val_accuracy", "training", "the quantity that must improve", choices=("val_accuracy", "val_loss")
+        "val_loss", "training", "the quantity that must improve", choices=("val_loss", "val_accuracy")
     )
     fine_tune_masks: bool = _setting(False, "training", "hand the masks over in phase 2 as well", bool)
     seed: int = _setting(0, "training", "of the split, the first weights and the order of the clips", int, least=0)
@@ -176,8 +191,7 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Configuration:
         if rule["group"] not in groups:
             groups[rule["group"]] = parser.add_argument_group(rule["group"])
         group = groups[rule["group"]]
-        default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-        text = rule["help"] + ("" if default is None else f" (default: {'no' if default is False else default})")
+        text = rule["help"] + _default_text(field)
         option = "--" + field.name.replace("_", "-")
         if rule["kind"] is bool:
             group.add_argument(option, action="store_true", help=text)
@@ -194,7 +208,23 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Configuration:
     )
     options = vars(parser.parse_args(arguments))
     file = options.pop("config", None)
-    return Configuration(**(({} if file is None else _read_toml(file)) | options))
+    given = ({} if file is None else _read_toml(file)) | options
+    is_demo = given.get("db", Configuration.db) == "demo"
+    return Configuration(**((demo_settings() if is_demo else {}) | given))
+
+
+def demo_settings() -> dict[str, Any]:
+    """What differs for the demo corpus, which has few clips and should take two minutes."""
+    rules = {field.name: field.metadata["demo"] for field in dataclasses.fields(Configuration)}
+    return {name: value for name, value in rules.items() if value is not None}
+
+
+def _default_text(field: dataclasses.Field[Any]) -> str:
+    if field.default is None:
+        return ""
+    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+    demo = "" if field.metadata["demo"] is None else f"; for demo {field.metadata['demo']}"
+    return f" (default: {'no' if default is False else default}{demo})"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

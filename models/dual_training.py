@@ -136,6 +136,10 @@ class DualTraining:
         decoder = self.flat.vector[encoder_size:]
         return self._fit("fine_tuning", decoder, gradient, judge, train, validation, on_epoch, progress)
 
+    def whole_gradient(self, clips: np.ndarray) -> tuple[float, Array]:
+        """Loss of a batch in phase 1, and its gradient as one vector."""
+        return self._mean_gradient(self._whole_gradient, clips)
+
     def encode(self, clips: Iterable[int]) -> Iterator[np.ndarray]:
         """The representation (L / 2^depth, C) of each clip, in order."""
 
@@ -212,11 +216,13 @@ class DualTraining:
     ) -> PhaseResult:
         settings, first = self.configuration, phase == "pre_training"
         epochs = settings.epochs if first else settings.fine_tune_epochs
-        batch_size = settings.batch_size if first else settings.fine_tune_batch_size
+        batch_size = settings.batch_size
         rate = settings.learning_rate if first else settings.fine_tune_learning_rate
         adam = Adam(rate, weight_decay=self._decay(parameters), decoupled=settings.decay == "decoupled")
         order = generator(settings.seed, phase)
-        steps, step = epochs * math.ceil(len(train) / batch_size), 0
+        steps_per_epoch = math.ceil(len(train) / batch_size)
+        steps, step = epochs * steps_per_epoch, 0
+        average, pace = parameters.copy(), 1 / (1 + settings.average * steps_per_epoch)
         best, best_epoch, best_value = parameters.copy(), 0, -math.inf
         epoch, started = 0, time.perf_counter()
         with tqdm(total=epochs * len(train), unit=" clips", desc=phase, disable=not progress, smoothing=0.05) as bar:
@@ -232,18 +238,23 @@ class DualTraining:
                             f"(loss {loss}). Try a lower learning rate"
                         )
                     adam.step(parameters, slope)
+                    average *= 1 - pace
+                    average += pace * parameters
                     total += loss * len(batch)
                     step += 1
                     bar.update(len(batch))
+                last = parameters.copy()
+                parameters[...] = average
                 judged = judge(validation)
                 value = judged.accuracy if settings.monitor == "val_accuracy" else -judged.loss
                 improved = value > best_value
                 if improved:
-                    best, best_epoch, best_value = parameters.copy(), epoch, value
+                    best, best_epoch, best_value = average.copy(), epoch, value
                 seconds = time.perf_counter() - epoch_started
                 bar.set_postfix(epoch=f"{epoch}/{epochs}", loss=f"{total / len(train):.2e}", val=f"{judged.loss:.2e}")
                 line = (total / len(train), judged.loss, judged.accuracy, adam.learning_rate, seconds)
                 on_epoch(Epoch(phase, epoch, *line), improved)
+                parameters[...] = last
                 if epoch - best_epoch >= settings.patience:
                     break
         parameters[...] = best

@@ -89,7 +89,7 @@ class RunFolder:
     def save_weights(self, phase: str, views: Mapping[str, Any]) -> None:
         """Write the weights under their dotted names; the live model stays where it is."""
         arrays = {name: np.ascontiguousarray(to_numpy(view)) for name, view in views.items()}
-        content = save(arrays, {"format": "nn1d", "phase": phase})
+        content = save(arrays, {"nn1d": phase})  # one entry: the library writes several in random order
         self._replace(self.path / "checkpoints" / WEIGHTS[phase], lambda path: path.write_bytes(content))
 
     def load_weights(self, phase: str) -> dict[str, np.ndarray]:

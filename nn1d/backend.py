@@ -72,7 +72,7 @@ def _working_gpu() -> tuple[ModuleType, str]:
         product = cupy.asnumpy(cupy.exp(ones * 0) @ ones)
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
     except Exception as error:  # CuPy raises many types, from the driver, NVRTC, cuBLAS and the loader of libraries
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DeviceError(f"no GPU: CuPy {cupy.__version__} is there but does not run ({reason})") from error
     if not (product == 8).all():
         raise DeviceError(f"no GPU: a matrix product on device 0 of {count} came out wrong")

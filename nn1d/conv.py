@@ -59,7 +59,8 @@ def windows(length: int, kernel_size: int, stride: int, padding: int, outputs: i
 
 def frames(x: Array, at: Windows) -> Array:
     """The windows as rows: a view (N, count, K·C) of x, which must be contiguous."""
-    rows = x[:, at.samples].reshape(len(x), at.rows, -1)
+    hop = (at.samples.stop - at.samples.start) // at.rows
+    rows = x[:, at.samples].reshape(len(x), at.rows, hop * x.shape[2])
     return rows[:, :, : (at.taps.stop - (at.taps.start or 0)) * x.shape[2]]
 
 

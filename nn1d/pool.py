@@ -32,7 +32,7 @@ def repeat(x: Array, size: int) -> Array:
     """Each sample `size` times."""
     y = array_module(x).empty((len(x), x.shape[1], size, x.shape[2]), x.dtype)
     y[:] = x[:, :, None]
-    return y.reshape(len(x), -1, x.shape[2])
+    return y.reshape(len(x), x.shape[1] * size, x.shape[2])
 
 
 def sum_windows(dy: Array, size: int) -> Array:

@@ -1,0 +1,1 @@
+"""How fast it is: ratios taken in one run, never a verdict of a test."""

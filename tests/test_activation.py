@@ -1,0 +1,124 @@
+"""ELU and hard sigmoid."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import loops
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twin import import_torch
+
+from nn1d import ELU, HardSigmoid, ShapeError
+
+drawn = settings(deadline=None, max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+seeds = st.integers(0, 2**32 - 1)
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 20), st.integers(1, 4))
+alphas = st.sampled_from([0.1, 0.5, 1.0, 1.7])
+
+
+@drawn
+@given(shapes, seeds, alphas)
+def test_elu_is_its_definition(shape: tuple[int, ...], seed: int, alpha: float) -> None:
+    rng = np.random.default_rng(seed)
+    x, dy = 3 * rng.standard_normal((2, *shape))
+    x.flat[0] = 0  # the kink itself
+    layer = ELU(alpha)
+    y, cache = layer.forward(x)
+    np.testing.assert_allclose(y, loops.over(loops.elu, x, alpha), rtol=1e-12, atol=1e-15)
+    dx, grads = layer.backward(dy, cache)
+    np.testing.assert_allclose(dx, dy * loops.over(loops.elu_slope, x, alpha), rtol=1e-12, atol=1e-15)
+    assert grads == {}
+
+
+@drawn
+@given(shapes, seeds)
+def test_hard_sigmoid_is_its_definition(shape: tuple[int, ...], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, dy = 3 * rng.standard_normal((2, *shape))
+    layer = HardSigmoid()
+    y, cache = layer.forward(x)
+    np.testing.assert_allclose(y, loops.over(loops.hard_sigmoid, x), rtol=1e-15, atol=0)
+    dx, grads = layer.backward(dy, cache)
+    np.testing.assert_allclose(dx, dy * loops.over(loops.hard_sigmoid_slope, x), rtol=1e-15, atol=0)
+    assert grads == {}
+
+
+@drawn
+@given(shapes, seeds, alphas)
+def test_elu_along_one_random_direction(shape: tuple[int, ...], seed: int, alpha: float) -> None:
+    rng = np.random.default_rng(seed)
+    x, dy, v = rng.standard_normal((3, *shape))
+    x += 0.01 * np.sign(x)  # away from the kink
+    layer = ELU(alpha)
+    step = 1e-5
+    terms = dy * (layer.forward(x + step * v)[0] - layer.forward(x - step * v)[0]) / (2 * step)
+    analytic = (layer.backward(dy, layer.forward(x)[1])[0] * v).sum()
+    assert abs(terms.sum() - analytic) <= 1e-8 * max(abs(analytic), abs(terms).sum())
+
+
+def test_elu_far_out() -> None:
+    x = np.array([-1e4, -100, 100, 1e4, -np.inf, np.inf], np.float32).reshape(1, 6, 1)
+    y, cache = ELU().forward(x)
+    assert y.ravel().tolist() == [-1, -1, 100, 1e4, -1, np.inf]
+    dx, _ = ELU().backward(np.ones_like(x), cache)
+    assert dx.ravel().tolist() == [0, 0, 1, 1, 0, 1]
+
+
+def test_hard_sigmoid_ends_at_two_and_a_half() -> None:
+    x = np.array([-9, -2.4, 0, 2.4, 9]).reshape(1, 5, 1)
+    y, cache = HardSigmoid().forward(x)
+    np.testing.assert_allclose(y.ravel(), [0, 0.02, 0.5, 0.98, 1], atol=1e-15)
+    np.testing.assert_array_equal(HardSigmoid().backward(np.ones_like(x), cache)[0].ravel(), [0, 0.2, 0.2, 0.2, 0])
+
+
+@pytest.fixture
+def torch() -> Any:
+    return import_torch()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-6)])
+@pytest.mark.parametrize("alpha", [1.0, 0.3])
+def test_elu_is_that_of_torch(torch: Any, alpha: float, dtype: Any, tolerance: float) -> None:
+    x, dy = (2 * np.random.default_rng(0).standard_normal((2, 3, 50, 4))).astype(dtype)
+    theirs = torch.from_numpy(x.copy()).requires_grad_()
+    output = torch.nn.ELU(alpha)(theirs)
+    output.backward(torch.from_numpy(dy))
+    y, cache = ELU(alpha).forward(x)
+    np.testing.assert_allclose(y, output.detach().numpy(), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(ELU(alpha).backward(dy, cache)[0], theirs.grad.numpy(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-6)])
+def test_hard_sigmoid_is_a_clamp_of_torch(torch: Any, dtype: Any, tolerance: float) -> None:
+    x, dy = (3 * np.random.default_rng(0).standard_normal((2, 3, 50, 4))).astype(dtype)
+    theirs = torch.from_numpy(x.copy()).requires_grad_()
+    output = torch.clamp(0.2 * theirs + 0.5, 0, 1)
+    output.backward(torch.from_numpy(dy))
+    y, cache = HardSigmoid().forward(x)
+    np.testing.assert_allclose(y, output.detach().numpy(), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(HardSigmoid().backward(dy, cache)[0], theirs.grad.numpy(), rtol=tolerance, atol=0)
+
+
+MESSAGES = [
+    (lambda: ELU(0), "ELU: alpha must be positive; got 0"),
+    (lambda: ELU(-1.0), "ELU: alpha must be positive; got -1.0"),
+    (lambda: ELU(float("nan")), "ELU: alpha must be positive; got nan"),
+    (
+        lambda: ELU(0.5).backward(np.zeros((1, 3, 1)), np.zeros((1, 4, 1))),
+        "ELU(0.5): dy must be like y, float64 (1, 4, 1); got float64 (1, 3, 1)",
+    ),
+    (
+        lambda: HardSigmoid().backward(np.zeros((1, 4, 1)), np.zeros((1, 4, 1), np.float32)),
+        "HardSigmoid(): dy must be like y, float32 (1, 4, 1); got float64 (1, 4, 1)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("mistake", "message"), MESSAGES)
+def test_a_mistake_is_named(mistake: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
+        mistake()

@@ -1,0 +1,295 @@
+"""Reading recordings: the values are those of an analytic tone, and whatever is wrong with a file has a reason."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from scipy.signal import resample_poly
+
+from speech.audio import read_waveform
+from speech.recording import RecordingError
+
+RATE_HZ = 16_000
+
+
+def tone(rate_hz: int, seconds: float = 2.0, hz: float = 1000, amplitude: float = 0.5) -> np.ndarray:
+    return amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate_hz)) / rate_hz)
+
+
+def riff(*chunks: tuple[bytes, bytes], kind: bytes = b"WAVE") -> bytes:
+    body = kind + b"".join(
+        name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2) for name, data in chunks
+    )
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def fmt(rate_hz: int = RATE_HZ) -> tuple[bytes, bytes]:
+    return b"fmt ", struct.pack("<HHIIHH", 1, 1, rate_hz, 2 * rate_hz % 2**32, 2, 16)
+
+
+def pcm(samples: np.ndarray) -> tuple[bytes, bytes]:
+    return b"data", np.round(samples * 32768).astype("<i2").tobytes()
+
+
+def assert_is_tone(waveform: np.ndarray, tolerance: float) -> None:
+    assert waveform.dtype == np.float32
+    assert waveform.shape == (2 * RATE_HZ,)
+    inside = slice(RATE_HZ // 10, -RATE_HZ // 10)  # the filter sees zeros beyond the ends
+    np.testing.assert_allclose(waveform[inside], tone(RATE_HZ)[inside], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_a_tone_keeps_its_pitch_and_amplitude(tmp_path: Path, rate_hz: int, channels: int) -> None:
+    path = tmp_path / "tone.wav"
+    soundfile.write(path, np.tile(tone(rate_hz)[:, None], channels), rate_hz, subtype="FLOAT")
+    assert_is_tone(read_waveform(path), tolerance=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype", "tolerance"),
+    [
+        ("wav", "PCM_U8", 1 / 128),
+        ("wav", "PCM_16", 1 / 32768),
+        ("wav", "PCM_24", 1e-6),
+        ("wav", "PCM_32", 1e-6),
+        ("wav", "FLOAT", 1e-6),
+        ("wav", "DOUBLE", 1e-6),
+        ("wav", "ULAW", 0.02),
+        ("flac", "PCM_16", 1 / 32768),
+        ("flac", "PCM_24", 1e-6),
+        ("aiff", "PCM_16", 1 / 32768),
+        ("rf64", "PCM_16", 1 / 32768),
+        ("ogg", "VORBIS", 0.05),
+    ],
+)
+def test_every_sample_format_has_full_scale_one(tmp_path: Path, suffix: str, subtype: str, tolerance: float) -> None:
+    path = tmp_path / f"tone.{suffix}"
+    soundfile.write(path, tone(RATE_HZ), RATE_HZ, subtype=subtype)
+    assert_is_tone(read_waveform(path), tolerance)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    left, right = np.random.default_rng(0).uniform(-0.9, 0.9, (2, 1000)).astype(np.float32)
+    soundfile.write(tmp_path / "stereo.wav", np.stack([left, right], axis=1), RATE_HZ, subtype="FLOAT")
+    np.testing.assert_allclose(read_waveform(tmp_path / "stereo.wav"), (left + right) / 2, atol=1e-7)
+
+
+def test_chunks_before_the_data_are_no_sound(tmp_path: Path) -> None:
+    sound = tone(RATE_HZ)
+    chunks = [(b"LIST", b"INFOISFT\x05\0\0\0test\0\0"), (b"PAD ", b"\x7f" * 4097), fmt(), (b"bext", b"\x01" * 602)]
+    (tmp_path / "chunks.wav").write_bytes(riff(*chunks, pcm(sound), (b"id3 ", b"x" * 33)))
+    assert_is_tone(read_waveform(tmp_path / "chunks.wav"), 1 / 32768)
+
+
+def test_a_wav_written_to_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    data = riff(fmt(), pcm(tone(RATE_HZ)))
+    at = data.index(b"data") + 4
+    (tmp_path / "pipe.wav").write_bytes(data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :])
+    assert_is_tone(read_waveform(tmp_path / "pipe.wav"), 1 / 32768)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 22_050, 44_100, 48_000])
+def test_the_beginning_is_that_of_the_whole(tmp_path: Path, rate_hz: int) -> None:
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, 3 * rate_hz).astype(np.float32)
+    soundfile.write(tmp_path / "noise.wav", noise, rate_hz, subtype="FLOAT")
+    common = np.gcd(rate_hz, RATE_HZ)
+    whole = resample_poly(noise, RATE_HZ // common, rate_hz // common)
+    np.testing.assert_array_equal(read_waveform(tmp_path / "noise.wav", seconds=None), whole)
+    for seconds in (0.01, 1.0, 2.9999, 3.0, 4.0):
+        beginning = read_waveform(tmp_path / "noise.wav", seconds=seconds)
+        assert beginning.shape == (min(round(seconds * RATE_HZ), 3 * RATE_HZ),)
+        np.testing.assert_allclose(beginning, whole[: len(beginning)], rtol=0, atol=1e-6)
+
+
+def test_two_hours_cost_no_more_than_four_seconds(tmp_path: Path) -> None:
+    size = 2 * 3600 * 44_100 * 2 * 2
+    header = riff((b"fmt ", struct.pack("<HHIIHH", 1, 2, 44_100, 176_400, 4, 16)), (b"data", b""))
+    start = np.random.default_rng(2).integers(-1000, 1000, 10 * 88_200).astype("<i2").tobytes()
+    with (tmp_path / "long.wav").open("wb") as file:
+        file.write(
+            header[:4] + struct.pack("<I", len(header) - 8 + size) + header[8:-4] + struct.pack("<I", size) + start
+        )
+        file.truncate(len(header) + size)
+    tracemalloc.start()
+    waveform = read_waveform(tmp_path / "long.wav")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert waveform.shape == (64_000,)
+    assert peak < 20e6
+
+
+def test_a_header_that_promises_gigabytes_allocates_nothing(tmp_path: Path) -> None:
+    sound = np.random.default_rng(3).uniform(-0.5, 0.5, RATE_HZ)
+    soundfile.write(tmp_path / "big.flac", sound, RATE_HZ)
+    data = bytearray((tmp_path / "big.flac").read_bytes())
+    data[21:26] = bytes([data[21] | 0x0F, 0xFF, 0xFF, 0xFF, 0xFF])  # STREAMINFO: 2^36 - 1 samples
+    (tmp_path / "big.flac").write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(RecordingError, match=r"^cut short"):
+        read_waveform(tmp_path / "big.flac", seconds=None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_an_mp3_without_a_table_of_its_length_is_read(tmp_path: Path) -> None:
+    noise = np.random.default_rng(4).uniform(-0.5, 0.5, 10 * 44_100)
+    soundfile.write(tmp_path / "noise.mp3", noise, 44_100, bitrate_mode="CONSTANT", compression_level=0.5)
+    data = (tmp_path / "noise.mp3").read_bytes()
+    second_frame = data.index(data[:2], 4)
+    (tmp_path / "noise.mp3").write_bytes(data[second_frame:])
+    assert abs(len(read_waveform(tmp_path / "noise.mp3", seconds=None)) - 160_000) < 1000
+
+
+def test_a_function_is_a_source_too() -> None:
+    assert_is_tone(read_waveform(lambda: (tone(44_100), 44_100)), tolerance=2e-3)
+    stereo = np.stack([tone(RATE_HZ), np.zeros(2 * RATE_HZ)], axis=1)
+    np.testing.assert_allclose(read_waveform(lambda: (stereo, RATE_HZ), seconds=0.5), tone(RATE_HZ, 0.5) / 2, atol=1e-7)
+    with pytest.raises(RecordingError, match=r"^empty: it has no samples$"):
+        read_waveform(lambda: (np.zeros(0), RATE_HZ))
+    given = tone(RATE_HZ).astype(np.float32)
+    read_waveform(lambda: (given, RATE_HZ))[:] = 7
+    assert given.max() < 1, "the caller's array was handed back"
+
+
+def written(tmp_path: Path, samples: object, rate_hz: int = RATE_HZ, subtype: str = "FLOAT") -> Path:
+    soundfile.write(tmp_path / "bad.wav", np.asarray(samples, np.float32), rate_hz, subtype=subtype)
+    return tmp_path / "bad.wav"
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        (np.zeros(RATE_HZ), "silent: every sample in the 1 s read is 0"),
+        (np.full(RATE_HZ // 2, 0.25), "constant: every sample in the 0.5 s read is 0.25"),
+        ([0.5], "constant: every sample in the 6.25e-05 s read is 0.5"),
+        ([1e-8, -1e-8, 1e-9], "silent: the samples in the 0.000188 s read differ by no more than 2.0e-08"),
+        (np.r_[np.zeros(80_000), tone(RATE_HZ)], "silent: every sample in the 4 s read is 0"),
+        ([[0.5, -0.5], [0.25, -0.25]], "silent: every sample in the 0.000125 s read is 0"),
+        ([0.1, np.nan, 0.2], "1 of 3 samples are NaN or infinite"),
+        ([0.1, np.inf, -np.inf, 0.3], "2 of 4 samples are NaN or infinite"),
+        ([[np.inf, -np.inf], [0, 0.1]], "2 of 4 samples are NaN or infinite"),
+        ([3e38, -3e38], "samples as large as 3e+38; full scale is 1"),
+        (np.zeros((0, 1)), "empty: its header says 0 frames"),
+    ],
+)
+def test_bad_samples_have_a_reason(tmp_path: Path, samples: object, reason: str) -> None:
+    with pytest.raises(RecordingError, match=f"^{re.escape(reason)}$"):
+        read_waveform(written(tmp_path, samples))
+
+
+def test_a_sound_above_the_band_is_silence(tmp_path: Path) -> None:
+    path = written(tmp_path, tone(96_000, hz=40_000) * np.hanning(192_000) * 1e-3, 96_000)
+    with pytest.raises(RecordingError, match=r"^silent: nothing of it is left at 16000 Hz$"):
+        read_waveform(path)
+
+
+@pytest.mark.parametrize("rate_hz", [0, 10, 999, 768_001, 4_000_000_000])
+def test_an_absurd_rate_has_a_reason(tmp_path: Path, rate_hz: int) -> None:
+    (tmp_path / "rate.wav").write_bytes(riff(fmt(rate_hz), pcm(tone(RATE_HZ))))
+    with pytest.raises(RecordingError, match=f"^a sample rate of {rate_hz} Hz; 1000 to 768000 Hz can be read$"):
+        read_waveform(tmp_path / "rate.wav")
+    with pytest.raises(RecordingError, match=f"^a sample rate of {rate_hz} Hz"):
+        read_waveform(lambda: (tone(RATE_HZ), rate_hz))
+
+
+@pytest.mark.parametrize("suffix", ["aiff", "flac", "au"])
+def test_an_absurd_rate_has_a_reason_in_every_format(tmp_path: Path, suffix: str) -> None:
+    soundfile.write(tmp_path / f"slow.{suffix}", tone(500, hz=100), 500)
+    with pytest.raises(RecordingError, match=r"^a sample rate of 500 Hz; 1000 to 768000 Hz can be read$"):
+        read_waveform(tmp_path / f"slow.{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "reason"),
+    [
+        ("wav", r"cut short: its header promises 64000 bytes of sound, the file holds \d+"),
+        ("aiff", r"cut short: its header promises 6400\d bytes of sound, the file holds \d+"),
+        ("rf64", r"cut short: its header promises 64000 bytes of sound, the file holds \d+"),
+        ("flac", r"cut short or damaged: .*lost sync"),
+    ],
+)
+def test_a_truncated_file_has_a_reason(tmp_path: Path, suffix: str, reason: str) -> None:
+    path = tmp_path / f"cut.{suffix}"
+    soundfile.write(path, tone(RATE_HZ) + np.random.default_rng(5).normal(0, 0.1, 2 * RATE_HZ), RATE_HZ)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(RecordingError, match=f"^{reason}$"):
+        read_waveform(path)
+
+
+def test_one_missing_sample_is_noticed(tmp_path: Path) -> None:
+    path = written(tmp_path, tone(RATE_HZ), subtype="PCM_16")
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(RecordingError, match=r"promises 64000 bytes of sound, the file holds 63998"):
+        read_waveform(path)
+    path.write_bytes(riff((b"PAD ", b"odd"), fmt(), pcm(tone(RATE_HZ)))[:-2])
+    with pytest.raises(RecordingError, match=r"promises 64000 bytes of sound, the file holds 63998"):
+        read_waveform(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("text.wav", b"speaker;emotion\n" * 50, "not an audio file that libsndfile reads"),
+        ("text.mp3", b"speaker;emotion\n" * 50, "not an audio file that libsndfile reads"),
+        ("zeros.wav", b"\0" * 5000, "not an audio file that libsndfile reads"),
+        ("empty.wav", b"", "empty: the file has 0 bytes"),
+        ("header.wav", riff(fmt()), "unreadable: Error in WAV file. No 'data' chunk marker"),
+        ("nothing.wav", riff(fmt(), (b"data", b"")), "empty: its header says 0 frames"),
+        ("x.raw", b"ab" * 100, "unreadable: a .raw file does not say its sample rate and format"),
+    ],
+)
+def test_what_is_no_audio_file_has_a_reason(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RecordingError, match=f"^{re.escape(reason)}$"):
+        read_waveform(tmp_path / name)
+
+
+def test_random_bytes_after_a_good_header_never_escape_as_another_error(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    good = {
+        suffix: (soundfile.write(tmp_path / f"x.{suffix}", tone(RATE_HZ, 0.1), RATE_HZ), tmp_path / f"x.{suffix}")[1]
+        for suffix in ("wav", "flac", "aiff", "ogg")
+    }
+    for path in good.values():
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        for _ in range(50):
+            damaged = data.copy()
+            damaged[rng.integers(0, min(len(data), 200), 4)] = rng.integers(0, 256, 4)
+            path.write_bytes(damaged.tobytes())
+            try:
+                waveform = read_waveform(path)
+            except RecordingError as error:
+                assert str(error)
+            else:
+                assert np.isfinite(waveform).all()
+                assert len(waveform) <= 64_000
+
+
+def test_what_cannot_be_opened_has_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RecordingError, match=r"^unreadable: there is no such file$"):
+        read_waveform(tmp_path / "none.wav")
+    (tmp_path / "folder.wav").mkdir()
+    with pytest.raises(RecordingError, match=r"^unreadable: it is not a regular file$"):
+        read_waveform(tmp_path / "folder.wav")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.wav")
+        with pytest.raises(RecordingError, match=r"^unreadable: it is not a regular file$"):
+            read_waveform(tmp_path / "pipe.wav")
+    path = written(tmp_path, tone(RATE_HZ))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # chmod does not stop root, as whom tests may run
+    with pytest.raises(RecordingError, match=r"^unreadable: not permitted to open it$"):
+        read_waveform(path)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from models.configuration import Configuration, ConfigurationError, read_arguments
+
+
+def test_options_go_before_the_file_and_the_file_before_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        'epochs = 7\nbatch_size = 3\nchannels = [4, 8]\ndata_dir = "here"\nstrict = true\nlearning_rate = 1\n'
+    )
+    settings = read_arguments(["--config", str(file), "--batch-size", "5"])
+    assert (settings.epochs, settings.batch_size, settings.channels) == (7, 5, (4, 8))
+    assert (settings.data_dir, settings.strict, settings.learning_rate) == (Path("here"), True, 1)
+    assert settings.fine_tune_epochs == Configuration().fine_tune_epochs
+
+
+def test_no_options_give_the_defaults() -> None:
+    assert read_arguments([]) == Configuration()
+
+
+def test_every_setting_is_an_option() -> None:
+    given = {
+        "db": "savee", "data_dir": "d", "limit": 9, "strict": True, "clip_samples": 320, "scale": "corpus",
+        "split": "speaker", "validate_on": "test", "channels": "2,3", "kernel_size": 5, "output": "linear",
+        "initial": "he_normal", "residual_gain": 0.5, "epochs": 2, "fine_tune_epochs": 3, "batch_size": 5,
+        "learning_rate": 0.1, "fine_tune_learning_rate": 0.2, "schedule": "constant",
+        "average": 0.25, "weight_decay": 0.3, "decay": "l2", "middle_weight": 0.4, "patience": 7, "monitor": "val_loss",
+        "fine_tune_masks": True, "seed": 8, "device": "cpu", "threads": 4, "out": "o", "force": True,
+    }  # fmt: skip
+    assert list(given) == [field.name for field in dataclasses.fields(Configuration)]
+    arguments = []
+    for name, value in given.items():
+        arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
+    settings = read_arguments(arguments)
+    written = settings.written()
+    assert written == given | {"channels": [2, 3]}
+    assert json.loads(json.dumps(written)) == written
+    for field in dataclasses.fields(Configuration):
+        assert getattr(settings, field.name) != field.default, field.name
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("epoch = 3", "has unknown settings epoch; known are db, data_dir"),
+        ("epochs = 2.5", "epochs must be an integer; got 2.5"),
+        ("epochs = true", "epochs must be an integer; got True"),
+        ("strict = 1", "strict must be true or false; got 1"),
+        ('learning_rate = "fast"', "learning_rate must be a number; got 'fast'"),
+        ('monitor = "luck"', "monitor must be one of val_accuracy, val_loss; got 'luck'"),
+        ("channels = [1.5]", "channels must be a list of integers; got [1.5]"),
+        ("weight_decay = -1", "weight_decay must be at least 0; got -1"),
+        ("epochs = ", "--config: cannot read"),
+    ],
+)
+def test_a_file_with_a_mistake_is_refused_with_a_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as error:
+        read_arguments(["--config", str(file)])
+    assert sentence in str(error.value)
+
+
+def test_a_setting_cannot_be_changed_after_the_fact() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Configuration().epochs = 3  # type: ignore[misc]

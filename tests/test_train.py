@@ -1,0 +1,259 @@
+"""train.py as a user runs it: a process of its own, on real files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from safetensors.numpy import load_file
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("--channels", "4,4", "--clip-samples", "4000", "--epochs", "2", "--fine-tune-epochs", "2", "--device", "cpu")
+
+
+def train(*options: str | Path, expect: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", *map(str, options)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | environment,
+        timeout=300,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+@pytest.fixture
+def emodb() -> Path:
+    directory = Path(os.environ.get("NN1D_DATA", "")) / "emodb"
+    if "NN1D_DATA" not in os.environ or not directory.is_dir():
+        pytest.skip("needs EmoDB: set NN1D_DATA to the directory that holds emodb/")
+    return directory
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """Twelve half-second recordings of filtered noise of different loudness, in two subfolders."""
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        folder = tmp_path / "recordings" / ("calm", "loud")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        noise = np.convolve(rng.standard_normal(8000), np.hanning(40), "same")
+        soundfile.write(folder / f"take{i}.wav", 0.5 * noise / abs(noise).max(), 16_000)
+    return tmp_path / "recordings"
+
+
+def test_real_speech_through_the_whole_network_ends_with_the_papers_table(emodb: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = train("--db", "emodb", "--limit", "7", "--epochs", "1", "--fine-tune-epochs", "1", "--out", run)
+    lines = done.stdout.splitlines()
+    assert lines[-1] == f"run: {run}"
+    assert "Berlin EmoDB, 7 clips: mean squared error on [0, 1]" in lines
+    table = {line[:15].strip(): line[15:].split() for line in lines if line[15:].split()}
+    assert table["training loss"][1::2] == ["0.001360", "0.000770"]  # the paper's
+    assert table["test loss"][1::2] == ["0.001050", "0.000800"]
+
+    results = json.loads((run / "results.json").read_text())
+    assert results["parameters"] == 79_209
+    assert results["clips"] == 7
+    assert results["paper"]["fine_tuning"] == {"train_loss": 0.00077, "test_loss": 0.0008}
+    for i, phase in enumerate(("pre_training", "fine_tuning")):
+        figures = results[phase]
+        assert figures["epochs"] == figures["best_epoch"] == 1
+        assert figures["seconds"] > 0
+        assert table["test loss"][2 * i] == f"{figures['test_loss']:.6f}"
+        snr = 10 * np.log10(results["test_variance"] / figures["test_loss"])
+        assert table["test SNR [dB]"][2 * i] == f"{snr:.1f}"
+
+    config = json.loads((run / "config.json").read_text())
+    assert config["settings"]["db"] == "emodb"
+    assert config["settings"]["learning_rate"] == 0.001
+    assert config["command"][:3] == ["train.py", "--db", "emodb"]
+    assert config["numpy"] == np.__version__
+    assert config["blas"] and config["machine"]["processor"]
+    parts = config["split"]
+    assert [len(parts[part]) for part in ("train", "validation", "test")] == [5, 1, 1]
+    names = {name for part in parts.values() for name in part}
+    assert len(names) == 7
+    assert all((emodb / "wav" / f"{name}.wav").is_file() for name in names)
+
+    history = rows(run / "history.csv")
+    assert [(row["phase"], row["epoch"]) for row in history] == [("pre_training", "1"), ("fine_tuning", "1")]
+    columns = "phase epoch train_loss val_loss val_accuracy learning_rate seconds".split()
+    assert list(history[0]) == columns
+
+    features = np.load(run / "features.npy", mmap_mode="r")
+    assert features.shape == (7, 2000, 64) and features.dtype == np.float32
+    clips = rows(run / "clips.csv")
+    assert {row["name"] for row in clips} == names
+    assert {row["label"] for row in clips} <= {"anger", "boredom", "disgust", "fear", "happiness", "sadness", "neutral"}
+    assert sorted(row["part"] for row in clips) == ["test"] + 5 * ["train"] + ["validation"]
+
+    pretrained = load_file(run / "checkpoints" / "pretrained.safetensors")
+    finetuned = load_file(run / "checkpoints" / "finetuned.safetensors")
+    assert pretrained["encoder.0.convolution.weight"].shape == (3, 1, 16)
+    assert sum(array.size for array in pretrained.values()) == 79_209
+    for name, array in pretrained.items():
+        same = np.array_equal(array, finetuned[name])
+        assert same == name.startswith("encoder."), name
+
+
+def test_the_demo_corpus_needs_no_options_but_small_ones(tmp_path: Path) -> None:
+    done = train(*SMALL, "--limit", "8", "--out", tmp_path / "run")
+    assert "corpus: demo, 8 recordings" in done.stdout
+    assert "demo corpus, 8 clips" in done.stdout
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["paper"] == {}
+
+
+def test_seed_decides_everything_and_threads_nothing(recordings: Path, tmp_path: Path) -> None:
+    runs = {"one": ("--threads", "1"), "three": ("--threads", "3"), "other seed": ("--seed", "1")}
+    for name, options in runs.items():
+        train("--db", "folder", "--data-dir", recordings, *SMALL, *options, "--out", tmp_path / name)
+
+    def contents(name: str) -> list[object]:
+        folder = tmp_path / name
+        weights = [
+            (folder / "checkpoints" / f"{phase}.safetensors").read_bytes() for phase in ("pretrained", "finetuned")
+        ]
+        history = [line.rsplit(",", 1)[0] for line in (folder / "history.csv").read_text().splitlines()]
+        return [*weights, history, json.loads((folder / "config.json").read_text())["split"]]
+
+    assert contents("one") == contents("three")
+    assert all(a != b for a, b in zip(contents("one"), contents("other seed"), strict=True))
+
+
+def test_labels_of_a_folder_and_bad_recordings_by_name(recordings: Path, tmp_path: Path) -> None:
+    (recordings / "calm" / "torn.wav").write_bytes(b"RIFF")
+    soundfile.write(recordings / "loud" / "mute.wav", np.zeros(8000), 16_000)
+    done = train("--db", "folder", "--data-dir", recordings, *SMALL, "--out", tmp_path / "run")
+    assert "left out 2 of 14 files:" in done.stdout
+    assert re.search(r"^  calm/torn: .+", done.stdout, re.MULTILINE)
+    assert re.search(r"^  loud/mute: .*silent", done.stdout, re.MULTILINE)
+    left_out = json.loads((tmp_path / "run" / "config.json").read_text())["left_out"]
+    assert [name for name, _ in left_out] == ["calm/torn", "loud/mute"]
+    labels = {row["label"] for row in rows(tmp_path / "run" / "clips.csv")}
+    assert labels == {"calm", "loud"}
+
+    strict = train("--db", "folder", "--data-dir", recordings, *SMALL, "--strict", "--out", tmp_path / "no", expect=2)
+    assert "train.py: --strict: 2 files of folder cannot be used" in strict.stderr
+    assert not (tmp_path / "no").exists()
+
+
+def test_too_few_clips_and_missing_corpora_end_with_a_sentence(recordings: Path, tmp_path: Path) -> None:
+    few = train("--db", "folder", "--data-dir", recordings, "--limit", "4", *SMALL, expect=2)
+    assert "train.py: a split needs at least 5 clips; got 4" in few.stderr
+    speakers = train("--db", "folder", "--data-dir", recordings, "--split", "speaker", *SMALL, expect=2)
+    assert "train.py: --split speaker needs the speaker of every clip" in speakers.stderr
+    savee = train("--db", "savee", "--data-dir", tmp_path, *SMALL, expect=2)
+    assert f"train.py: savee: no recordings under {tmp_path}" in savee.stderr
+    assert "AudioData/DC/a01.wav and ALL/DC_a01.wav" in savee.stderr
+    nowhere = train("--db", "folder", "--data-dir", tmp_path / "nowhere", expect=2)
+    assert "does not exist" in nowhere.stderr
+
+
+def test_a_run_is_never_overwritten_unless_forced(recordings: Path, tmp_path: Path) -> None:
+    options = ("--db", "folder", "--data-dir", recordings, *SMALL)
+    run = tmp_path / "run"
+    train(*options, "--out", run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    refused = train(*options, "--out", run, expect=2)
+    assert (
+        f"train.py: --out: {run} holds a run already. Choose another --out, or replace it with --force"
+        in refused.stderr
+    )
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    train(*options, "--out", run, "--force", "--seed", "5")
+    assert json.loads((run / "config.json").read_text())["settings"]["seed"] == 5
+    assert len((run / "history.csv").read_text().splitlines()) == 5
+
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter1.txt").write_text("all my work")
+    refused = train(*options, "--out", precious, "--force", expect=2)
+    assert f"--out: {precious} exists and is not a run" in refused.stderr
+    assert [path.name for path in precious.iterdir()] == ["chapter1.txt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            ("--clip-samples", "64001"),
+            "the clip length must be a multiple of 32 (5 pools of 2); got 64001. Nearest: 64000",
+        ),
+        (("--epochs", "0"), "epochs must be at least 1; got 0"),
+        (("--learning-rate", "nan"), "learning_rate must be above 0; got nan"),
+        (("--learning-rate", "inf"), "learning_rate must be finite; got inf"),
+        (("--kernel-size", "4"), "kernel_size must be odd, to keep the length of a clip; got 4"),
+        (("--channels", "4,0"), "channels must be positive integers; got (4, 0)"),
+        (("--config", "no.toml"), "--config: cannot read no.toml"),
+        (("--db", "urmel"), "argument --db: invalid choice: 'urmel'"),
+        (("--lerning-rate", "1"), "unrecognized arguments: --lerning-rate 1"),
+    ],
+)
+def test_mistakes_on_the_command_line(options: tuple[str, ...], sentence: str) -> None:
+    assert sentence in train(*options, expect=2).stderr
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_the_cure() -> None:
+    cupy = pytest.importorskip("cupy") if "cupy" in sys.modules else None
+    if cupy is not None:
+        pytest.skip("this machine may have a GPU")
+    done = train("--device", "gpu", expect=2)
+    assert "train.py: no GPU" in done.stderr
+
+
+def test_divergence_stops_before_it_reaches_the_weights(recordings: Path, tmp_path: Path) -> None:
+    options = ("--output", "linear", "--learning-rate", "1e30", "--out", tmp_path / "run")
+    done = train("--db", "folder", "--data-dir", recordings, *SMALL, *options, expect=1)
+    assert re.search(
+        r"train.py: pre_training: the loss or its gradient is not finite in epoch 1, step \d+", done.stderr
+    )
+
+
+def test_ctrl_c_keeps_the_best_model(recordings: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    many = ("--channels", "4,4", "--clip-samples", "4000", "--epochs", "100000", "--patience", "100000")
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "train.py", "--db", "folder", "--data-dir", recordings, *many, "--out", run],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    history = run / "history.csv"
+    deadline = time.monotonic() + 60
+    while not (history.exists() and len(history.read_text().splitlines()) > 3):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert f"interrupted in pre_training: the best weights so far are in {run / 'checkpoints'}" in output
+    weights = load_file(run / "checkpoints" / "pretrained.safetensors")
+    assert all(np.isfinite(array).all() for array in weights.values())
+    assert not list(run.rglob("*.part"))
+
+
+def test_help_says_every_default() -> None:
+    text = " ".join(train("--help").stdout.split())
+    for fragment in ("(default: demo)", "(default: 64000)", "(default: 16,16,32,32,64)", "(default: val_accuracy)"):
+        assert fragment in text
+    for group in ("corpus:", "network:", "training:", "machine:"):
+        assert group in text
