@@ -12,7 +12,8 @@ from models.configuration import Configuration, ConfigurationError, read_argumen
 def test_options_go_before_the_file_and_the_file_before_defaults(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text(
-        'epochs = 7\nbatch_size = 3\nchannels = [4, 8]\ndata_dir = "here"\nstrict = true\nlearning_rate = 1\n'
+        'db = "folder"\nepochs = 7\nbatch_size = 3\n'
+        'channels = [4, 8]\ndata_dir = "here"\nstrict = true\nlearning_rate = 1\n'
     )
     settings = read_arguments(["--config", str(file), "--batch-size", "5"])
     assert (settings.epochs, settings.batch_size, settings.channels) == (7, 5, (4, 8))
@@ -21,7 +22,13 @@ def test_options_go_before_the_file_and_the_file_before_defaults(tmp_path: Path)
 
 
 def test_no_options_give_the_defaults() -> None:
-    assert read_arguments([]) == Configuration()
+    assert read_arguments(["--db", "emodb"]) == Configuration(db="emodb")
+
+
+def test_the_demo_has_defaults_of_its_own_which_options_override() -> None:
+    demo = {"epochs": 16, "fine_tune_epochs": 30, "learning_rate": 0.003}
+    assert read_arguments([]) == dataclasses.replace(Configuration(), **demo)
+    assert read_arguments(["--epochs", "3"]) == dataclasses.replace(Configuration(), **(demo | {"epochs": 3}))
 
 
 def test_every_setting_is_an_option() -> None:
@@ -30,8 +37,9 @@ def test_every_setting_is_an_option() -> None:
         "split": "speaker", "validate_on": "test", "channels": "2,3", "kernel_size": 5, "output": "linear",
         "initial": "he_normal", "residual_gain": 0.5, "epochs": 2, "fine_tune_epochs": 3, "batch_size": 5,
         "learning_rate": 0.1, "fine_tune_learning_rate": 0.2, "schedule": "constant",
-        "average": 0.25, "weight_decay": 0.3, "decay": "l2", "middle_weight": 0.4, "patience": 7, "monitor": "val_loss",
-        "fine_tune_masks": True, "seed": 8, "device": "cpu", "threads": 4, "out": "o", "force": True,
+        "average": 0.25, "weight_decay": 0.3, "decay": "l2", "middle_weight": 0.4, "patience": 7,
+        "monitor": "val_accuracy", "fine_tune_masks": True, "seed": 8, "device": "cpu", "threads": 4,
+        "out": "o", "force": True,
     }  # fmt: skip
     assert list(given) == [field.name for field in dataclasses.fields(Configuration)]
     arguments = []
@@ -53,7 +61,7 @@ def test_every_setting_is_an_option() -> None:
         ("epochs = true", "epochs must be an integer; got True"),
         ("strict = 1", "strict must be true or false; got 1"),
         ('learning_rate = "fast"', "learning_rate must be a number; got 'fast'"),
-        ('monitor = "luck"', "monitor must be one of val_accuracy, val_loss; got 'luck'"),
+        ('monitor = "luck"', "monitor must be one of val_loss, val_accuracy; got 'luck'"),
         ("channels = [1.5]", "channels must be a list of integers; got [1.5]"),
         ("weight_decay = -1", "weight_decay must be at least 0; got -1"),
         ("epochs = ", "--config: cannot read"),

@@ -95,7 +95,7 @@ def test_real_speech_through_the_whole_network_ends_with_the_papers_table(emodb:
 
     history = rows(run / "history.csv")
     assert [(row["phase"], row["epoch"]) for row in history] == [("pre_training", "1"), ("fine_tuning", "1")]
-    columns = "phase epoch train_loss val_loss val_accuracy learning_rate seconds".split()
+    columns = ["phase", "epoch", "train_loss", "val_loss", "val_accuracy", "learning_rate", "seconds"]
     assert list(history[0]) == columns
 
     features = np.load(run / "features.npy", mmap_mode="r")
@@ -251,9 +251,40 @@ def test_ctrl_c_keeps_the_best_model(recordings: Path, tmp_path: Path) -> None:
     assert not list(run.rglob("*.part"))
 
 
+def test_a_terminal_gets_a_bar_with_epoch_loss_speed_and_time_left(recordings: Path, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty", reason="needs a system with pseudo-terminals")
+    termios = pytest.importorskip("termios", reason="needs a system with pseudo-terminals")
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 140))
+    options = ("--db", "folder", "--data-dir", recordings, *SMALL, "--out", tmp_path / "run")
+    with subprocess.Popen(
+        [sys.executable, ROOT / "train.py", *options], stdout=subprocess.PIPE, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        output = b""
+        try:
+            while chunk := os.read(ours, 4096):
+                output += chunk
+        except OSError:  # Linux says so when the other end is closed
+            pass
+        process.communicate(timeout=120)
+    os.close(ours)
+    assert process.returncode == 0
+    text = output.decode()
+    assert re.search(r"pre_training: +\d+%.*<\d\d:\d\d,.*clips/s, epoch=1/2, loss=\d\.\d\de-\d\d", text)
+    plain = train(*options, "--force")
+    assert "clips/s" not in plain.stderr and "pre_training 2: loss" in plain.stdout
+
+
 def test_help_says_every_default() -> None:
     text = " ".join(train("--help").stdout.split())
-    for fragment in ("(default: demo)", "(default: 64000)", "(default: 16,16,32,32,64)", "(default: val_accuracy)"):
+    for fragment in (
+        "(default: demo)",
+        "(default: 64000)",
+        "(default: 16,16,32,32,64)",
+        "(default: val_loss)",
+        "(default: 30; for demo 16)",
+    ):
         assert fragment in text
     for group in ("corpus:", "network:", "training:", "machine:"):
         assert group in text

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.configuration import Configuration
+from models.dual_training import Diverged, DualTraining, Epoch, generator, write_features
+from models.worker import Workers
+from nn1d import Adam
+
+SETTINGS = Configuration(channels=(3, 4), clip_samples=64, epochs=3, fine_tune_epochs=3, device="cpu")
+TRAIN, VALIDATION = np.arange(7), np.arange(7, 10)
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    with Workers(2) as workers:
+        yield workers
+
+
+def make(workers: Workers, **changes: object) -> DualTraining:
+    noise = np.random.default_rng(3).standard_normal((10, 64)).cumsum(axis=1)
+    low, high = noise.min(axis=1, keepdims=True), noise.max(axis=1, keepdims=True)
+    samples = ((noise - low) / (high - low)).astype(np.float32)
+    return DualTraining(dataclasses.replace(SETTINGS, **changes), samples, workers)  # type: ignore[arg-type]
+
+
+def run(training: DualTraining, phase: str = "pre_training") -> tuple[list[Epoch], list[bool]]:
+    epochs: list[Epoch] = []
+    improvements: list[bool] = []
+
+    def on_epoch(epoch: Epoch, improved: bool) -> None:
+        epochs.append(epoch)
+        improvements.append(improved)
+
+    if phase == "pre_training":
+        training.pre_train(TRAIN, VALIDATION, on_epoch)
+    else:
+        features = np.stack(list(training.encode(range(10))))
+        training.fine_tune(features, TRAIN, VALIDATION, on_epoch)
+    return epochs, improvements
+
+
+@pytest.mark.parametrize("average", [0.0, 0.5])
+def test_an_epoch_is_adam_along_the_schedule_and_a_running_mean(workers: Workers, average: float) -> None:
+    training, twin = make(workers, epochs=1, average=average), make(workers, epochs=1)
+    w, adam = twin.flat.vector, Adam(weight_decay=twin._decay(twin.flat.vector), decoupled=True)
+    mean, steps, pace = w.copy(), math.ceil(7 / 2), 1 / (1 + average * math.ceil(7 / 2))
+    order = generator(0, "pre_training").permutation(TRAIN)
+    for step in range(steps):
+        _, gradient = twin.whole_gradient(order[2 * step : 2 * step + 2])
+        adam.learning_rate = 0.001 * (1 + math.cos(math.pi * step / steps)) / 2
+        adam.step(w, gradient)
+        mean = (1 - pace) * mean + pace * w
+    epochs, _ = run(training)
+    np.testing.assert_allclose(training.flat.vector, mean, rtol=1e-5, atol=1e-8)
+    assert average == 0 or not np.allclose(training.flat.vector, w, rtol=1e-5, atol=1e-8)
+    assert epochs[0].learning_rate == pytest.approx(0.001 * (1 + math.cos(math.pi * 3 / 4)) / 2)
+
+
+@pytest.mark.parametrize("phase", ["pre_training", "fine_tuning"])
+@pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
+def test_the_best_model_is_kept(workers: Workers, phase: str, monitor: str) -> None:
+    # a rate so high that the loss goes up and down
+    training = make(workers, epochs=9, fine_tune_epochs=9, learning_rate=0.3, fine_tune_learning_rate=0.3,
+                    schedule="constant", patience=12, monitor=monitor, output="linear", average=0.0)  # fmt: skip
+    epochs, improvements = run(training, phase)
+    values = [epoch.val_accuracy if monitor == "val_accuracy" else -epoch.val_loss for epoch in epochs]
+    best = int(np.argmax(values))
+    assert not all(improvements)  # else this would show nothing
+    assert improvements == [value > max(values[:i], default=-math.inf) for i, value in enumerate(values)]
+    if phase == "pre_training":
+        judged = training.judge_whole(VALIDATION)
+    else:
+        judged = training.judge_decoder(np.stack(list(training.encode(range(10)))), VALIDATION)
+    assert (judged.loss, judged.accuracy) == (epochs[best].val_loss, epochs[best].val_accuracy)
+
+
+def test_early_stopping_waits_for_patience_epochs(workers: Workers) -> None:
+    training = make(workers, epochs=50, learning_rate=1e-30, weight_decay=0.0, patience=4)
+    result = training.pre_train(TRAIN, VALIDATION, lambda epoch, improved: None)
+    assert (result.epochs, result.best_epoch) == (5, 1)
+
+
+def test_phase_2_trains_the_decoder_alone(workers: Workers) -> None:
+    training = make(workers)
+    run(training)
+    before = {name: view.copy() for name, view in training.flat.views.items()}
+    epochs, _ = run(training, "fine_tuning")
+    assert [epoch.phase for epoch in epochs] == ["fine_tuning"] * 3
+    for name, view in training.flat.views.items():
+        assert np.array_equal(view, before[name]) == name.startswith("encoder."), name
+
+
+def test_masks_in_phase_2_make_its_decoder_the_pretrained_one(workers: Workers) -> None:
+    clips = np.arange(10)
+    with_masks, without = make(workers, fine_tune_masks=True), make(workers)
+    features = np.stack(list(with_masks.encode(range(10))))
+    whole = with_masks.judge_whole(clips)
+    assert with_masks.judge_decoder(features, clips) == whole
+    assert without.judge_decoder(features, clips).loss != whole.loss
+
+
+def test_each_part_of_the_objective_is_reported(workers: Workers) -> None:
+    training = make(workers, middle_weight=0.25, weight_decay=0.1)
+    judged = training.judge_whole(VALIDATION)
+    assert judged.middle > 0
+    loss, _ = training.whole_gradient(VALIDATION)
+    assert loss == pytest.approx(judged.loss + 0.25 * judged.middle, rel=1e-5)
+    filters = [view for view in training.flat.views.values() if view.ndim == 3]
+    assert len(filters) == 12
+    expected = 0.05 * sum(float((w.astype(float) ** 2).sum()) for w in filters)
+    assert training.weight_decay_part(training.flat.vector) == pytest.approx(expected, rel=1e-5)
+
+
+def test_weight_decay_shrinks_filters_and_leaves_biases(workers: Workers) -> None:
+    for decay in ("decoupled", "l2"):
+        plain, decayed = (
+            make(workers, epochs=1, decay=decay, weight_decay=0.0, average=0.0),
+            make(workers, epochs=1, decay=decay, weight_decay=50.0, average=0.0),
+        )
+        run(plain)
+        run(decayed)
+        size = {t: sum(float((v**2).sum()) for v in t.flat.views.values() if v.ndim == 3) for t in (plain, decayed)}
+        assert size[decayed] < 0.999 * size[plain], decay
+    strengths = dict(
+        zip(np.cumsum([v.size for v in plain.flat.views.values()]), decayed.flat.views.values(), strict=True)
+    )
+    vector = decayed._decay(decayed.flat.vector)
+    assert all((vector[end - v.size : end] == (50 if v.ndim == 3 else 0)).all() for end, v in strengths.items())
+
+
+def test_a_clip_that_is_not_finite_stops_the_run_before_the_weights(workers: Workers) -> None:
+    training = make(workers)
+    training.samples[3, 5] = np.nan
+    with pytest.raises(Diverged, match=r"pre_training: the loss or its gradient is not finite in epoch 1, step \d"):
+        run(training)
+    assert np.isfinite(training.flat.vector).all()
+
+
+def test_features_appear_when_they_are_complete(tmp_path: Path) -> None:
+    rows = [np.full((2, 3), i, np.float32) for i in range(4)]
+
+    def broken() -> Iterator[np.ndarray]:
+        yield from rows[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_features(tmp_path / "features.npy", broken(), 4)
+    assert not (tmp_path / "features.npy").exists()
+    features = write_features(tmp_path / "features.npy", iter(rows), 4)
+    assert isinstance(features, np.memmap)
+    assert np.array_equal(np.load(tmp_path / "features.npy"), np.stack(rows))
+    assert [path.name for path in tmp_path.iterdir()] == ["features.npy"]
+
+
+def test_streams_of_random_numbers_are_apart() -> None:
+    draws = {purpose: generator(7, purpose).integers(0, 2**62) for purpose in ("split", "weights", "pre_training")}
+    assert len(set(draws.values())) == 3
+    assert generator(7, "split").integers(0, 2**62) == draws["split"]
+    assert generator(8, "split").integers(0, 2**62) != draws["split"]
