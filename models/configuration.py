@@ -63,9 +63,7 @@ class Configuration:
         None, "corpus", "where they are, instead of $NN1D_DATA/<db> or the cache folder", Path
     )
     limit: int | None = _setting(None, "corpus", "use this many clips, spread over the corpus", int, least=1)
-    strict: bool = _setting(
-        False, "corpus", "stop at the first corpus with a bad recording, instead of leaving it out", bool
-    )
+    strict: bool = _setting(False, "corpus", "stop if a file of the corpus is bad, instead of leaving it out", bool)
     clip_samples: int = _setting(64_000, "corpus", "length of a clip [samples at 16 kHz]", int, least=1)
     scale: str = _setting("clip", "corpus", "map each clip, or the whole corpus, to [0, 1]", choices=("clip", "corpus"))
     split: str = _setting(
@@ -91,11 +89,11 @@ class Configuration:
         0.1, "network", "scale of the last filters of a residual block at the start", float, least=0
     )
 
-    epochs: int = _setting(30, "training", "of phase 1, at most", int, least=1, demo=16)
-    fine_tune_epochs: int = _setting(60, "training", "of phase 2, at most", int, least=1, demo=30)
+    epochs: int = _setting(30, "training", "of phase 1, at most", int, least=1, demo=20)
+    fine_tune_epochs: int = _setting(40, "training", "of phase 2, at most", int, least=1, demo=24)
     batch_size: int = _setting(2, "training", "clips a step", int, least=1)
-    learning_rate: float = _setting(0.001, "training", "of Adam in phase 1", float, above=0, demo=0.003)
-    fine_tune_learning_rate: float = _setting(0.005, "training", "of Adam in phase 2", float, above=0)
+    learning_rate: float = _setting(0.001, "training", "of Adam in phase 1", float, above=0, demo=0.002)
+    fine_tune_learning_rate: float = _setting(0.003, "training", "of Adam in phase 2", float, above=0)
     schedule: str = _setting(
         "cosine", "training", "the learning rate falls to 0 over the epochs, or stays", choices=("cosine", "constant")
     )

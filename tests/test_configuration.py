@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def test_no_options_give_the_defaults() -> None:
 
 
 def test_the_demo_has_defaults_of_its_own_which_options_override() -> None:
-    demo = {"epochs": 16, "fine_tune_epochs": 30, "learning_rate": 0.003}
+    demo: dict[str, Any] = {"epochs": 20, "fine_tune_epochs": 24, "learning_rate": 0.002}
     assert read_arguments([]) == dataclasses.replace(Configuration(), **demo)
     assert read_arguments(["--epochs", "3"]) == dataclasses.replace(Configuration(), **(demo | {"epochs": 3}))
 

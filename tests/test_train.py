@@ -283,7 +283,7 @@ def test_help_says_every_default() -> None:
         "(default: 64000)",
         "(default: 16,16,32,32,64)",
         "(default: val_loss)",
-        "(default: 30; for demo 16)",
+        "(default: 30; for demo 20)",
     ):
         assert fragment in text
     for group in ("corpus:", "network:", "training:", "machine:"):
