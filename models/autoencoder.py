@@ -11,7 +11,7 @@ transposed convolution and a residual block. An ELU stands before every convolut
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +48,7 @@ class Trace(NamedTuple):
     """Every point that the loss looks at; a gradient of it has the same form."""
 
     reconstruction: Array  # (N, L, 1)
-    encoded: list[Array]  # what enters each pool, the first stage first
+    encoded: list[Array]  # what enters each pool, the first stage first; in a gradient empty if nobody looked
     decoded: list[Array]  # what leaves the unpool that answers it, in the same order
 
 
@@ -140,13 +140,13 @@ class Encoder:
             caches.append(cache)
         return Encoding(x, masks, encoded), (caches, masks)
 
-    def backward(self, dz: Array, cache: Any, d_encoded: list[Array] | None = None) -> tuple[Array, dict[str, Tree]]:
+    def backward(self, dz: Array, cache: Any, d_encoded: Sequence[Array] = ()) -> tuple[Array, dict[str, Tree]]:
         """Up: each pool, then its stage; d_encoded is the gradient that meets each stage's output there."""
         grads = {}
         for i in reversed(range(len(self.stages))):
             caches, masks = cache
             dh, _ = self.pool.backward(dz, masks[i])
-            if d_encoded is not None:
+            if d_encoded:
                 dh = dh + d_encoded[i]
             dz, grads[str(i)] = self.stages[i].backward(dh, caches[i])
         return dz, {name: grads[name] for name in self.parameters}
@@ -227,14 +227,14 @@ class Decoder:
         y, output_cache = self.output.forward(z)
         return (y, decoded[::-1]), (self.upsample if masks is None else self.unpool, kept, caches, output_cache)
 
-    def backward(self, dy: Array, cache: Any, d_decoded: list[Array] | None = None) -> tuple[Array, dict[str, Tree]]:
+    def backward(self, dy: Array, cache: Any, d_decoded: Sequence[Array] = ()) -> tuple[Array, dict[str, Tree]]:
         """Up: each stage, then its unpool; d_decoded, the first encoder stage first, meets the stage's input there."""
         unpool, kept, caches, output_cache = cache
         dz, _ = self.output.backward(dy, output_cache)
         grads = {}
         for i in reversed(range(len(self.stages))):
             dh, grads[str(i)] = self.stages[i].backward(dz, caches[i])
-            if d_decoded is not None:
+            if d_decoded:
                 dh = dh + d_decoded[-1 - i]
             dz, _ = unpool.backward(dh, kept[i])
         return dz, {name: grads[name] for name in self.parameters}
@@ -286,7 +286,7 @@ class Autoencoder:
         return Trace(reconstruction, encoding.encoded, decoded), (encoder_cache, decoder_cache)
 
     def backward(self, d_trace: Trace, cache: Any) -> tuple[Array, dict[str, Tree]]:
-        """Upwards. d_trace.encoded and d_trace.decoded may be None where the loss does not look at them."""
+        """Upwards. d_trace.encoded and d_trace.decoded are empty where the loss does not look at them."""
         encoder_cache, decoder_cache = cache
         dz, d_decoder = self.decoder.backward(d_trace.reconstruction, decoder_cache, d_trace.decoded)
         dx, d_encoder = self.encoder.backward(dz, encoder_cache, d_trace.encoded)

@@ -44,7 +44,7 @@ def objective(trace: Trace, x: Array, middle_weight: float = 0.0) -> tuple[Loss,
     """
     reconstruction, dy = mse(trace.reconstruction, x)
     if middle_weight == 0:
-        return Loss(reconstruction, reconstruction, 0.0), Trace(dy, None, None)  # type: ignore[arg-type]
+        return Loss(reconstruction, reconstruction, 0.0), Trace(dy, [], [])
     middle = 0.0
     d_encoded, d_decoded = [], []
     for encoded, decoded in zip(trace.encoded, trace.decoded, strict=True):

@@ -89,7 +89,8 @@ class HardSigmoid:
     Courbariaux et al. 2015, arXiv:1511.00363, in the form of Keras 1 and 2 (slope 0.2; PyTorch's has slope 1/6).
     """
 
-    parameters: dict[str, Array] = {}  # noqa: RUF012
+    def __init__(self) -> None:
+        self.parameters: dict[str, Array] = {}
 
     def __repr__(self) -> str:
         return "HardSigmoid()"
