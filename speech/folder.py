@@ -55,9 +55,7 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
                 below.append(name)
         subfolders[:] = below
         paths.extend(
-            Path(folder, name)
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
+            Path(folder, name) for name in files if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
         )
 
     relative = sorted(path.relative_to(directory) for path in paths)

@@ -87,10 +87,11 @@ class WholeObjective:
 
     def backward(self, dy: np.ndarray, cache: Any) -> Any:
         d_trace, kept = cache
-        sides: Any = ([d * dy[0] for d in side] if side else None for side in d_trace[1:])
+        sides: Any = ([d * dy[0] for d in side] for side in d_trace[1:])
         scaled = Trace(d_trace.reconstruction * dy[0], *sides)
         if self.deaf:
-            scaled = scaled._replace(**{self.deaf: None})  # type: ignore[arg-type]
+            silence: dict[str, Any] = {self.deaf: []}
+            scaled = scaled._replace(**silence)
         return self.network.backward(scaled, kept)
 
 
