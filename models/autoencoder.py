@@ -6,7 +6,8 @@
     decoder 0..4   64 @ 4000 -> 32, 32 @ 8000 -> 32, 32 @ 16000 -> 16, 16 @ 32000 -> 16, 16 @ 64000 -> 1
 
 A stage of the encoder is a convolution, a residual block and a max pool; a stage of the decoder is an unpool, a
-transposed convolution and a residual block. An ELU stands before every convolution but the one that reads the audio.
+transposed convolution and a residual block. An ELU stands before every convolution but the one that reads the audio;
+in the decoder it is taken before the unpool, on half the samples, which is the same since ELU(0) = 0.
 """
 
 from __future__ import annotations
@@ -41,15 +42,15 @@ class Encoding(NamedTuple):
 
     representation: Array  # z (N, L / 2^depth, C)
     masks: list[Array]  # of each pool, the first stage first
-    encoded: list[Array]  # what enters each pool
+    encoded: list[Array]  # what enters each pool; empty if nobody asked
 
 
 class Trace(NamedTuple):
     """Every point that the loss looks at; a gradient of it has the same form."""
 
     reconstruction: Array  # (N, L, 1)
-    encoded: list[Array]  # what enters each pool, the first stage first; in a gradient empty if nobody looked
-    decoded: list[Array]  # what leaves the unpool that answers it, in the same order
+    encoded: list[Array]  # what enters each pool, the first stage first; empty if nobody looks
+    decoded: list[Array]  # what leaves the unpool that answers it, in the same order; empty if nobody looks
 
 
 def check_clip_samples(clip_samples: int, depth: int) -> None:
@@ -127,8 +128,8 @@ class Encoder:
         """By stage: 0.convolution.weight, 0.residual.body.1.weight, ..."""
         return {str(i): stage.parameters for i, stage in enumerate(self.stages)}
 
-    def forward(self, x: Array) -> tuple[Encoding, Any]:
-        """Down: each stage, then its pool."""
+    def forward(self, x: Array, middle: bool = True) -> tuple[Encoding, Any]:
+        """Down: each stage, then its pool. What enters the pools is shown, and so kept, if `middle`."""
         if x.ndim == 3:
             check_clip_samples(x.shape[1], len(self.stages))
         masks, encoded, caches = [], [], []
@@ -136,8 +137,9 @@ class Encoder:
             h, cache = stage.forward(x)
             x, mask = self.pool.forward(h)
             masks.append(mask)
-            encoded.append(h)
             caches.append(cache)
+            if middle:
+                encoded.append(h)
         return Encoding(x, masks, encoded), (caches, masks)
 
     def backward(self, dz: Array, cache: Any, d_encoded: Sequence[Array] = ()) -> tuple[Array, dict[str, Tree]]:
@@ -153,7 +155,7 @@ class Encoder:
 
 
 class Decoder:
-    """A representation to audio: unpool, transposed convolution and residual block, five times.
+    """A representation to audio: ELU, unpool, transposed convolution and residual block, five times.
 
     Parameters
     ----------
@@ -202,41 +204,51 @@ class Decoder:
         for before, after in zip(reversed(channels), (*reversed(channels[:-1]), 1), strict=True):
             convolution = ConvTranspose1d(before, after, kernel_size, 1, kernel_size // 2, **own)
             residual = ResidualBlock(after, kernel_size, convolution=ConvTranspose1d, last_initial=last, **own)
-            self.stages.append(Sequential(activation=ELU(), convolution=convolution, residual=residual))
+            self.stages.append(Sequential(convolution=convolution, residual=residual))
         self.output = HardSigmoid() if output == "hard_sigmoid" else Sequential()
         if output == "linear":
             self.stages[-1].layers["convolution"].parameters["bias"][:] = 0.5
-        self.unpool, self.upsample = MaxUnpool1d(POOL), Upsample1d(POOL)
+        self.activation, self.unpool, self.upsample = ELU(), MaxUnpool1d(POOL), Upsample1d(POOL)
 
     @property
     def parameters(self) -> dict[str, Tree]:
         """By stage: 0.convolution.weight, 0.residual.body.1.weight, ..."""
         return {str(i): stage.parameters for i, stage in enumerate(self.stages)}
 
-    def forward(self, z: Array, masks: list[Array] | None = None) -> tuple[tuple[Array, list[Array]], Any]:
-        """Down: each unpool, then its stage. Without masks, plain upsampling. Gives (reconstruction, decoded)."""
+    def forward(
+        self, z: Array, masks: list[Array] | None = None, middle: bool = True
+    ) -> tuple[tuple[Array, list[Array]], Any]:
+        """Down: each ELU, its unpool, then its stage. Without masks, plain upsampling. Gives (reconstruction, decoded).
+
+        What leaves the unpools is shown if `middle`, as it is before the ELU: what the encoder's pools took in.
+        """
         if masks is not None and len(masks) != len(self.stages):
             raise ShapeError(f"Decoder: needs the masks of {len(self.stages)} pools; got {len(masks)}")
-        decoded, kept, caches = [], [], []
+        decoded, caches = [], []
         for i, stage in enumerate(self.stages):
-            h, places = self.upsample.forward(z) if masks is None else self.unpool.forward(z, masks[-1 - i])
+            mask = () if masks is None else (masks[-1 - i],)
+            unpool: Any = self.upsample if masks is None else self.unpool
+            if middle:
+                decoded.append(unpool.forward(z, *mask)[0])
+            a, activated = self.activation.forward(z)
+            h, places = unpool.forward(a, *mask)
             z, cache = stage.forward(h)
-            decoded.append(h)
-            kept.append(places)
-            caches.append(cache)
+            caches.append((unpool, activated, places, cache))
         y, output_cache = self.output.forward(z)
-        return (y, decoded[::-1]), (self.upsample if masks is None else self.unpool, kept, caches, output_cache)
+        return (y, decoded[::-1]), (caches, output_cache)
 
     def backward(self, dy: Array, cache: Any, d_decoded: Sequence[Array] = ()) -> tuple[Array, dict[str, Tree]]:
-        """Up: each stage, then its unpool; d_decoded, the first encoder stage first, meets the stage's input there."""
-        unpool, kept, caches, output_cache = cache
+        """Up: each stage, its unpool, then its ELU; d_decoded, the first encoder stage first, goes past the ELU."""
+        caches, output_cache = cache
         dz, _ = self.output.backward(dy, output_cache)
         grads = {}
         for i in reversed(range(len(self.stages))):
-            dh, grads[str(i)] = self.stages[i].backward(dz, caches[i])
+            unpool, activated, places, kept = caches[i]
+            dh, grads[str(i)] = self.stages[i].backward(dz, kept)
+            da, _ = unpool.backward(dh, places)
+            dz, _ = self.activation.backward(da, activated)
             if d_decoded:
-                dh = dh + d_decoded[-1 - i]
-            dz, _ = unpool.backward(dh, kept[i])
+                dz = dz + unpool.backward(d_decoded[-1 - i], places)[0]
         return dz, {name: grads[name] for name in self.parameters}
 
 
@@ -279,10 +291,12 @@ class Autoencoder:
         """encoder.0.convolution.weight ... decoder.4.residual.body.3.bias."""
         return {"encoder": self.encoder.parameters, "decoder": self.decoder.parameters}
 
-    def forward(self, x: Array) -> tuple[Trace, Any]:
-        """Encode, then decode with the masks."""
-        encoding, encoder_cache = self.encoder.forward(x)
-        (reconstruction, decoded), decoder_cache = self.decoder.forward(encoding.representation, encoding.masks)
+    def forward(self, x: Array, middle: bool = True) -> tuple[Trace, Any]:
+        """Encode, then decode with the masks. The trace holds the middle if somebody will look at it."""
+        encoding, encoder_cache = self.encoder.forward(x, middle)
+        (reconstruction, decoded), decoder_cache = self.decoder.forward(
+            encoding.representation, encoding.masks, middle
+        )
         return Trace(reconstruction, encoding.encoded, decoded), (encoder_cache, decoder_cache)
 
     def backward(self, d_trace: Trace, cache: Any) -> tuple[Array, dict[str, Tree]]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from models.autoencoder import Autoencoder
+from models.autoencoder import Autoencoder, Trace
 from models.configuration import Configuration
 from models.objective import objective
 from models.worker import Workers
@@ -124,7 +124,7 @@ class DualTraining:
         """Phase 2: the decoder, from the representations that `encode` gave."""
 
         def gradient(clips: np.ndarray) -> tuple[float, Array]:
-            (y, _), cache = self.network.decoder.forward(self._on_device(features, clips), self._masks(clips))
+            (y, _), cache = self._decode(features, clips)
             loss, dy = mse(y, self._batch(clips))
             _, grads = self.network.decoder.backward(dy, cache)
             return float(loss), flatten(grads)
@@ -144,7 +144,7 @@ class DualTraining:
         """The representation (L / 2^depth, C) of each clip, in order."""
 
         def one(clip: int) -> np.ndarray:
-            return to_numpy(self.network.encoder.forward(self._batch(np.array([clip])))[0].representation[0])
+            return to_numpy(self.network.encoder.forward(self._batch(np.array([clip])), middle=False)[0].representation[0])
 
         return self.workers.map(one, clips)
 
@@ -152,7 +152,7 @@ class DualTraining:
         """Encoder, masks and decoder on some clips, weights as they are."""
 
         def one(chunk: np.ndarray) -> Judgement:
-            trace, _ = self.network.forward(x := self._batch(chunk))
+            trace, _ = self._trace(x := self._batch(chunk))
             loss, _ = objective(trace, x, self.configuration.middle_weight)
             return _judge(trace.reconstruction, x, float(loss.middle))
 
@@ -162,7 +162,7 @@ class DualTraining:
         """The decoder on the representations of some clips, with masks only if phase 2 has them."""
 
         def one(chunk: np.ndarray) -> Judgement:
-            (y, _), _ = self.network.decoder.forward(self._on_device(features, chunk), self._masks(chunk))
+            (y, _), _ = self._decode(features, chunk)
             return _judge(y, self._batch(chunk), 0.0)
 
         return self._mean(one, clips)
@@ -172,10 +172,17 @@ class DualTraining:
         return 0.5 * float(((self._decay(parameters)) * parameters * parameters).sum())
 
     def _whole_gradient(self, clips: np.ndarray) -> tuple[float, Array]:
-        trace, cache = self.network.forward(x := self._batch(clips))
+        trace, cache = self._trace(x := self._batch(clips))
         loss, d_trace = objective(trace, x, self.configuration.middle_weight)
         _, grads = self.network.backward(d_trace, cache)
         return float(loss.total), flatten(grads)
+
+    def _trace(self, x: Array) -> tuple[Trace, Any]:
+        return self.network.forward(x, middle=self.configuration.middle_weight > 0)
+
+    def _decode(self, features: np.ndarray, clips: np.ndarray) -> tuple[tuple[Array, list[Array]], Any]:
+        z = self._on_device(features, clips)
+        return self.network.decoder.forward(z, self._masks(clips), middle=False)
 
     def _batch(self, clips: np.ndarray) -> Array:
         return self._on_device(self.samples, clips)[:, :, None]
@@ -186,7 +193,7 @@ class DualTraining:
     def _masks(self, clips: np.ndarray) -> list[Array] | None:
         if not self.configuration.fine_tune_masks:
             return None
-        return self.network.encoder.forward(self._batch(clips))[0].masks
+        return self.network.encoder.forward(self._batch(clips), middle=False)[0].masks
 
     def _mean(self, judge: Callable[[np.ndarray], Judgement], clips: np.ndarray) -> Judgement:
         chunks = _chunks(clips, self._chunk)

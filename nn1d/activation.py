@@ -8,6 +8,19 @@ from nn1d.backend import Array, array_module
 from nn1d.layer import require, require_like
 
 
+def _expm1_is_fast() -> bool:
+    """Whether NumPy has expm1 in vector instructions here (AVX-512); the plain one takes twenty times as long."""
+    try:
+        from numpy.lib import introspect  # since NumPy 2.0
+    except ImportError:
+        return False
+    current = introspect.opt_func_info(func_name="^expm1$", signature="float32")["expm1"]
+    return all("baseline" not in target["current"] for target in current.values())
+
+
+EXPM1_IS_FAST = _expm1_is_fast()
+
+
 class ELU:
     """Exponential linear unit: the identity above 0, an exponential that settles at -α below.
 
@@ -43,15 +56,20 @@ class ELU:
         return f"ELU({self.alpha:g})"
 
     def forward(self, x: Array) -> tuple[Array, Array]:
-        """y = max(x, 0) + α·(exp(min(x, 0)) - 1), and y."""
+        """y = α·(exp(min(x, 0)) - 1), and x where that is above 0, and y."""
         xp = array_module(x)
-        below = xp.clip(x, -math.inf, 0)  # twice as fast as minimum or as clip with one bound
-        above = xp.clip(x, 0, math.inf)
-        y = xp.exp(below, out=below)  # expm1 is exact near 0 but eight times slower on processors without AVX-512
-        y -= 1
+        y = xp.clip(x, -math.inf, 0)  # three times as fast as minimum
+        if EXPM1_IS_FAST:
+            xp.expm1(y, out=y)
+        else:
+            xp.exp(y, out=y)
+            y -= 1
         if self.alpha != 1:
             y *= self.alpha
-        y += above
+        if self.alpha <= 1:
+            xp.maximum(x, y, out=y)  # exp(x) - 1 ≥ x: the line is the lower of the two below 0
+        else:
+            y += xp.clip(x, 0, math.inf)
         return y, y
 
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:

@@ -29,6 +29,16 @@ def to_numpy(x: Array) -> np.ndarray:
     return np.asarray(x) if array_module(x) is np else x.get()
 
 
+def view(x: Array, first: int, shape: tuple[int, ...], steps: tuple[int, ...]) -> Array:
+    """Look at a contiguous array as another shape, from its number `first` on, `steps` numbers from one to the next."""
+    size = x.itemsize
+    if 0 in shape:
+        return array_module(x).empty(shape, x.dtype)
+    if array_module(x) is np:
+        return np.ndarray(shape, x.dtype, x, first * size, [step * size for step in steps])
+    return type(x)(shape, x.dtype, x.data + first * size, tuple(step * size for step in steps))
+
+
 def find_device(name: str) -> tuple[ModuleType, str]:
     """Choose the array module for a device name and say why.
 

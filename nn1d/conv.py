@@ -13,93 +13,116 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nn1d.backend import Array, array_module
+from nn1d.backend import Array, array_module, view
 from nn1d.initial import Initializer, glorot_uniform
 from nn1d.layer import require, require_like, require_signal
 
 
-class Windows(NamedTuple):
-    """Some windows of a signal that do not overlap: `rows` of them, side by side in `samples`."""
+SMALL_PRODUCT = 1_000_000  # multiplications up to which OpenBLAS works on the operands as they lie, without packing
 
-    samples: slice  # of the signal
-    outputs: slice  # the l of each window
-    taps: slice  # the k that lie inside the signal
-    rows: int
+
+class Windows(NamedTuple):
+    """All windows of a signal: the bulk, which matrix products read in place, and the rest, which is copied."""
+
+    bulk: tuple[int, int, int]  # products, groups, rows
+    steps: tuple[int, int, int]  # windows from one to the next along each axis of bulk
+    first: int  # the l of the first window of the bulk
+    ends: np.ndarray  # the l of all other windows (E,)
+    samples: np.ndarray  # what they see (E, K), or the nearest sample of the signal
+    inside: np.ndarray  # whether they see it (E, K, 1)
 
 
 @lru_cache(maxsize=4096)
-def windows(length: int, kernel_size: int, stride: int, padding: int, outputs: int) -> tuple[Windows, ...]:
-    """Sort the windows s·l - p + (0 ... K-1), l < outputs, of a signal into groups that do not overlap.
+def windows(length: int, kernel_size: int, stride: int, padding: int, outputs: int, most_rows: int) -> Windows:
+    """Sort the windows s·l - p + (0 ... K-1), l < outputs, of a signal.
 
-    Windows that lie side by side are rows of a reshape of the signal, so each group costs one matrix product and no
-    copy. Every m-th window, m = ⌈K / s⌉, is clear of the one before. A window that hangs over an end stands alone with
-    the taps that are inside: what is outside is zero and adds nothing, so no padded copy is made.
+    Every m-th window, m = ⌈K / s⌉, is clear of the one before, so the signal holds m groups of windows that are the
+    rows of a matrix without a copy. A group is cut into products of at most `most_rows` rows. The rest are the windows
+    that hang over an end of the signal, where zeros are seen, and the few that do not fill the last product.
     """
-    every = -(-kernel_size // stride)
+    groups = -(-kernel_size // stride)
     first = min(max(0, -(-padding // stride)), outputs)  # the first window that starts inside
     end = min(max(first, (length + padding - kernel_size) // stride + 1), outputs)  # after the last that ends inside
-    groups, alone = [], [*range(first), *range(end, outputs)]
-    for l in range(first, min(first + every, end)):
-        start, hop = l * stride - padding, every * stride
-        count = min(-(-(end - l) // every), (length - start) // hop)  # a hop may be longer than the last window
-        if count:
-            groups.append(
-                Windows(
-                    slice(start, start + count * hop), slice(l, l + count * every, every), slice(kernel_size), count
-                )
-            )
-        alone += range(l + count * every, end, every)
-    for l in alone:
-        start = l * stride - padding
-        taps = slice(min(max(0, -start), kernel_size), max(0, min(kernel_size, length - start)))
-        if taps.start < taps.stop:
-            groups.append(Windows(slice(start + taps.start, start + taps.stop), slice(l, l + 1), taps, 1))
-    return tuple(groups)
+    rows = (end - first) // groups
+    least = max(1, -(-rows // most_rows))
+    products = min(range(least, 2 * least), key=lambda products: rows % products)
+    rows //= products
+    ends = np.r_[:first, first + products * groups * rows : outputs]
+    samples = ends[:, None] * stride - padding + np.arange(kernel_size)
+    inside = (samples >= 0) & (samples < length)
+    return Windows(
+        (products, groups, rows),
+        (groups * rows, 1, groups),
+        first,
+        ends,
+        samples.clip(0, length - 1),
+        inside[:, :, None],
+    )
 
 
-def frames(x: Array, at: Windows) -> Array:
-    """The windows as rows: a view (N, count, K·C) of x, which must be contiguous."""
-    hop = (at.samples.stop - at.samples.start) // at.rows
-    rows = x[:, at.samples].reshape(len(x), at.rows, hop * x.shape[2])
-    return rows[:, :, : (at.taps.stop - (at.taps.start or 0)) * x.shape[2]]
+def most_rows(kernel_size: int, channels: int, channels_out: int) -> int:
+    """Rows of frames (K·C numbers) times filters (K·C, O) that make a small product."""
+    return max(1, SMALL_PRODUCT // (kernel_size * channels * channels_out))
+
+
+def frames(x: Array, at: Windows, kernel_size: int, stride: int, padding: int) -> tuple[Array, Array]:
+    """The windows as rows: a view (N, products, groups, rows, K·C) of x, which is contiguous, and a copy (N, E, K·C)."""
+    clips, length, channels = x.shape
+    width = kernel_size * channels
+    steps = [step * stride * channels for step in at.steps]
+    start = (at.first * stride - padding) * channels
+    bulk = view(x, start, (clips, *at.bulk, width), (length * channels, *steps, 1))
+    ends = x.take(at.samples, axis=1)
+    ends *= at.inside
+    return bulk, ends.reshape(clips, len(at.ends), width)
+
+
+def answers(y: Array, at: Windows) -> Array:
+    """The outputs of the bulk as rows: a view (N, products, groups, rows, O) of y, which is contiguous."""
+    clips, length, channels = y.shape
+    steps = [step * channels for step in (length, *at.steps)]
+    return view(y, at.first * channels, (clips, *at.bulk, channels), (*steps, 1))
 
 
 def slope_in_y(x: Array, w: Array, stride: int, padding: int, outputs: int) -> Array:
     """Convolution: y[n, l, o] = Σ_{k,c} x[n, s·l + k - p, c] · w[k, c, o], for l < outputs."""
-    xp, (_, _, channels_out) = array_module(x), w.shape
-    x = xp.ascontiguousarray(x)
-    groups = windows(x.shape[1], len(w), stride, padding, outputs)
-    covered = sum(at.rows for at in groups) == outputs  # else some windows see nothing of the signal
-    y = (xp.empty if covered else xp.zeros)((len(x), outputs, channels_out), x.dtype)
-    for at in groups:
-        # (N, count, K·C) @ (K·C, O)
-        xp.matmul(frames(x, at), w[at.taps].reshape(-1, channels_out), out=y[:, at.outputs])
+    xp, (taps, channels, channels_out) = array_module(x), w.shape
+    at = windows(x.shape[1], taps, stride, padding, outputs, most_rows(*w.shape))
+    bulk, ends = frames(xp.ascontiguousarray(x), at, taps, stride, padding)
+    w = w.reshape(taps * channels, channels_out)
+    y = xp.empty((len(x), outputs, channels_out), x.dtype)
+    # (..., rows, K·C) @ (K·C, O)
+    xp.matmul(bulk, w, out=answers(y, at))
+    y[:, at.ends] = ends @ w
     return y
 
 
 def slope_in_x(y: Array, w: Array, stride: int, padding: int, length: int) -> Array:
-    """Transposed convolution: x[n, s·l + k - p, c] = Σ_{l,k,o} w[k, c, o] · y[n, l, o], for a signal of `length`."""
-    xp, (taps, channels, channels_out) = array_module(y), w.shape
-    if stride == 1:  # then it is a convolution with the filter reversed: one product a sample instead of K sums
-        return slope_in_y(y, w[::-1].swapaxes(1, 2), 1, taps - 1 - padding, length)
-    x = xp.zeros((len(y), length, channels), y.dtype)
-    for at in windows(length, taps, stride, padding, y.shape[1]):
-        rows = frames(x, at)
-        # (N, count, O) @ (O, K·C)
-        rows += y[:, at.outputs] @ w[at.taps].reshape(-1, channels_out).T
+    """Transposed convolution: x[n, s·l + k - p, c] = Σ_{l,k,o} w[k, c, o] · y[n, l, o], for a signal of `length`.
+
+    Every s-th sample meets every s-th tap only, so each of the s phases is a convolution with those taps, reversed.
+    """
+    if stride == 1:
+        return slope_in_y(y, w[::-1].swapaxes(1, 2), 1, len(w) - 1 - padding, length)
+    x = array_module(y).zeros((len(y), length, w.shape[1]), y.dtype)
+    for phase in range(min(stride, len(w))):
+        taps = w[phase::stride]
+        first = -(-(padding - phase) // stride)  # windows before the one whose tap `phase` is the first sample inside
+        samples = range(first * stride + phase - padding, length, stride)
+        x[:, samples.start :: stride] = slope_in_x(y, taps, 1, first, len(samples))
     return x
 
 
 def slope_in_w(x: Array, y: Array, kernel_size: int, stride: int, padding: int) -> Array:
     """Gradient of the filters: w[k, c, o] = Σ_{n,l} x[n, s·l + k - p, c] · y[n, l, o]."""
     xp, channels, channels_out = array_module(x), x.shape[2], y.shape[2]
-    x = xp.ascontiguousarray(x)
-    w = xp.zeros((kernel_size, channels, channels_out), x.dtype)
-    for at in windows(x.shape[1], kernel_size, stride, padding, y.shape[1]):
-        # (N, K·C, count) @ (N, count, O), summed over the clips
-        products = frames(x, at).swapaxes(1, 2) @ y[:, at.outputs]
-        w[at.taps] += products.sum(0).reshape(-1, channels, channels_out)
-    return w
+    at = windows(x.shape[1], kernel_size, stride, padding, y.shape[1], most_rows(kernel_size, channels, channels_out))
+    bulk, ends = frames(xp.ascontiguousarray(x), at, kernel_size, stride, padding)
+    y = xp.ascontiguousarray(y)
+    # (..., O, rows) @ (..., rows, K·C), summed over clips, products and groups
+    w = (answers(y, at).swapaxes(3, 4) @ bulk).sum((0, 1, 2))
+    w += (y[:, at.ends].swapaxes(1, 2) @ ends).sum(0)
+    return w.reshape(channels_out, kernel_size, channels).transpose(1, 2, 0)
 
 
 def add_bias(y: Array, b: Array) -> None:

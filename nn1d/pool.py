@@ -6,42 +6,56 @@ MaxUnpool1d is Sᵀ x, and each is the other's backward. S is the mask that the 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
+
 from nn1d.backend import Array, array_module
 from nn1d.layer import ShapeError, require, require_like, require_signal
 
 
+@lru_cache(maxsize=64)
+def _side_by_side(length: int, size: int) -> np.ndarray:
+    """The samples 0, s, 2s, ..., then 1, s + 1, ...: the first of every window, then the second of every window."""
+    return np.arange(length).reshape(-1, size).T.ravel()
+
+
+def split(x: Array, size: int) -> Array:
+    """The windows of x with their i-th samples side by side: (N, size, L / size, C).
+
+    A copy by whole rows, after which every operation on the windows runs over long rows: arithmetic in place on every
+    second row of 16 numbers takes three times as long.
+    """
+    order = _side_by_side(x.shape[1], size)
+    return x.take(order, axis=1).reshape(len(x), size, x.shape[1] // size, x.shape[2])
+
+
+def join(windows: Array) -> Array:
+    """What split makes the windows of."""
+    clips, size, count, channels = windows.shape
+    return windows.reshape(clips, size * count, channels).take(_side_by_side(size * count, count), axis=1)
+
+
 def select(x: Array, mask: Array, size: int) -> Array:
     """S x: of each window the sample that the mask marks."""
-    marked = (x * mask).reshape(len(x), x.shape[1] // size, size, x.shape[2])
-    y = marked[:, :, 0]
-    for i in range(1, size):
-        y = y + marked[:, :, i]
-    return y
+    return sum_windows(x * mask, size)
 
 
 def place(x: Array, mask: Array, size: int) -> Array:
     """Sᵀ x: each sample where the mask marks its window, 0 elsewhere. A multiplication, never a scatter."""
-    windows = mask.reshape(len(x), x.shape[1], size, x.shape[2])
-    y = array_module(x).empty(windows.shape, x.dtype)
-    for i in range(size):
-        array_module(x).multiply(x, windows[:, :, i], out=y[:, :, i])
-    return y.reshape(mask.shape)
+    y = repeat(x, size)
+    y *= mask
+    return y
 
 
 def repeat(x: Array, size: int) -> Array:
     """Each sample `size` times."""
-    y = array_module(x).empty((len(x), x.shape[1], size, x.shape[2]), x.dtype)
-    y[:] = x[:, :, None]
-    return y.reshape(len(x), x.shape[1] * size, x.shape[2])
+    return x.repeat(size, axis=1)
 
 
 def sum_windows(dy: Array, size: int) -> Array:
     """The sum of each window of `size` samples."""
-    windows = dy.reshape(len(dy), dy.shape[1] // size, size, dy.shape[2])
-    dx = windows[:, :, 0]
-    for i in range(1, size):
-        dx = dx + windows[:, :, i]
-    return dx
+    return split(dy, size).sum(1)
 
 
 class MaxPool1d:
@@ -90,18 +104,15 @@ class MaxPool1d:
         if length % size:
             nearest = ", ".join(str(m) for m in (length // size * size, -(-length // size) * size) if m)
             raise ShapeError(f"{self!r}: the length must be a multiple of {size}; got {length}. Nearest: {nearest}")
-        windows = x.reshape(len(x), length // size, size, x.shape[2])
-        y = windows[:, :, 0].copy()
-        for i in range(1, size):
-            xp.maximum(y, windows[:, :, i], out=y)
-        mask = xp.empty(windows.shape, bool)
+        windows = split(x, size)
+        y = windows.max(1)
+        marks = windows == y[:, None]
         free = xp.ones(y.shape, bool)  # windows whose maximum has not been met yet
         for i in range(size - 1):
-            xp.equal(windows[:, :, i], y, out=mask[:, :, i])
-            mask[:, :, i] &= free
-            free ^= mask[:, :, i]
-        mask[:, :, size - 1] = free
-        return y, mask.reshape(x.shape)
+            marks[:, i] &= free
+            free ^= marks[:, i]
+        marks[:, size - 1] = free  # the last takes what is left, so that even nan has a place
+        return y, join(marks)
 
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
         """dx = Sᵀ dy."""
