@@ -7,11 +7,16 @@ lists the settings, docs/corpora.md the corpora, docs/reproduction.md what the d
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from models.processor import blas_environment
+
+os.environ.update(blas_environment())  # before NumPy loads its BLAS
 
 import numpy as np
 from tqdm import tqdm
@@ -20,11 +25,14 @@ from models.autoencoder import check_clip_samples
 from models.configuration import Configuration, ConfigurationError, read_arguments
 from models.dual_training import Diverged, DualTraining, Epoch, Judgement, PhaseResult, generator, write_features
 from models.paper import PAPER
+from models.rows import take
 from models.run import RunError, RunFolder, surroundings
 from models.split import Split, SplitError, split_clips
 from models.worker import Workers, available_cores, keep_freed_memory
 from nn1d import DeviceError, ShapeError, find_device
+from nn1d.backend import blas_kernels
 from report.table import paper_table
+from speech.cache import user_cache
 from speech.clip import Clips, load_clips
 from speech.corpus import find_corpus, spread
 from speech.recording import CorpusError
@@ -55,7 +63,7 @@ def train(settings: Configuration) -> None:
     """Read the corpus, train both phases, print the table."""
     check_clip_samples(settings.clip_samples, len(settings.channels))
     module, sentence = find_device(settings.device)
-    say(sentence)
+    say(f"{sentence}, BLAS {blas_kernels()}" if module is np else sentence)
     threads = (settings.threads or available_cores()) if module is np else 1
     clips, left_out = read_corpus(settings, threads)
     split = split_clips(
@@ -76,7 +84,7 @@ def train(settings: Configuration) -> None:
             "db": settings.db,
             "clips": len(clips),
             "parameters": training.flat.vector.size,
-            "test_variance": float(clips.samples[split.test].var(axis=1).mean()),
+            "test_variance": float(np.mean([take(clips.samples, np.array([i])).var() for i in split.test])),
         }
         progress = sys.stderr.isatty()
 
@@ -120,12 +128,16 @@ def train(settings: Configuration) -> None:
 def read_corpus(settings: Configuration, threads: int) -> tuple[Clips, list[tuple[str, str]]]:
     """Find the recordings and read them; say what was left out, or stop at it if strict."""
     progress = sys.stderr.isatty()
-    corpus = find_corpus(settings.db, settings.data_dir, count=DEMO_CLIPS, progress=progress)
+    cache_dir = settings.cache_dir or user_cache()
+    corpus = find_corpus(settings.db, settings.data_dir, count=DEMO_CLIPS, progress=progress, cache_dir=cache_dir)
     recordings = spread(corpus.recordings, settings.limit)
     say(*corpus.notes, f"corpus: {settings.db}, {len(recordings)} recordings" + place(corpus.directory))
     clips, unusable = load_clips(
-        recordings, settings.clip_samples, SAMPLE_RATE_HZ, settings.scale, threads, progress=progress
+        recordings, settings.clip_samples, SAMPLE_RATE_HZ, settings.scale, threads, progress, cache_dir
     )
+    if clips.path is not None:
+        done = "taken from" if clips.reused else "prepared in"
+        say(f"clips: {len(clips)} {done} {clips.path} ({clips.samples.nbytes / 1e6:.1f} MB)")
     left_out = corpus.left_out + unusable
     if left_out:
         named = [f"  {name}: {reason}" for name, reason in left_out[:LISTED_FAULTS]]
@@ -151,6 +163,7 @@ def write_config(
         "settings": settings.written(),
         "threads": threads,
         **surroundings(),
+        "clips": None if clips.path is None else str(clips.path),
         "split": parts,
         "left_out": left_out,
     }

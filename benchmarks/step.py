@@ -1,66 +1,110 @@
-"""python -m benchmarks.step: time of a training step of the paper's network, ours and PyTorch's.
+"""python -m benchmarks.step: the paper's network on this machine, ours and PyTorch's, a clip at a time or many.
 
-Each side runs in a process of its own and steps when it is told to, in turn with the other, so that a slow minute of
-the machine hits both. Both start from the same weights and see the same clips; their losses after the last step must
-agree, and the difference is printed.
+    train      a training step: forward, backward, Adam
+    phase2     the same for the decoder alone, without masks
+    forward    encoder, masks, decoder
+    encode     the encoder
+
+Each case runs in a process of its own. With --against torch PyTorch's twin has the same weights, batch and threads, its
+gradient buffers set to None, and the better of its two memory layouts; the two step in turn, and what they compute must
+agree. The matrix-product rate is that of a large product by the BLAS of NumPy, measured in turn with ours.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import statistics
-import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from benchmarks.measure import Answer, Side, in_turn, machine, ratios, seconds, write
 
-from models.autoencoder import Autoencoder
-from models.configuration import Configuration
-from models.dual_training import DualTraining, generator
-from models.worker import Workers, available_cores, keep_freed_memory
-from nn1d import Adam, to_torch
-
-
-def clips(batch: int, samples: int) -> np.ndarray:
-    """Smoothed noise on [0, 1]: the time does not depend on what is said."""
-    noise = np.random.default_rng(0).uniform(0, 1, (batch, samples)).astype(np.float32)
-    return 0.5 * (noise + np.roll(noise, 1, axis=1))
+WORK = ("train", "phase2", "forward", "encode")
+BATCHES = (1, 4, 16, 64)
+LAYOUTS = ("contiguous", "channels-last")
 
 
-def our_step(batch: int, samples: int, workers: Workers) -> Callable[[], float]:
-    """A function that takes one step and returns the loss before it."""
-    training = DualTraining(Configuration(clip_samples=samples), clips(batch, samples), workers)
-    adam, indices = Adam(0.001), np.arange(batch)
+def clips(count: int, samples: int) -> Any:
+    """Smoothed noise on [0, 1], in a file without a name: the time does not depend on what is said."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryFile() as file:
+        for _ in range(count):
+            noise = rng.uniform(0, 1, samples).astype(np.float32)
+            file.write((0.5 * (noise + np.roll(noise, 1))).data)
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=(count, samples))
+
+
+def ours(work: str, batch: int, samples: int, threads: int) -> Callable[[], float]:
+    """A function that does the work once: the loss before the step, or the mean of the output."""
+    import numpy as np
+
+    from models.configuration import Configuration
+    from models.dual_training import DualTraining
+    from models.worker import Workers, keep_freed_memory
+    from nn1d import Adam
+
+    keep_freed_memory()
+    training = DualTraining(Configuration(clip_samples=samples), clips(batch, samples), Workers(threads))
+    indices = np.arange(batch)
+    if work == "encode":
+        return lambda: float(np.mean([abs(z).mean(dtype=np.float64) for z in training.encode(range(batch))]))
+    if work == "forward":
+        return lambda: training.judge_whole(indices).loss
+    features = np.stack(list(training.encode(range(batch)))) if work == "phase2" else None
+    adam = Adam(0.001)
 
     def step() -> float:
-        loss, gradient = training.whole_gradient(indices)
-        adam.step(training.flat.vector, gradient)
+        if features is None:
+            loss, gradient = training.whole_gradient(indices)
+        else:
+            loss, gradient = training.decoder_gradient(features, indices)
+        adam.step(training.flat.vector[-len(gradient) :], gradient)
         return loss
 
     return step
 
 
-def torch_step(batch: int, samples: int, threads: int) -> Callable[[], float]:
+def theirs(work: str, batch: int, samples: int, threads: int, layout: str) -> Callable[[], float]:
     """The same by torch.nn and autograd."""
+    import numpy as np
     import torch
 
     from benchmarks.torch_twin import Twin
+    from models.autoencoder import Autoencoder
+    from models.configuration import Configuration
+    from models.dual_training import generator
+    from nn1d import to_torch
 
     torch.set_num_threads(threads)
     settings = Configuration()
+    twin = Twin(channels_last=layout == "channels-last")
     network = Autoencoder(rng=generator(settings.seed, "weights"), residual_gain=settings.residual_gain)
-    twin = Twin()
-    twin.load_state_dict({name: torch.from_numpy(array) for name, array in to_torch(network.parameters).items()})
-    adam = torch.optim.Adam(twin.parameters(), 0.001)
-    x = torch.from_numpy(clips(batch, samples)[:, None])
+    twin.fill(to_torch(network.parameters))
+    x = twin.row.signal(np.array(clips(batch, samples)))
+
+    def look() -> float:
+        with torch.inference_mode():
+            if work == "encode":
+                return float(twin.encode(x)[0].abs().double().mean())
+            return float(twin.objective(x)[0])
+
+    if work in ("encode", "forward"):
+        return look
+    z = None
+    if work == "phase2":
+        with torch.no_grad():
+            z = twin.encode(x)[0]
+    trained = twin.parameters() if z is None else twin.decoder.parameters()
+    adam = torch.optim.Adam(trained, 0.001)
 
     def step() -> float:
         adam.zero_grad(set_to_none=True)
-        loss, _ = twin.objective(x)
+        loss = twin.objective(x)[0] if z is None else torch.nn.functional.mse_loss(twin.decode(z)[0], x)
         loss.backward()
         adam.step()
         return float(loss.detach())
@@ -68,80 +112,119 @@ def torch_step(batch: int, samples: int, threads: int) -> Callable[[], float]:
     return step
 
 
-def work(side: str, batch: int, samples: int, threads: int) -> None:
-    """A child: one step for each line on standard input, its loss and seconds as JSON on standard output."""
-    if side == "torch":
-        serve(torch_step(batch, samples, threads))
-        return
-    keep_freed_memory()
-    with Workers(threads) as workers:
-        serve(our_step(batch, samples, workers))
+def gigaflop(work: str, samples: int) -> float:
+    """Multiplications and additions of the convolutions of a clip, counted from the layers, in 10⁹."""
+    from models.autoencoder import CHANNELS
+
+    def half(transposed: bool) -> float:
+        total, length = 0.0, samples
+        for before, after in zip((1, *CHANNELS), CHANNELS, strict=False):
+            inner = before if transposed else after  # the decoder goes through the same pairs backwards
+            total += 2 * 3 * length * (before * after + 2 * inner * inner)
+            length //= 2
+        return total / 1e9
+
+    encoder, decoder = half(False), half(True)
+    return {"encode": encoder, "forward": encoder + decoder, "phase2": 3 * decoder, "train": 3 * (encoder + decoder)}[
+        work
+    ]
 
 
-def serve(step: Callable[[], float]) -> None:
-    """Step when told to, and answer."""
-    for _ in sys.stdin:
-        started = time.perf_counter()
-        loss = step()
-        seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"loss": loss, "seconds": seconds, "peak_mib": peak}), flush=True)
+def better_layout(sizes: dict[str, Any]) -> str:
+    """Which of PyTorch's layouts is the faster here, by two calls of each in its own process."""
+    times = {
+        layout: seconds(in_turn([Side("benchmarks.step:theirs", layout=layout, **sizes)], 2)[0]) for layout in LAYOUTS
+    }
+    return min(times, key=lambda layout: times[layout])
+
+
+def measure(work: str, batch: int, threads: int, samples: int, steps: int, against: str | None) -> dict[str, Any]:
+    """One case: ours, the matrix products, and PyTorch, in turn."""
+    sizes: dict[str, Any] = {"work": work, "batch": batch, "samples": samples, "threads": threads}
+    layout = better_layout(sizes) if against else None
+    sides = [Side("benchmarks.step:ours", **sizes), Side("benchmarks.measure:matrix_product", threads=threads)]
+    if layout:
+        sides.append(Side("benchmarks.step:theirs", layout=layout, **sizes))
+    own, product, *rest = in_turn(sides, steps)
+    rate = sorted(answer.value for answer in product)[len(product) // 2]
+    reached = gigaflop(work, samples) * batch / seconds(own)
+    case: dict[str, Any] = {**sizes, "nn1d": summary(own, batch)}
+    case |= {"gflops": reached, "product_gflops": rate, "share": reached / rate}
+    if layout:
+        case["torch"] = {"layout": layout, **summary(rest[0], batch)}
+        case["ratio"] = ratios(rest[0], own)
+        ends = own[-1].value, rest[0][-1].value
+        case["values"] = {"nn1d": ends[0], "torch": ends[1], "relative_difference": abs(ends[0] / ends[1] - 1)}
+    return case
+
+
+def summary(answers: list[Answer], batch: int) -> dict[str, float]:
+    """Milliseconds a clip, and the peak of the memory."""
+    each = [answer.seconds / batch * 1e3 for answer in answers]
+    middle = seconds(answers) / batch * 1e3
+    return {"ms": middle, "ms_least": min(each), "ms_most": max(each), "peak_mib": answers[-1].peak_mib}
+
+
+def line(case: dict[str, Any]) -> str:
+    """A case as one line."""
+    own = case["nn1d"]
+    text = (
+        f"{case['work']:<8} batch {case['batch']:<3} {case['threads']} thr  nn1d {own['ms']:6.1f} ms a clip, "
+        f"{1e3 / own['ms']:5.1f} clips/s, {case['gflops']:4.0f} GFLOP/s = "
+        f"{case['share']:3.0%} of {case['product_gflops']:.0f}, {own['peak_mib']:4.0f} MiB"
+    )
+    if "torch" in case:
+        rival, ratio = case["torch"], case["ratio"]
+        text += (
+            f"  torch {rival['ms']:6.1f} ms, {rival['peak_mib']:5.0f} MiB ({rival['layout']})  "
+            f"ratio {ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['most']:.2f}), "
+            f"values differ by {case['values']['relative_difference']:.0e}"
+        )
+    return text
+
+
+def best_of_torch(cases: list[dict[str, Any]]) -> list[str]:
+    """Our step of 16 clips beside PyTorch's best at any batch, for each number of threads."""
+    lines = []
+    for threads in sorted({case["threads"] for case in cases}):
+        steps = [case for case in cases if case["work"] == "train" and case["threads"] == threads and "torch" in case]
+        own = [case for case in steps if case["batch"] == 16]
+        if own and len(steps) > 1:
+            best = min(steps, key=lambda case: case["torch"]["ms"])
+            times = best["torch"]["ms"] / own[0]["nn1d"]["ms"]
+            lines.append(
+                f"training step, {threads} threads: nn1d at batch 16 takes {times:.2f} times as many clips a second "
+                f"as torch at its best batch, {best['batch']}"
+            )
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print a line for each side, and the ratio."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=16, help="clips a step (default: %(default)s)")
+    """Print a line for each case."""
+    from models.worker import available_cores
+
+    cores = available_cores()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--work", choices=WORK, nargs="+", default=WORK, help="(default: all)")
+    parser.add_argument("--batch", type=int, nargs="+", default=BATCHES, help="clips a step (default: 1 4 16 64)")
     parser.add_argument("--samples", type=int, default=64_000, help="length of a clip (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=available_cores(), help="(default: all cores, %(default)s)")
-    parser.add_argument("--steps", type=int, default=7, help="counted steps, after one warm-up (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=sorted({1, cores}), help="(default: 1, and all cores)"
+    )
+    parser.add_argument("--steps", type=int, default=5, help="counted steps, after one warm-up (default: %(default)s)")
     parser.add_argument("--against", choices=["torch"], help="measure PyTorch's twin in turn with ours")
-    parser.add_argument("--child", choices=["nn1d", "torch"], help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     options = parser.parse_args(arguments)
-    if options.child:
-        work(options.child, options.batch, options.samples, options.threads)
-        return 0
-
-    sides = ["nn1d", *([options.against] if options.against else [])]
-    sizes = ["--batch", str(options.batch), "--samples", str(options.samples), "--threads", str(options.threads)]
-    children = {
-        side: subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.step", "--child", side, *sizes],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for side in sides
-    }
-    answers: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-    for _ in range(1 + options.steps):
-        for side, child in children.items():
-            assert child.stdin and child.stdout
-            child.stdin.write("step\n")
-            child.stdin.flush()
-            line = child.stdout.readline()
-            if not line:
-                print(f"benchmarks.step: the {side} process ended; see its message above", file=sys.stderr)
-                return 2
-            answers[side].append(json.loads(line))
-    for child in children.values():
-        child.communicate()
-
-    for side, rows in answers.items():
-        times = [row["seconds"] / options.batch * 1e3 for row in rows[1:]]
-        print(
-            f"{side:<6} {statistics.median(times):7.1f} ms a clip ({min(times):.1f} to {max(times):.1f}), "
-            f"peak {rows[-1]['peak_mib']:.0f} MiB, batch {options.batch}, {options.threads} threads"
-        )
-    if options.against:
-        pairs = zip(answers[options.against][1:], answers["nn1d"][1:], strict=True)
-        ratios = [theirs["seconds"] / ours["seconds"] for theirs, ours in pairs]
-        losses = [rows[-1]["loss"] for rows in answers.values()]
-        print(
-            f"nn1d takes {statistics.median(ratios):.2f} times as many clips a second as {options.against} "
-            f"({min(ratios):.2f} to {max(ratios):.2f}); losses after {options.steps} steps: "
-            f"{losses[0]:.6e} and {losses[1]:.6e}, relative difference {abs(losses[0] / losses[1] - 1):.1e}"
-        )
+    about = machine()
+    print(", ".join(f"{name} {value}" for name, value in about.items() if value is not None))
+    cases = []
+    for threads in options.threads:
+        for work in options.work:
+            for batch in options.batch:
+                cases.append(measure(work, batch, threads, options.samples, options.steps, options.against))
+                print(line(cases[-1]), flush=True)
+    print(*best_of_torch(cases), sep="\n")
+    write(options.json, {"machine": about, "cases": cases})
     return 0
 
 

@@ -130,8 +130,7 @@ class Encoder:
 
     def forward(self, x: Array, middle: bool = True) -> tuple[Encoding, Any]:
         """Down: each stage, then its pool. What enters the pools is shown, and so kept, if `middle`."""
-        if x.ndim == 3:
-            check_clip_samples(x.shape[1], len(self.stages))
+        self._check(x)
         masks, encoded, caches = [], [], []
         for stage in self.stages:
             h, cache = stage.forward(x)
@@ -141,6 +140,17 @@ class Encoder:
             if middle:
                 encoded.append(h)
         return Encoding(x, masks, encoded), (caches, masks)
+
+    def represent(self, x: Array) -> Array:
+        """The representation alone, for who wants no gradient: nothing is kept beyond its stage."""
+        self._check(x)
+        for stage in self.stages:
+            x = self.pool.maxima(stage.forward(x)[0])
+        return x
+
+    def _check(self, x: Array) -> None:
+        if x.ndim == 3:
+            check_clip_samples(x.shape[1], len(self.stages))
 
     def backward(self, dz: Array, cache: Any, d_encoded: Sequence[Array] = ()) -> tuple[Array, dict[str, Tree]]:
         """Up: each pool, then its stage; d_encoded is the gradient that meets each stage's output there."""
@@ -294,9 +304,7 @@ class Autoencoder:
     def forward(self, x: Array, middle: bool = True) -> tuple[Trace, Any]:
         """Encode, then decode with the masks. The trace holds the middle if somebody will look at it."""
         encoding, encoder_cache = self.encoder.forward(x, middle)
-        (reconstruction, decoded), decoder_cache = self.decoder.forward(
-            encoding.representation, encoding.masks, middle
-        )
+        (reconstruction, decoded), decoder_cache = self.decoder.forward(encoding.representation, encoding.masks, middle)
         return Trace(reconstruction, encoding.encoded, decoded), (encoder_cache, decoder_cache)
 
     def backward(self, d_trace: Trace, cache: Any) -> tuple[Array, dict[str, Tree]]:

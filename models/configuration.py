@@ -62,6 +62,9 @@ class Configuration:
     data_dir: Path | None = _setting(
         None, "corpus", "where they are, instead of $NN1D_DATA/<db> or the cache folder", Path
     )
+    cache_dir: Path | None = _setting(
+        None, "corpus", "for downloads and prepared clips; the user's cache folder unless given", Path
+    )
     limit: int | None = _setting(None, "corpus", "use this many clips, spread over the corpus", int, least=1)
     strict: bool = _setting(False, "corpus", "stop if a file of the corpus is bad, instead of leaving it out", bool)
     clip_samples: int = _setting(64_000, "corpus", "length of a clip [samples at 16 kHz]", int, least=1)

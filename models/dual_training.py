@@ -7,6 +7,7 @@ weights and with a fresh Adam, from representations to audio, without masks.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from models.autoencoder import Autoencoder, Trace
 from models.configuration import Configuration
 from models.objective import objective
+from models.rows import take
 from models.worker import Workers
 from nn1d import Adam, FlatParameters, flatten, initial, mse, to_numpy
 from nn1d.backend import Array
@@ -104,7 +106,7 @@ class DualTraining:
         return self._fit(
             "pre_training",
             self.flat.vector,
-            self._whole_gradient,
+            self.whole_gradient,
             self.judge_whole,
             train,
             validation,
@@ -124,10 +126,7 @@ class DualTraining:
         """Phase 2: the decoder, from the representations that `encode` gave."""
 
         def gradient(clips: np.ndarray) -> tuple[float, Array]:
-            (y, _), cache = self._decode(features, clips)
-            loss, dy = mse(y, self._batch(clips))
-            _, grads = self.network.decoder.backward(dy, cache)
-            return float(loss), flatten(grads)
+            return self.decoder_gradient(features, clips)
 
         def judge(clips: np.ndarray) -> Judgement:
             return self.judge_decoder(features, clips)
@@ -138,15 +137,35 @@ class DualTraining:
 
     def whole_gradient(self, clips: np.ndarray) -> tuple[float, Array]:
         """Loss of a batch in phase 1, and its gradient as one vector."""
-        return self._mean_gradient(self._whole_gradient, clips)
+
+        def one(chunk: np.ndarray) -> tuple[float, Array]:
+            trace, cache = self._trace(x := self._batch(chunk))
+            loss, d_trace = objective(trace, x, self.configuration.middle_weight)
+            _, grads = self.network.backward(d_trace, cache)
+            return float(loss.total), flatten(grads)
+
+        return self._mean_gradient(one, clips)
+
+    def decoder_gradient(self, features: np.ndarray, clips: np.ndarray) -> tuple[float, Array]:
+        """Loss of a batch in phase 2, and the gradient of the decoder's weights as one vector."""
+
+        def one(chunk: np.ndarray) -> tuple[float, Array]:
+            (y, _), cache = self._decode(features, chunk)
+            loss, dy = mse(y, self._batch(chunk))
+            _, grads = self.network.decoder.backward(dy, cache)
+            return float(loss), flatten(grads)
+
+        return self._mean_gradient(one, clips)
 
     def encode(self, clips: Iterable[int]) -> Iterator[np.ndarray]:
         """The representation (L / 2^depth, C) of each clip, in order."""
 
         def one(clip: int) -> np.ndarray:
-            return to_numpy(self.network.encoder.forward(self._batch(np.array([clip])), middle=False)[0].representation[0])
+            return to_numpy(self.network.encoder.represent(self._batch(np.array([clip])))[0])
 
-        return self.workers.map(one, clips)
+        # A few at a time: the disk may be slower than the network, and what waits for it takes memory.
+        for some in _chunks(np.fromiter(clips, int), 16 * self.workers.threads):
+            yield from self.workers.map(one, some)
 
     def judge_whole(self, clips: np.ndarray) -> Judgement:
         """Encoder, masks and decoder on some clips, weights as they are."""
@@ -171,12 +190,6 @@ class DualTraining:
         """½·λ·|w|² over the filters: what classic L2 adds to the loss, and what decoupled decay stands for."""
         return 0.5 * float(((self._decay(parameters)) * parameters * parameters).sum())
 
-    def _whole_gradient(self, clips: np.ndarray) -> tuple[float, Array]:
-        trace, cache = self._trace(x := self._batch(clips))
-        loss, d_trace = objective(trace, x, self.configuration.middle_weight)
-        _, grads = self.network.backward(d_trace, cache)
-        return float(loss.total), flatten(grads)
-
     def _trace(self, x: Array) -> tuple[Trace, Any]:
         return self.network.forward(x, middle=self.configuration.middle_weight > 0)
 
@@ -188,7 +201,7 @@ class DualTraining:
         return self._on_device(self.samples, clips)[:, :, None]
 
     def _on_device(self, arrays: np.ndarray, clips: np.ndarray) -> Array:
-        return self.module.asarray(arrays[clips])
+        return self.module.asarray(take(arrays, clips))
 
     def _masks(self, clips: np.ndarray) -> list[Array] | None:
         if not self.configuration.fine_tune_masks:
@@ -238,7 +251,7 @@ class DualTraining:
                 for batch in _chunks(order.permutation(train), batch_size):
                     if settings.schedule == "cosine":
                         adam.learning_rate = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
-                    loss, slope = self._mean_gradient(gradient, batch)
+                    loss, slope = gradient(batch)
                     if not (math.isfinite(loss) and bool(self.module.isfinite(slope).all())):
                         raise Diverged(
                             f"{phase}: the loss or its gradient is not finite in epoch {epoch}, step {step + 1} "
@@ -294,12 +307,11 @@ def write_features(path: Path, rows: Iterator[np.ndarray], count: int) -> np.nda
     """
     unfinished = path.with_name(path.name + ".part")
     first = next(rows)
-    features = np.lib.format.open_memmap(unfinished, "w+", first.dtype, (count, *first.shape))
-    features[0] = first
-    for i, row in enumerate(rows, 1):
-        features[i] = row
-    features.flush()
-    del features
+    descr, shape = np.lib.format.dtype_to_descr(first.dtype), (count, *first.shape)
+    with unfinished.open("wb") as file:  # not a map, whose written pages would count as memory
+        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+        for row in itertools.chain([first], rows):
+            file.write(np.ascontiguousarray(row).data)
     unfinished.replace(path)
     return np.load(path, mmap_mode="r")
 

@@ -8,6 +8,7 @@ slope in w is the gradient of the filters. Every forward and every backward in t
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,7 +17,6 @@ import numpy as np
 from nn1d.backend import Array, array_module, view
 from nn1d.initial import Initializer, glorot_uniform
 from nn1d.layer import require, require_like, require_signal
-
 
 SMALL_PRODUCT = 1_000_000  # multiplications up to which OpenBLAS works on the operands as they lie, without packing
 
@@ -66,7 +66,7 @@ def most_rows(kernel_size: int, channels: int, channels_out: int) -> int:
 
 
 def frames(x: Array, at: Windows, kernel_size: int, stride: int, padding: int) -> tuple[Array, Array]:
-    """The windows as rows: a view (N, products, groups, rows, K·C) of x, which is contiguous, and a copy (N, E, K·C)."""
+    """The windows as rows: a view (N, products, groups, rows, K·C) of x, contiguous, and a copy (N, E, K·C)."""
     clips, length, channels = x.shape
     width = kernel_size * channels
     steps = [step * stride * channels for step in at.steps]
@@ -126,8 +126,8 @@ def slope_in_w(x: Array, y: Array, kernel_size: int, stride: int, padding: int) 
 
 
 def add_bias(y: Array, b: Array) -> None:
-    """y[n, l, o] += b[o], in place. Rows of 16 samples keep the inner loop long where O is small."""
-    rows = 16 if y.shape[1] % 16 == 0 else 1
+    """y[n, l, o] += b[o], in place. Rows of up to 400 samples keep the inner loop long where O is small."""
+    rows = math.gcd(y.shape[1], 400)
     y = y.reshape(len(y), y.shape[1] // rows, rows * y.shape[2])
     y += array_module(b).tile(b, rows)
 

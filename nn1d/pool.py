@@ -99,20 +99,27 @@ class MaxPool1d:
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         """The maxima and their mask."""
-        require_signal(self, x)
-        length, size, xp = x.shape[1], self.size, array_module(x)
-        if length % size:
-            nearest = ", ".join(str(m) for m in (length // size * size, -(-length // size) * size) if m)
-            raise ShapeError(f"{self!r}: the length must be a multiple of {size}; got {length}. Nearest: {nearest}")
-        windows = split(x, size)
+        windows, xp = self._windows(x), array_module(x)
         y = windows.max(1)
         marks = windows == y[:, None]
         free = xp.ones(y.shape, bool)  # windows whose maximum has not been met yet
-        for i in range(size - 1):
+        for i in range(self.size - 1):
             marks[:, i] &= free
             free ^= marks[:, i]
-        marks[:, size - 1] = free  # the last takes what is left, so that even nan has a place
+        marks[:, self.size - 1] = free  # the last takes what is left, so that even nan has a place
         return y, join(marks)
+
+    def maxima(self, x: Array) -> Array:
+        """The maxima alone, for a network that only runs forward."""
+        return self._windows(x).max(1)
+
+    def _windows(self, x: Array) -> Array:
+        require_signal(self, x)
+        length, size = x.shape[1], self.size
+        if length % size:
+            nearest = ", ".join(str(m) for m in (length // size * size, -(-length // size) * size) if m)
+            raise ShapeError(f"{self!r}: the length must be a multiple of {size}; got {length}. Nearest: {nearest}")
+        return split(x, size)
 
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
         """dx = Sᵀ dy."""

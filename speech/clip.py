@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
 from speech.audio import read_waveform
-from speech.recording import Recording, RecordingError
+from speech.cache import digest, file_name, new_file
+from speech.recording import CorpusError, Recording, RecordingError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+LeftOut = list[tuple[str, str]]
+
+WAITING = 16  # clips a thread that may be ready and not yet written: 4 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +34,8 @@ class Clips:
 
     Parameters
     ----------
-    samples : (n, clip_samples), float32, in [0, 1]
+    samples : (n, clip_samples), float32, in [0, 1], read-only
+        Mapped from `path` where there is one: such clips need no memory until they are looked at.
     offset, scale : (n,), float32
         The value that 0 stands for and the range from 0 to 1, on the recording's own scale. Padding has the value
         -offset / scale, which is what silence maps to.
@@ -30,6 +43,10 @@ class Clips:
         How many of a clip's samples are its own; the others, at its end, are padding.
     recordings : tuple of Recording
         What the clips were read from, in the same order.
+    path : Path or None
+        The file that samples are mapped from; None where they are in memory.
+    reused : bool
+        Whether the file was there already.
     """
 
     samples: np.ndarray
@@ -37,6 +54,8 @@ class Clips:
     scale: np.ndarray
     valid: np.ndarray
     recordings: tuple[Recording, ...]
+    path: Path | None = None
+    reused: bool = False
 
     def __len__(self) -> int:
         """The number of clips."""
@@ -68,7 +87,8 @@ def load_clips(
     scaling: str = "clip",
     threads: int | None = None,
     progress: bool = False,
-) -> tuple[Clips, list[tuple[str, str]]]:
+    cache_dir: Path | None = None,
+) -> tuple[Clips, LeftOut]:
     """Read recordings as clips of `clip_samples` samples: longer ones cut, shorter ones padded with zeros at the end.
 
     Each clip v, padding included, is brought to zero mean and unit variance and then mapped to [0, 1]. The second step
@@ -84,6 +104,10 @@ def load_clips(
     A recording that cannot be used is left out and named with its reason; the others keep their order. The result does
     not depend on the number of threads.
 
+    With `cache_dir` the clips are written to a file once and mapped from it ever after, as long as the bytes of the
+    recordings, their order, the settings and this program stay the same; memory does not grow with the corpus then. A
+    file that is not whole is made again.
+
     Parameters
     ----------
     recordings : sequence of Recording
@@ -96,6 +120,9 @@ def load_clips(
         How many recordings are read at once; None is one per core.
     progress : bool
         Show a bar on stderr where that is a terminal.
+    cache_dir : Path or None
+        The file is in its folder clips. None keeps the clips in memory, and so are those of recordings that are
+        functions.
 
     Shapes
     ------
@@ -105,6 +132,8 @@ def load_clips(
     ------
     ValueError
         clip_samples, sample_rate_hz, scaling or threads is none of the above.
+    CorpusError
+        The file cannot be written, or recordings change while they are read. Nothing is left behind then.
 
     Source
     ------
@@ -117,57 +146,145 @@ def load_clips(
             f"load_clips: clip_samples, sample_rate_hz and threads must be at least 1; "
             f"got {clip_samples}, {sample_rate_hz}, {threads}"
         )
-    samples = np.empty((len(recordings), clip_samples), np.float32)
-    seconds = clip_samples / sample_rate_hz
+    threads = threads or os.cpu_count() or 1
+    paths = [recording.source for recording in recordings if isinstance(recording.source, Path)]
 
-    def read(i: int) -> int | str:
-        """Fill row i; the number of its own samples, or the reason why there are none."""
+    def write(file: BinaryIO) -> None:
+        _write(file, recordings, clip_samples, sample_rate_hz, scaling, threads, progress)
+
+    def name() -> str:
+        digests = list(_in_order(digest, paths, threads, "checking", progress))
+        return file_name(digests, [clip_samples, sample_rate_hz, scaling], [__file__])
+
+    if cache_dir is None or len(paths) < len(recordings):
+        write(memory := io.BytesIO())
+        return _read(memory, recordings, clip_samples)
+    path = cache_dir / "clips" / name()
+    try:
+        clips, left_out = _open(path, recordings, clip_samples)
+        return dataclasses.replace(clips, reused=True), left_out
+    except (OSError, ValueError, LookupError, TypeError):  # it is not there, or not whole
+        pass
+    try:
+        with new_file(path) as file:
+            write(file)
+            if name() != path.name:
+                raise CorpusError("clips: recordings were changed while they were read. Start again")
+        return _open(path, recordings, clip_samples)
+    except OSError as error:
+        raise CorpusError(
+            f"clips: {path.parent} cannot be written: {error.strerror or error}. {len(recordings)} clips need "
+            f"{4e-6 * len(recordings) * clip_samples:.1f} MB. Make room there, or name another folder with --cache-dir"
+        ) from None
+
+
+def _write(
+    file: BinaryIO,
+    recordings: Sequence[Recording],
+    clip_samples: int,
+    sample_rate_hz: int,
+    scaling: str,
+    threads: int,
+    progress: bool,
+) -> None:
+    """Write the array of the clips as .npy, and after it, as JSON, what else there is to know about them."""
+    lows: list[np.float32] = []
+    highs: list[np.float32] = []
+    valid: list[int] = []
+    left_out: list[tuple[int, str]] = []
+
+    def read(recording: Recording) -> tuple[np.ndarray, np.float32, np.float32, int] | str:
+        """A clip with its minimum, its maximum and the number of its own samples; or the reason why there is none."""
         try:
-            waveform = read_waveform(recordings[i].source, sample_rate_hz, seconds)
+            waveform = read_waveform(recording.source, sample_rate_hz, clip_samples / sample_rate_hz)
         except RecordingError as error:
             return str(error)
-        samples[i, : len(waveform)] = waveform
-        samples[i, len(waveform) :] = 0
-        return len(waveform)
+        clip = np.zeros(clip_samples, np.float32)
+        clip[: len(waveform)] = waveform
+        low, high = clip.min(), clip.max()
+        return _scaled(clip, low, high) if scaling == "clip" else clip, low, high, len(waveform)
 
-    pool = ThreadPoolExecutor(threads or os.cpu_count())
+    _write_header(file, len(recordings), clip_samples)
+    start = file.tell()
+    for i, result in enumerate(_in_order(read, recordings, threads, "reading", progress)):
+        if isinstance(result, str):
+            left_out.append((i, result))
+            continue
+        clip, low, high, own = result
+        file.write(clip.data)
+        lows.append(low)
+        highs.append(high)
+        valid.append(own)
+    if scaling == "corpus" and lows:  # known only now; clip by clip, since all of them may not fit into memory
+        low, high = min(lows), max(highs)
+        lows, highs = [low] * len(lows), [high] * len(highs)
+        for at in range(start, start + 4 * clip_samples * len(lows), 4 * clip_samples):
+            file.seek(at)
+            clip = np.frombuffer(file.read(4 * clip_samples), np.float32)
+            file.seek(at)
+            file.write(_scaled(clip, low, high).data)
+    about = {
+        "offset": [float(low) for low in lows],
+        "scale": [float(high - low) for low, high in zip(lows, highs, strict=True)],
+        "valid": valid,
+        "left_out": left_out,
+    }
+    file.write(json.dumps(about).encode())
+    file.seek(0)
+    _write_header(file, len(lows), clip_samples)  # of the same length: NumPy leaves room for more digits
+
+
+def _scaled(clip: np.ndarray, low: np.float32, high: np.float32) -> np.ndarray:
+    return (clip - low) / (high - low)
+
+
+def _write_header(file: BinaryIO, count: int, clip_samples: int) -> None:
+    descr = np.lib.format.dtype_to_descr(np.dtype(np.float32))
+    header = {"descr": descr, "fortran_order": False, "shape": (count, clip_samples)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _open(path: Path, recordings: Sequence[Recording], clip_samples: int) -> tuple[Clips, LeftOut]:
+    with path.open("rb") as file:
+        clips, left_out = _read(file, recordings, clip_samples)
+    return dataclasses.replace(clips, path=path), left_out
+
+
+def _read(file: BinaryIO, recordings: Sequence[Recording], clip_samples: int) -> tuple[Clips, LeftOut]:
+    """What `_write` wrote; ValueError, LookupError or TypeError where it is something else."""
+    file.seek(0)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    start = file.tell()
+    if dtype != np.float32 or shape[1:] != (clip_samples,) or shape[0] not in range(len(recordings) + 1):
+        raise ValueError(f"an array {shape} of {dtype}")
+    file.seek(start + 4 * shape[0] * clip_samples)
+    about = json.loads(file.read())
+    reasons = dict(about["left_out"])
+    offset, scale = (np.array(about[key], np.float32) for key in ("offset", "scale"))
+    valid = np.array(about["valid"], np.int64)
+    kept = [recording for i, recording in enumerate(recordings) if i not in reasons]
+    if not offset.shape == scale.shape == valid.shape == shape[:1] == (len(kept),):
+        raise ValueError(f"an array {shape} about {len(kept)} recordings")
+    if isinstance(file, io.BytesIO):
+        samples = np.frombuffer(file.getbuffer().toreadonly(), np.float32, shape[0] * clip_samples, start)
+        samples = samples.reshape(shape)
+    else:
+        samples = np.memmap(file, np.float32, "r", start, shape)
+    left_out = [(recordings[i].name, reason) for i, reason in reasons.items()]
+    return Clips(samples, offset, scale, valid, tuple(kept)), left_out
+
+
+def _in_order(
+    function: Callable[[Item], Result], items: Sequence[Item], threads: int, label: str, progress: bool
+) -> Iterator[Result]:
+    """function of each item on several threads, in the order of the items; few results wait to be taken."""
+    pool = ThreadPoolExecutor(threads)
     try:
-        results = list(
-            tqdm(
-                pool.map(read, range(len(recordings))),
-                total=len(recordings),
-                desc="reading",
-                unit=" clips",
-                disable=None if progress else True,
-            )
-        )
+        with tqdm(total=len(items), desc=label, unit=" clips", disable=None if progress else True) as bar:
+            for first in range(0, len(items), WAITING * threads):
+                for result in pool.map(function, items[first : first + WAITING * threads]):
+                    yield result
+                    bar.update()
     finally:
         pool.shutdown(cancel_futures=True)
-
-    kept = [(i, result) for i, result in enumerate(results) if isinstance(result, int)]
-    left_out = [(recordings[i].name, result) for i, result in enumerate(results) if isinstance(result, str)]
-    for row, (i, _) in enumerate(kept):  # rows move up in place: a corpus may fill the memory only once
-        if row != i:
-            samples[row] = samples[i]
-    samples = samples[: len(kept)]
-
-    offset, scale = _scale(samples, scaling)
-    clips = Clips(
-        samples=samples,
-        offset=offset,
-        scale=scale,
-        valid=np.array([valid for _, valid in kept], dtype=np.int64),
-        recordings=tuple(recordings[i] for i, _ in kept),
-    )
-    return clips, left_out
-
-
-def _scale(samples: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:
-    """Map the clips to [0, 1] in place; what undoes it, one offset and one scale per clip."""
-    low, high = samples.min(axis=1), samples.max(axis=1)
-    if scaling == "corpus" and len(samples):
-        low, high = np.full_like(low, low.min()), np.full_like(high, high.max())
-    offset, scale = low, high - low
-    samples -= offset[:, None]
-    samples /= scale[:, None]
-    return offset, scale

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pooch
-
 from speech import demo, emodb, folder, savee
+from speech.cache import user_cache
 from speech.download import URL, download_emodb
 from speech.recording import CorpusError, Recording
 
@@ -94,7 +93,7 @@ def find_corpus(
     if name == "folder" and data_dir is None:
         raise CorpusError("folder: needs a directory of audio files; got none. Name it with --data-dir")
 
-    cache_dir = pooch.os_cache("nn1d") if cache_dir is None else cache_dir
+    cache_dir = user_cache() if cache_dir is None else cache_dir
     places = [data_dir] if data_dir is not None else _places(name, cache_dir)
     for directory in places:
         recordings, left_out = _list(name, directory, checksums)

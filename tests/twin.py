@@ -27,8 +27,7 @@ def build(channels: tuple[int, ...], kernel_size: int, output: str, dtype: Any =
 
 def load(twin: Any, parameters: Any) -> None:
     """Our weights into the twin; every name must fit."""
-    torch = import_torch()
-    twin.load_state_dict({name: torch.from_numpy(array) for name, array in to_torch(parameters).items()}, strict=True)
+    twin.fill(to_torch(parameters))
 
 
 def signal(x: np.ndarray) -> Any:

@@ -1,0 +1,120 @@
+"""The figures of docs/performance.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+matplotlib.use("Agg")
+OURS, THEIRS, GREY = "#0b6e99", "#d9730d", "#8a8a8a"
+STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "nn1d"}
+
+
+def draw(found: dict[str, Any], folder: Path) -> list[Path]:
+    """Every figure, as SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    makers = {"speed": speed, "roofline": roofline, "scaling": scaling, "tricks": tricks}
+    paths = []
+    with plt.rc_context(STYLE):
+        for name, make in makers.items():
+            figure = make(found)
+            paths.append(folder / f"performance-{name}.svg")
+            figure.savefig(paths[-1], bbox_inches="tight", metadata={"Date": None})
+            plt.close(figure)
+    return paths
+
+
+def speed(found: dict[str, Any]) -> Figure:
+    """Milliseconds a clip against the batch, ours and PyTorch's, for each kind of work."""
+    cases = found["step"]["cases"]
+    most = max(case["threads"] for case in cases)
+    works = list(dict.fromkeys(case["work"] for case in cases))
+    figure, axes = plt.subplots(1, len(works), figsize=(2.6 * len(works), 2.8), squeeze=False)
+    for axis, work in zip(axes[0], works, strict=True):
+        own = [case for case in cases if case["work"] == work and case["threads"] == most]
+        places = range(len(own))
+        for side, colour, shift in (("nn1d", OURS, -0.2), ("torch", THEIRS, 0.2)):
+            heights = [case[side]["ms"] for case in own]
+            least = [case[side]["ms"] - case[side]["ms_least"] for case in own]
+            above = [case[side]["ms_most"] - case[side]["ms"] for case in own]
+            label = "nn1d" if side == "nn1d" else "PyTorch"
+            axis.bar(
+                [p + shift for p in places], heights, 0.4, color=colour, label=label, yerr=[least, above], ecolor=GREY
+            )
+        axis.set(title=work, xlabel="batch", xticks=list(places), xticklabels=[str(case["batch"]) for case in own])
+    axes[0][0].set_ylabel(f"ms a clip, {most} threads")
+    axes[0][0].legend(frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def roofline(found: dict[str, Any]) -> Figure:
+    """GFLOP/s of each convolution against its operations a byte, under what products and copies reach."""
+    layers = found["layers"]
+    figure, axis = plt.subplots(figsize=(6, 3.6))
+    shown = [row for row in layers["layers"] if "gflops" in row]
+    for side, colour in (("nn1d", OURS), ("torch", THEIRS)):
+        for way, marker in (("forward", "o"), ("backward", "^")):
+            x, y = [], []
+            for row in shown:
+                operations = (
+                    2 * 3 * row["channels"] * row["channels_out"] * row["samples"] * (1 if way == "forward" else 2)
+                )
+                both = row["channels"] + row["channels_out"]
+                numbers = row["samples"] * (both if way == "forward" else both + row["channels"] + row["channels_out"])
+                x.append(operations / (4 * numbers))
+                y.append(operations / row[side][way] / 1e6)
+            label = f"{'nn1d' if side == 'nn1d' else 'PyTorch'}, {way}"
+            axis.plot(x, y, marker, color=colour, label=label, markersize=5, alpha=0.8)
+    product, copied = layers["product_gflops"], layers["copy_gb_s"]
+    intensity = [0.25, product / copied, 100]
+    axis.plot(intensity, [min(product, copied * each) for each in intensity], color=GREY)
+    axis.annotate(
+        f"a large product, {product:.0f} GFLOP/s", (100, product), xytext=(0, 4), textcoords="offset points", ha="right"
+    )
+    axis.annotate(f"a copy, {copied:.0f} GB/s", (0.3, copied * 0.3), xytext=(4, -12), textcoords="offset points")
+    axis.set(xscale="log", yscale="log", xlabel="operations a byte that must move", ylabel="GFLOP/s, 1 thread")
+    axis.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def scaling(found: dict[str, Any]) -> Figure:
+    """Time of a clip and peak memory against each size."""
+    curves = found["scaling"]["curves"]
+    figure, axes = plt.subplots(2, len(curves), figsize=(2.6 * len(curves), 4.2), squeeze=False)
+    for column, found_curve in enumerate(curves):
+        sizes = [point["size"] for point in found_curve["points"]]
+        for row, (name, label) in enumerate((("clip_ms", "ms a clip"), ("peak_mib", "peak MiB"))):
+            axis: Axes = axes[row][column]
+            axis.plot(sizes, [point[name] for point in found_curve["points"]], "o-", color=OURS, markersize=4)
+            axis.set(xscale="log", ylim=(0, None))
+            if column == 0:
+                axis.set_ylabel(label)
+            if row == 1:
+                axis.set_xlabel(f"{found_curve['name']} [{found_curve['unit']}]")
+            ticks = sizes if len(sizes) < 6 else sizes[::2]
+            axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+            axis.minorticks_off()
+    figure.tight_layout()
+    return figure
+
+
+def tricks(found: dict[str, Any]) -> Figure:
+    """How many times as long a step takes without each trick."""
+    rows = sorted(found["trick"]["tricks"], key=lambda row: row["ratio"]["median"])
+    figure, axis = plt.subplots(figsize=(6, 0.3 * len(rows) + 0.6))
+    middle = [row["ratio"]["median"] for row in rows]
+    spread = [
+        [row["ratio"]["median"] - row["ratio"]["least"] for row in rows],
+        [row["ratio"]["most"] - row["ratio"]["median"] for row in rows],
+    ]
+    names = [row["what"].split(" (off")[0] for row in rows]
+    axis.barh(names, [value - 1 for value in middle], left=1, color=OURS, xerr=spread, ecolor=GREY)
+    axis.axvline(1, color=GREY, linewidth=0.8)
+    axis.set_xlabel("a step without it / a step with it")
+    return figure

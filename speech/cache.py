@@ -1,0 +1,87 @@
+"""Where prepared clips are kept: a file that is named by what it was made of, and that is whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pooch
+import scipy
+import soundfile
+
+from speech import audio
+
+
+def user_cache() -> Path:
+    """The cache folder of this program and this user, such as ~/.cache/nn1d."""
+    return Path(pooch.os_cache("nn1d"))
+
+
+def digest(path: Path) -> str:
+    """What the clip of an audio file depends on: its bytes, and its suffix, which some formats are told by.
+
+    All bytes, and not size and time: a copy may keep both, and two writes within a tick of the clock differ in neither.
+    A file that cannot be read has the reason for its digest.
+    """
+    try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            return "no file"
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() + path.suffix.lower()
+    except OSError as error:
+        return f"unreadable: {error.errno}"
+
+
+def file_name(digests: Sequence[str], settings: Sequence[str | int], code: Sequence[str]) -> str:
+    """The name of the file for these recordings in this order, these settings and this program.
+
+    Parameters
+    ----------
+    digests : sequence of str
+        Of each recording.
+    settings : sequence
+        Whatever else decides over the numbers.
+    code : sequence of str
+        The modules that make clips. Their text is hashed, so there is no version number to forget.
+    """
+    made_of = {
+        "recordings": list(digests),
+        "settings": list(settings),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "soundfile": [soundfile.__version__, soundfile.__libsndfile_version__],
+        "code": [digest(Path(module)) for module in (*code, audio.__file__, __file__)],
+    }
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32] + ".npy"
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes its name when the block ends well and is removed when it does not.
+
+    Until then it has a name of its own in the same folder, so two programs may write the same file at once: the last
+    one stays.
+
+    Raises
+    ------
+    OSError
+        The folder or the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.stem}-{secrets.token_hex(8)}.part")
+    try:
+        with unfinished.open("x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the name without the content
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
