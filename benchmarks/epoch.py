@@ -19,26 +19,29 @@ from typing import Any
 from benchmarks.measure import Answer, Side, in_turn, machine, seconds, write
 
 
-def steps_alone(batch: int, rounds: int) -> list[Answer]:
+def steps_alone(batch: int, samples: int, rounds: int) -> list[Answer]:
     """Steps of the default network, the clips at hand."""
     from models.worker import available_cores
 
-    sizes = {"work": "train", "batch": batch, "samples": 64_000, "threads": available_cores()}
+    sizes = {"work": "train", "batch": batch, "samples": samples, "threads": available_cores()}
     return in_turn([Side("benchmarks.step:ours", None, **sizes)], rounds)[0]
 
 
-def measure(db: str, epochs: int, batch: int, rounds: int, more: list[str]) -> dict[str, Any]:
+def measure(db: str, epochs: int, batch: int, samples: int, rounds: int, more: list[str]) -> dict[str, Any]:
     """Seconds of an epoch of phase 1, and of as many steps alone as it has."""
-    before = steps_alone(batch, rounds)
+    before = steps_alone(batch, samples, rounds)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         options = ["--db", db, "--out", str(run), "--epochs", str(epochs), "--fine-tune-epochs", "1"]
-        command = [sys.executable, "train.py", *options, "--batch-size", str(batch), *more]
-        subprocess.run(command, cwd=Path(__file__).parents[1], check=True, stdout=subprocess.DEVNULL)
+        options += ["--batch-size", str(batch), "--clip-samples", str(samples), *more]
+        command = [sys.executable, "train.py", *options]
+        done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL)
+        if done.returncode:
+            sys.exit(f"benchmarks: train.py ended with {done.returncode}; see its message above")
         split = json.loads((run / "config.json").read_text("utf-8"))["split"]
         with (run / "history.csv").open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["phase"] == "pre_training"]
-    step = seconds([*before, *steps_alone(batch, rounds)])
+    step = seconds([*before, *steps_alone(batch, samples, rounds)])
     steps = -(-len(split["train"]) // batch)
     epoch = statistics.median(float(row["seconds"]) for row in rows)
     return {
@@ -55,14 +58,19 @@ def measure(db: str, epochs: int, batch: int, rounds: int, more: list[str]) -> d
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the two and their ratio."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.epoch",
+        description=(__doc__ or "").splitlines()[0] + " Any other option is handed to train.py.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--db", default="emodb", help="corpus (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=3, help="epochs of phase 1 (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=2, help="clips a step (default: that of train.py, %(default)s)")
+    parser.add_argument("--samples", type=int, default=64_000, help="length of a clip (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=60, help="steps alone, before and after (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     options, more = parser.parse_known_args(arguments)  # what is left goes to train.py
-    found = measure(options.db, options.epochs, options.batch, options.rounds, more)
+    found = measure(options.db, options.epochs, options.batch, options.samples, options.rounds, more)
     print(
         f"{found['db']}: an epoch takes {found['epoch_s']:.1f} s, its {found['steps']} steps of {found['batch']} clips "
         f"alone {found['steps'] * found['step_ms'] / 1e3:.1f} s: {found['ratio']:.3f} times as long"

@@ -54,7 +54,10 @@ def speed(found: dict[str, Any]) -> Figure:
 
 
 def roofline(found: dict[str, Any]) -> Figure:
-    """GFLOP/s of each convolution against its operations a byte, under what products and copies reach."""
+    """GFLOP/s of each convolution against its operations a byte, under what products and copies reach.
+
+    Backward is two of the forms that forward is one of: twice the operations on twice the numbers.
+    """
     layers = found["layers"]
     figure, axis = plt.subplots(figsize=(6, 3.6))
     shown = [row for row in layers["layers"] if "gflops" in row]
@@ -62,13 +65,11 @@ def roofline(found: dict[str, Any]) -> Figure:
         for way, marker in (("forward", "o"), ("backward", "^")):
             x, y = [], []
             for row in shown:
-                operations = (
-                    2 * 3 * row["channels"] * row["channels_out"] * row["samples"] * (1 if way == "forward" else 2)
-                )
-                both = row["channels"] + row["channels_out"]
-                numbers = row["samples"] * (both if way == "forward" else both + row["channels"] + row["channels_out"])
-                x.append(operations / (4 * numbers))
-                y.append(operations / row[side][way] / 1e6)
+                before, after = row["channels"], row["channels_out"]
+                operations = 2 * 3 * before * after  # a sample
+                x.append(operations / (4 * (before + after)))
+                forms = 1 if way == "forward" else 2
+                y.append(forms * operations * row["samples"] / row[side][way] / 1e6)
             label = f"{'nn1d' if side == 'nn1d' else 'PyTorch'}, {way}"
             axis.plot(x, y, marker, color=colour, label=label, markersize=5, alpha=0.8)
     product, copied = layers["product_gflops"], layers["copy_gb_s"]

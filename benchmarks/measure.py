@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -64,8 +64,9 @@ class Side:
     def __call__(self) -> Answer:
         """Call the function once."""
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended already: then the line is empty, too
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             sys.exit(f"benchmarks: the process of {self.maker} ended; see its message above")
@@ -74,11 +75,9 @@ class Side:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._process.communicate()
-        else:
+        if kind is not None:
             self._process.kill()
-            self._process.wait()
+        self._process.communicate()
 
 
 def in_turn(sides: Sequence[Side], rounds: int) -> list[list[Answer]]:

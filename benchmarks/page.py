@@ -130,6 +130,7 @@ def profile_rows(profile: Figures) -> list[list[str]]:
 def write_page(found: dict[str, Figures], path: Path) -> None:
     """docs/performance.md."""
     about = found["step"]["machine"]
+    commit = about["git_commit"] or "unknown"
     reached = [
         [name, wanted, f"**{measured}**" if enough else f"{measured} (not reached)"]
         for name, wanted, measured, enough in targets(found)
@@ -154,7 +155,7 @@ def write_page(found: dict[str, Figures], path: Path) -> None:
         "numpy": about["numpy"],
         "blas": about["blas"],
         "avx2": found["step-avx2"]["machine"]["blas"],
-        "commit": about["git_commit"][:12],
+        "commit": commit[:12] + ("-dirty" if commit.endswith("-dirty") else ""),
         "targets": table(["", "wanted", "measured"], reached),
         "steps": table(STEP_HEAD, step_rows(found["step"]["cases"])),
         "avx2_steps": table(STEP_HEAD, step_rows(found["step-avx2"]["cases"])),

@@ -13,6 +13,7 @@ agree. The matrix-product rate is that of a large product by the BLAS of NumPy, 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable
@@ -146,7 +147,7 @@ def measure(work: str, batch: int, threads: int, samples: int, steps: int, again
     if layout:
         sides.append(Side("benchmarks.step:theirs", layout=layout, **sizes))
     own, product, *rest = in_turn(sides, steps)
-    rate = sorted(answer.value for answer in product)[len(product) // 2]
+    rate = statistics.median(answer.value for answer in product)
     reached = gigaflop(work, samples) * batch / seconds(own)
     case: dict[str, Any] = {**sizes, "nn1d": summary(own, batch)}
     case |= {"gflops": reached, "product_gflops": rate, "share": reached / rate}
@@ -223,7 +224,8 @@ def main(arguments: list[str] | None = None) -> int:
             for batch in options.batch:
                 cases.append(measure(work, batch, threads, options.samples, options.steps, options.against))
                 print(line(cases[-1]), flush=True)
-    print(*best_of_torch(cases), sep="\n")
+    for text in best_of_torch(cases):
+        print(text)
     write(options.json, {"machine": about, "cases": cases})
     return 0
 

@@ -43,7 +43,7 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
         setattr(place, name, plain)
 
     def copied_windows(x: Any, kernel_size: int, stride: int, padding: int, outputs: int) -> Any:
-        padded = np.pad(x, ((0, 0), (padding, max(0, padding)), (0, 0)))
+        padded = np.pad(x, ((0, 0), (padding, padding), (0, 0)))
         each = np.lib.stride_tricks.sliding_window_view(padded, kernel_size, axis=1)[:, ::stride][:, :outputs]
         return each.swapaxes(2, 3).reshape(len(x), outputs, -1)
 

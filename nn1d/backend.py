@@ -44,12 +44,12 @@ def vector_instructions(function: str) -> str:
 
 def blas_kernels() -> str:
     """The matrix-product library that NumPy has loaded, and its kernels, such as openblas 0.3.31 SkylakeX."""
-    found = [
-        " ".join(str(library[name]) for name in ("internal_api", "version", "architecture") if library.get(name))
-        for library in threadpool_info()
-        if library["user_api"] == "blas"
-    ]
-    return ", ".join(found) or "unknown"
+    loaded = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    own = [library for library in loaded if "numpy" in library.get("filepath", "")]  # SciPy may bring another
+    named = ("internal_api", "version", "architecture")
+    return (
+        ", ".join(" ".join(str(each[name]) for name in named if each.get(name)) for each in own or loaded) or "unknown"
+    )
 
 
 def _advise() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from unittest.mock import patch
 
 import loops
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twin import import_torch
 
-from nn1d import ELU, HardSigmoid, ShapeError
+from nn1d import ELU, HardSigmoid, ShapeError, activation
 
 drawn = settings(deadline=None, max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 seeds = st.integers(0, 2**32 - 1)
@@ -21,13 +22,15 @@ alphas = st.sampled_from([0.1, 0.5, 1.0, 1.7])
 
 
 @drawn
-@given(shapes, seeds, alphas)
-def test_elu_is_its_definition(shape: tuple[int, ...], seed: int, alpha: float) -> None:
+@given(shapes, seeds, alphas, st.booleans())
+def test_elu_is_its_definition(shape: tuple[int, ...], seed: int, alpha: float, fast: bool) -> None:
+    """Either way to the exponential, whichever this processor is the faster at."""
     rng = np.random.default_rng(seed)
     x, dy = 3 * rng.standard_normal((2, *shape))
     x.flat[0] = 0  # the kink itself
     layer = ELU(alpha)
-    y, cache = layer.forward(x)
+    with patch.object(activation, "EXPM1_IS_FAST", fast):
+        y, cache = layer.forward(x)
     np.testing.assert_allclose(y, loops.over(loops.elu, x, alpha), rtol=1e-12, atol=1e-15)
     dx, grads = layer.backward(dy, cache)
     np.testing.assert_allclose(dx, dy * loops.over(loops.elu_slope, x, alpha), rtol=1e-12, atol=1e-15)
@@ -60,12 +63,16 @@ def test_elu_along_one_random_direction(shape: tuple[int, ...], seed: int, alpha
     assert abs(terms.sum() - analytic) <= 1e-8 * max(abs(analytic), abs(terms).sum())
 
 
-def test_elu_far_out() -> None:
+@pytest.mark.parametrize("fast", [False, True])
+def test_elu_far_out(monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+    monkeypatch.setattr(activation, "EXPM1_IS_FAST", fast)
     x = np.array([-1e4, -100, 100, 1e4, -np.inf, np.inf], np.float32).reshape(1, 6, 1)
     y, cache = ELU().forward(x)
     assert y.ravel().tolist() == [-1, -1, 100, 1e4, -1, np.inf]
     dx, _ = ELU().backward(np.ones_like(x), cache)
     assert dx.ravel().tolist() == [0, 0, 1, 1, 0, 1]
+    assert y.dtype == dx.dtype == np.float32
+    assert np.isnan(ELU().forward(np.full((1, 1, 1), np.nan))[0]).all()  # a broken sample is not hidden
 
 
 def test_hard_sigmoid_ends_at_two_and_a_half() -> None:

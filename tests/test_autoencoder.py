@@ -93,6 +93,33 @@ def test_the_trace_holds_what_enters_each_pool_and_what_leaves_each_unpool() -> 
     np.testing.assert_array_equal(trace.decoded[-1][encoding.masks[-1]], trace.encoded[-1][encoding.masks[-1]])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_representation_alone_is_that_of_forward(dtype: Any) -> None:
+    net = network(dtype=dtype)
+    x = clips(3, 96, 1, dtype=dtype)
+    alone = net.encoder.represent(x)
+    assert alone.dtype == dtype
+    np.testing.assert_array_equal(alone, net.encoder.forward(x)[0].representation)
+
+
+def test_a_trace_without_its_middle_gives_the_same_gradients() -> None:
+    net = network(dtype=np.float32)
+    x = clips(2, 96, 1, dtype=np.float32)
+    whole, whole_cache = net.forward(x)
+    short, short_cache = net.forward(x, middle=False)
+    assert len(whole.encoded) == len(whole.decoded) == 5
+    assert short.encoded == short.decoded == []
+    np.testing.assert_array_equal(short.reconstruction, whole.reconstruction)
+    dy = np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
+    dx, grads = net.backward(Trace(dy, [], []), short_cache)
+    silent = Trace(dy, [np.zeros_like(h) for h in whole.encoded], [np.zeros_like(h) for h in whole.decoded])
+    for slopes in (Trace(dy, [], []), silent):
+        other_dx, other_grads = net.backward(slopes, whole_cache)
+        np.testing.assert_array_equal(dx, other_dx)
+        for (name, own), (_, other) in zip(named_leaves(grads), named_leaves(other_grads), strict=True):
+            np.testing.assert_array_equal(own, other, err_msg=name)
+
+
 def test_without_masks_every_value_is_repeated() -> None:
     net = network(channels=(2, 3))
     z = np.random.default_rng(0).standard_normal((2, 3, 3))
@@ -266,6 +293,10 @@ MESSAGES = [
     (
         lambda: network().forward(clips(1, 64_001, 1)),
         "Encoder: the clip length must be a multiple of 32 (5 pools of 2); got 64001. Nearest: 64000, 64032",
+    ),
+    (
+        lambda: network().encoder.represent(clips(1, 33, 1)),
+        "Encoder: the clip length must be a multiple of 32 (5 pools of 2); got 33. Nearest: 32, 64",
     ),
     (
         lambda: network().forward(clips(1, 31, 1)),

@@ -9,7 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+
+from benchmarks.measure import Answer, Side, exponent, ratios, seconds
+from benchmarks.step import gigaflop
+from models.autoencoder import Autoencoder
+from nn1d import named_leaves
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,46 +53,23 @@ def test_every_kind_of_step_is_measured(tmp_path: Path) -> None:
 
 
 def test_the_operations_of_a_step_are_counted_from_the_layers() -> None:
-    import numpy as np
-
-    from benchmarks.step import gigaflop
-    from models.autoencoder import Autoencoder
-    from nn1d import Conv1d, ConvTranspose1d
-
     total = 0
-    seen: list[Any] = []
-
-    def count(layer: Any, length: int) -> None:
-        nonlocal total
-        seen.append(layer)
-        total += 2 * layer.kernel_size * layer.in_channels * layer.out_channels * length
-
-    network = Autoencoder(rng=np.random.default_rng(0))
-    for stages, backwards in ((network.encoder.stages, False), (network.decoder.stages, True)):
-        for i, stage in enumerate(reversed(stages) if backwards else stages):
-            length = 64_000 >> i
-            pending = [stage]
-            while pending:
-                layer = pending.pop()
-                if isinstance(layer, (Conv1d, ConvTranspose1d)):
-                    count(layer, length)
-                elif isinstance(layer, (list, tuple)):
-                    pending += layer
-                else:
-                    pending += (
-                        (layer if isinstance(layer, dict) else vars(layer)).values()
-                        if hasattr(layer, "backward") or isinstance(layer, dict)
-                        else []
-                    )
-    assert len(seen) == 30
+    for name, leaf in named_leaves(Autoencoder(rng=np.random.default_rng(0)).parameters):
+        half, stage, *_, kind = name.split(".")
+        if kind == "weight":
+            total += 2 * leaf.size * (64_000 >> (int(stage) if half == "encoder" else 4 - int(stage)))
     assert gigaflop("forward", 64_000) == pytest.approx(total / 1e9)
+    assert gigaflop("train", 640) == pytest.approx(3 * total / 1e11)
+    assert gigaflop("encode", 640) + gigaflop("phase2", 640) / 3 == pytest.approx(total / 1e11)
 
 
 def test_a_step_against_pytorch_ends_at_the_same_loss(tmp_path: Path) -> None:
     if not against():
         pytest.skip("the rival needs pip install -e '.[oracle]'")
-    options = ("--batch", "2", "--threads", "1", "--samples", "640", "--steps", "2", "--against", "torch")
+    sizes = ("--batch", "2", "--threads", "1", "--samples", "640", "--steps", "2")
+    options = ("--work", "train", "phase2", *sizes, "--against", "torch")
     found, printed = bench("step", tmp_path / "step.json", *options)
+    assert len(found["cases"]) == 2
     for case in found["cases"]:
         assert case["values"]["relative_difference"] < 1e-4
         assert case["torch"]["layout"] in ("contiguous", "channels-last")
@@ -99,6 +83,9 @@ def test_each_layer_is_measured(tmp_path: Path) -> None:
     assert {"Conv1d", "ConvTranspose1d", "ELU"} <= kinds
     assert all(row["nn1d"][way] > 0 for row in found["layers"] for way in ("forward", "backward"))
     assert found["product_gflops"] > 0 < found["copy_gb_s"]
+    network = {"Conv1d": 15, "ConvTranspose1d": 15, "MaxPool1d": 5, "MaxUnpool1d": 5}
+    for kind, times in network.items():
+        assert sum(row["times"] for row in found["layers"] if row["kind"] == kind) == times
 
 
 def test_growth_is_measured(tmp_path: Path) -> None:
@@ -114,6 +101,7 @@ def test_each_trick_can_be_switched_off(tmp_path: Path) -> None:
     found, _ = bench("trick", tmp_path / "trick.json", *options)
     assert len(found["tricks"]) >= 8
     assert all(row["ratio"]["median"] > 0 for row in found["tricks"])
+    assert all(row["difference"] < 1e-5 for row in found["tricks"])  # the plain form computes the same
 
 
 def test_a_step_has_its_parts(tmp_path: Path) -> None:
@@ -123,9 +111,46 @@ def test_a_step_has_its_parts(tmp_path: Path) -> None:
 
 
 def test_an_epoch_is_compared_with_its_steps(tmp_path: Path) -> None:
-    options = ("--db", "demo", "--epochs", "1", "--rounds", "1")
-    found, _ = bench("epoch", tmp_path / "epoch.json", *options)
+    for i in range(8):
+        noise = np.random.default_rng(i).uniform(-0.5, 0.5, 4_000)
+        soundfile.write(tmp_path / f"take{i}.wav", noise, 16_000)
+    corpus = ("--db", "folder", "--data-dir", str(tmp_path), "--cache-dir", str(tmp_path / "cache"))
+    found, printed = bench(
+        "epoch", tmp_path / "epoch.json", *corpus, "--samples", "3200", "--epochs", "2", "--rounds", "2"
+    )
+    assert found["train_clips"] + found["validation_clips"] == 6  # two are for testing
+    assert found["steps"] == -(-found["train_clips"] // 2)
+    assert found["ratio"] == pytest.approx(found["epoch_s"] / (found["steps"] * found["step_ms"] / 1e3))
     assert found["ratio"] > 0
+    assert printed.startswith("folder: an epoch takes ")
+
+
+def test_a_train_py_that_fails_is_named_without_a_traceback(tmp_path: Path) -> None:
+    options = ("--db", "folder", "--data-dir", str(tmp_path), "--samples", "3200", "--rounds", "1")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.epoch", *options], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "benchmarks: train.py ended with 2; see its message above"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_side_that_ends_is_named(before: bool) -> None:
+    """Whether it ends while it is asked or has ended before."""
+    message = r"^benchmarks: the process of os:_exit ended; see its message above$"
+    with pytest.raises(SystemExit, match=message), Side("os:_exit", status=1) as side:
+        if before:
+            side._process.wait()
+        side()
+
+
+def test_figures_over_the_rounds() -> None:
+    slow, fast = ([Answer(seconds, 0, None) for seconds in each] for each in ((4.0, 9.0, 2.0), (2.0, 3.0, 2.0)))
+    assert ratios(slow, fast) == {"median": 2.0, "least": 1.0, "most": 3.0}
+    assert seconds(slow) == 4.0
+    assert exponent([1, 2, 4], [5, 20, 80]) == pytest.approx(2)
+    assert exponent([1, 2, 4], [7, 7, 7]) == pytest.approx(0)
 
 
 def test_the_page_holds_what_was_measured(tmp_path: Path) -> None:

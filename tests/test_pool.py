@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twin import import_torch
 from wrong import PoolThatMarksEveryTie, PoolThatMarksTheLastTie
 
-from nn1d import MaxPool1d, MaxUnpool1d, ShapeError, Upsample1d
+from nn1d import MaxPool1d, MaxUnpool1d, ShapeError, Upsample1d, pool
 
 drawn = settings(deadline=None, max_examples=50, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 seeds = st.integers(0, 2**32 - 1)
@@ -74,6 +74,35 @@ def test_upsampling_is_its_definition(g: Geometry, seed: int) -> None:
     np.testing.assert_array_equal(y, loops.upsample(x, g.size))
     dy = rng.standard_normal(y.shape)
     np.testing.assert_allclose(upsample.backward(dy, cache)[0], loops.sum_windows(dy, g.size), rtol=1e-14, atol=1e-14)
+
+
+@drawn
+@given(geometries, seeds, st.sampled_from([np.float32, np.float64]), st.booleans())
+def test_each_part_is_its_plain_form(g: Geometry, seed: int, dtype: Any, turned: bool) -> None:
+    """Bit for bit, and in the dtype that came in; a sum only of whole numbers, which no order of adding rounds."""
+    rng = np.random.default_rng(seed)
+    x, z = (
+        rng.integers(-9, 10, (g.clips, length, g.channels)).astype(dtype) for length in (g.windows * g.size, g.windows)
+    )
+    if turned:  # the same numbers, not contiguous
+        x, z = (np.asfortranarray(a) for a in (x, z))
+    _, mask = loops.max_pool(x, g.size)
+    windows = pool.split(x, g.size)
+    assert windows.shape == (g.clips, g.size, g.windows, g.channels)
+    for i in range(g.size):
+        np.testing.assert_array_equal(windows[:, i], x[:, i :: g.size])
+    pairs = [
+        (pool.join(windows), x),
+        (pool.select(x, mask, g.size), loops.select(x, mask, g.size)),
+        (pool.select(x, mask | (x > 0), g.size), loops.select(x, mask | (x > 0), g.size)),
+        (pool.place(z, mask, g.size), loops.place(z, mask, g.size)),
+        (pool.repeat(z, g.size), loops.upsample(z, g.size)),
+        (pool.sum_windows(x, g.size), loops.sum_windows(x, g.size)),
+        (MaxPool1d(g.size).maxima(x), loops.max_pool(x, g.size)[0]),
+    ]
+    for ours, plain in pairs:
+        assert ours.dtype == dtype
+        np.testing.assert_array_equal(ours, plain)
 
 
 @drawn
@@ -144,6 +173,7 @@ def test_every_window_has_one_mark_whatever_is_in_it() -> None:
     assert mask.dtype == bool
     assert mask.reshape(1, 4, 2, 1).sum(2).ravel().tolist() == [1, 1, 1, 1]
     assert np.isnan(y[0, 1, 0])  # a broken sample is not hidden
+    np.testing.assert_array_equal(MaxPool1d(2).maxima(x), y)
 
 
 @pytest.fixture
@@ -190,6 +220,10 @@ MESSAGES = [
     (
         lambda: MaxPool1d(4).forward(np.zeros((1, 3, 1), np.float32)),
         "MaxPool1d(4): the length must be a multiple of 4; got 3. Nearest: 4",
+    ),
+    (
+        lambda: MaxPool1d(4).maxima(np.zeros((1, 9, 1), np.float32)),
+        "MaxPool1d(4): the length must be a multiple of 4; got 9. Nearest: 8, 12",
     ),
     (
         lambda: MaxPool1d(2).forward(np.zeros((64, 1))),
