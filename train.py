@@ -7,12 +7,15 @@ lists the settings, docs/corpora.md the corpora, docs/reproduction.md what the d
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import sys
+import time
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.processor import blas_environment
 
@@ -22,12 +25,16 @@ import numpy as np
 from tqdm import tqdm
 
 from models.autoencoder import check_clip_samples
+from models.checkpoint import CheckpointError
 from models.configuration import Configuration, ConfigurationError, read_arguments
-from models.dual_training import Diverged, DualTraining, Epoch, Judgement, PhaseResult, generator, write_features
+from models.course import Course
+from models.dual_training import Diverged, DualTraining, generator
 from models.paper import PAPER
+from models.phase import Epoch, NotFinite
 from models.rows import take
-from models.run import RunError, RunFolder, surroundings
+from models.run import RunError, RunFolder, check_free, surroundings
 from models.split import Split, SplitError, split_clips
+from models.stop import Stop, Stopped
 from models.worker import Workers, available_cores, keep_freed_memory
 from nn1d import DeviceError, ShapeError, find_device
 from nn1d.backend import blas_kernels
@@ -40,96 +47,206 @@ from speech.recording import CorpusError
 SAMPLE_RATE_HZ = 16_000
 DEMO_CLIPS = 35
 LISTED_FAULTS = 10  # bad recordings named on the screen; config.json names all
-MISTAKES = (ConfigurationError, CorpusError, DeviceError, RunError, ShapeError, SplitError)
+OVERFIT_STEPS = 300
+OVERFIT_SHARE = {"pre_training": 0.1, "fine_tuning": 0.5}  # of the variance that may be left
+MISTAKES = (CheckpointError, ConfigurationError, CorpusError, DeviceError, RunError, ShapeError, SplitError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code: 0 done, 1 diverged, 2 a mistake in the input, 130 interrupted."""
+    """Run the command; the exit code: 0 done, 1 diverged, 2 a mistake in the input, 130 or 143 stopped by a signal."""
+    keep_freed_memory()
+    warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: a step that is not finite ends with a sentence
     try:
-        train(read_arguments(arguments))
+        command = read_arguments(arguments)
+        if command.overfit:
+            return 0 if overfit(command.settings) else 1
+        if command.dry_run:
+            dry_run(command.settings)
+        elif command.resume is not None:
+            resume(command.resume, command.given)
+        else:
+            train(command.settings)
     except MISTAKES as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except Diverged as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
+    except Stopped as error:
+        return error.code
     except KeyboardInterrupt:
         print("train.py: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return 0
 
 
 def train(settings: Configuration) -> None:
-    """Read the corpus, train both phases, print the table."""
+    """A new run: read the corpus, train both phases, print the table."""
+    check_free(folder := settings.out or new_folder(settings), settings.force)
+    work = prepare(settings)
+    run = RunFolder.create(folder, settings.force)
+    run.write_json("config.json", work.config)
+    go_on(run, work)
+
+
+def resume(path: Path, given: dict[str, Any]) -> None:
+    """Go on with a run where it was saved last."""
+    run = RunFolder.open(path)
+    config, settings = run.read_config()
+    if given.get("out", path).resolve() != path.resolve():
+        raise RunError(f"--resume: the run is in {path}; got --out {given['out']}. Leave --out out")
+    settings = settings.resumed({name: value for name, value in given.items() if name != "out"})
+    found = Path(config["corpus"]) if config.get("corpus") else None
+    work = prepare(settings, settings.data_dir if "data_dir" in given or found is None or not found.is_dir() else found)
+    for name in ("split", "clips_sha256"):
+        if config.get(name) != work.config[name]:
+            raise CorpusError(
+                f"--resume: the recordings of {settings.db} are not those that the run began with ({name} in "
+                "config.json). Bring them back, name their folder with --data-dir, or start a new run"
+            )
+    again = {"command": work.config["command"], "git_commit": work.config["git_commit"], "threads": work.threads}
+    config |= {"settings": settings.written(), "resumed": [*config.get("resumed", []), again]}
+    run.write_json("config.json", config)
+    go_on(run, work)
+
+
+class Work(NamedTuple):
+    """What a run works on."""
+
+    settings: Configuration
+    module: Any
+    threads: int
+    clips: Clips
+    split: Split
+    config: dict[str, Any]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the clips."""
+        return [recording.name for recording in self.clips.recordings]
+
+
+def prepare(settings: Configuration, data_dir: Path | None = None) -> Work:
+    """Find the device, read the corpus, split it."""
     check_clip_samples(settings.clip_samples, len(settings.channels))
     module, sentence = find_device(settings.device)
     say(f"{sentence}, BLAS {blas_kernels()}" if module is np else sentence)
     threads = (settings.threads or available_cores()) if module is np else 1
-    clips, left_out = read_corpus(settings, threads)
+    clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
     split = split_clips(
         [recording.speaker for recording in clips.recordings],
         by=settings.split,
         validate_on=settings.validate_on,
         rng=generator(settings.seed, "split"),
     )
-    start = datetime.now()
-    run = RunFolder(settings.out or Path("runs") / f"{settings.db}-{start:%Y%m%d-%H%M%S}", settings.force)
-    say(f"run: {run.path} ({threads} threads, {len(split.train)} training, {len(split.test)} test clips)")
-    write_config(run, settings, threads, clips, left_out, split)
+    config = describe(settings, threads, clips, left_out, directory, split)
+    return Work(settings, module, threads, clips, split, config)
 
-    keep_freed_memory()
-    with Workers(threads) as workers:
-        training = DualTraining(settings, clips.samples, workers, module)
-        results: dict[str, Any] = {
-            "db": settings.db,
-            "clips": len(clips),
-            "parameters": training.flat.vector.size,
-            "test_variance": float(np.mean([take(clips.samples, np.array([i])).var() for i in split.test])),
-        }
-        progress = sys.stderr.isatty()
 
-        def on_epoch(epoch: Epoch, improved: bool) -> None:
-            run.append_history(epoch)
-            if improved:
-                run.save_weights(epoch.phase, training.flat.views)
-            say(epoch_line(epoch, improved))
-
-        phase = "pre_training"
-        try:
-            done = training.pre_train(split.train, split.validation, on_epoch, progress=progress)
-            run.save_weights(phase, training.flat.views)
-            results[phase] = phase_results(done, training.judge_whole(split.train), training.judge_whole(split.test))
-            results[phase]["weight_decay"] = training.weight_decay_part(training.flat.vector)
-            rows = tqdm(
-                training.encode(range(len(clips))),
-                "encoding",
-                len(clips),
-                unit=" clips",
-                disable=None if progress else True,
-            )
-            features = write_features(run.path / "features.npy", iter(rows), len(clips))
+def go_on(run: RunFolder, work: Work) -> None:
+    """Both phases, from where they stand to the table."""
+    settings, clips, split = work.settings, work.clips, work.split
+    say(f"run: {run.path} ({work.threads} threads, {len(split.train)} training, {len(split.test)} test clips)")
+    try:
+        with Stop() as stop, Workers(work.threads) as workers:
+            training = DualTraining(settings, clips.samples, workers, work.module)
+            course = Course(run, training, split, work.names, stop, say_epoch, sys.stderr.isatty())
+            variances = [take(clips.samples, np.array([i])).var() for i in split.test]
+            results: dict[str, Any] = {
+                "db": settings.db,
+                "clips": len(clips),
+                "parameters": training.flat.vector.size,
+                "test_variance": float(np.mean(variances)),
+            }
+            results["pre_training"] = course.pre_train()
+            features = course.encode()
             run.write_clips(clip_rows(clips, split))
-
-            phase = "fine_tuning"
-            done = training.fine_tune(features, split.train, split.validation, on_epoch, progress=progress)
-            run.save_weights(phase, training.flat.views)
-        except KeyboardInterrupt:
-            saved = run.path / "checkpoints"
-            say(f"\ninterrupted in {phase}: the best weights so far are in {saved}" if any(saved.iterdir()) else "")
-            raise
-        judged = [training.judge_decoder(features, part) for part in (split.train, split.test)]
-        results[phase] = phase_results(done, *judged)
-        results[phase]["weight_decay"] = training.weight_decay_part(training.flat.vector)
-    results["paper"] = PAPER.get(settings.db, {})
-    run.write_json("results.json", results)
+            results["fine_tuning"] = course.fine_tune(features)
+            results["paper"] = PAPER.get(settings.db, {})
+            run.write_json("results.json", results)
+    except Stopped as stopped:
+        say(f"stopped by {stopped}. Go on with: python train.py --resume {run.path}")
+        raise
+    finally:
+        run.release()
     say("", paper_table(results), f"run: {run.path}")
 
 
-def read_corpus(settings: Configuration, threads: int) -> tuple[Clips, list[tuple[str, str]]]:
+def overfit(settings: Configuration) -> bool:
+    """Learn one batch by heart, in both phases; whether that worked. Nothing is written."""
+    work = prepare(settings)
+    batch = work.split.train[: settings.batch_size]
+    quick = dataclasses.replace(
+        settings, epochs=OVERFIT_STEPS, fine_tune_epochs=OVERFIT_STEPS, patience=OVERFIT_STEPS, batch_size=len(batch),
+        weight_decay=0.0, average=0.0, middle_weight=0.0,
+    )  # fmt: skip
+    learned = True
+    with Workers(work.threads) as workers:
+        training = DualTraining(quick, work.clips.samples, workers, work.module)
+        variance = float(take(work.clips.samples, batch).var(axis=1).mean())
+        for name in ("pre_training", "fine_tuning"):
+            if name == "pre_training":
+                phase = training.pre_training(batch, batch)
+            else:
+                features = np.stack(list(training.encode(range(len(work.clips)))))
+                phase = training.fine_tuning(features, batch, batch)
+            try:
+                phase.run(progress=sys.stderr.isatty())
+            except NotFinite as error:
+                raise training.diverged(phase, error, work.names) from error
+            losses = [epoch.val_loss for epoch in phase.history]
+            done = min(losses) < OVERFIT_SHARE[name] * variance
+            say(
+                f"{name}: {len(batch)} clips, {phase.epoch} steps: loss {losses[0]:.2e} -> {min(losses):.2e}, their "
+                f"variance {variance:.2e}: {'learned' if done else 'NOT learned'}"
+            )
+            learned &= done
+    return learned
+
+
+def dry_run(settings: Configuration) -> None:
+    """One step of each phase, and what a run would write. Nothing is written."""
+    folder = settings.out or new_folder(settings)
+    check_free(folder, settings.force)
+    work = prepare(settings)
+    seconds = 0.0
+    with Workers(work.threads) as workers:
+        training = DualTraining(settings, work.clips.samples, workers, work.module)
+        batch = work.split.train[: settings.batch_size]
+        features = np.zeros((len(work.clips), *training.representation_shape), np.float32)
+        features[batch] = list(training.encode(batch))
+        steps = -(-len(work.split.train) // settings.batch_size)
+        for phase, epochs in (
+            (training.pre_training(work.split.train, batch), settings.epochs),
+            (training.fine_tuning(features, work.split.train, batch), settings.fine_tune_epochs),
+        ):
+            phase.gradient(batch)  # the first is slower
+            started = time.perf_counter()
+            loss, slope = phase.gradient(batch)
+            phase.adam.step(phase.parameters, slope)
+            spent = time.perf_counter() - started
+            seconds += spent * steps * epochs
+            after, _ = phase.gradient(batch)
+            say(f"{phase.name}: one step of {len(batch)} clips in {1e3 * spent:.0f} ms, loss {loss:.3e} -> {after:.3e}")
+        say(f"a run of {settings.epochs} + {settings.fine_tune_epochs} epochs: at most about {seconds / 60:.0f} min")
+    sizes = {
+        "config.json, history.csv, clips.csv, results.json": 1000 * len(work.clips),
+        "checkpoints/": 2 * (1 + 5) * training.flat.vector.nbytes,
+        "features.npy": features.nbytes,
+    }
+    say(f"would write into {folder}:", *(f"  {name:<50} {size / 1e6:8.1f} MB" for name, size in sizes.items()))
+
+
+def read_corpus(
+    settings: Configuration, data_dir: Path | None, threads: int
+) -> tuple[Clips, list[tuple[str, str]], Path | None]:
     """Find the recordings and read them; say what was left out, or stop at it if strict."""
     progress = sys.stderr.isatty()
     cache_dir = settings.cache_dir or user_cache()
-    corpus = find_corpus(settings.db, settings.data_dir, count=DEMO_CLIPS, progress=progress, cache_dir=cache_dir)
+    corpus = find_corpus(settings.db, data_dir, count=DEMO_CLIPS, progress=progress, cache_dir=cache_dir)
     recordings = spread(corpus.recordings, settings.limit)
     say(*corpus.notes, f"corpus: {settings.db}, {len(recordings)} recordings" + place(corpus.directory))
     clips, unusable = load_clips(
@@ -145,41 +262,31 @@ def read_corpus(settings: Configuration, threads: int) -> tuple[Clips, list[tupl
         say(f"left out {len(left_out)} of {len(left_out) + len(clips)} files:", *named, *more)
         if settings.strict:
             raise CorpusError(f"--strict: {len(left_out)} files of {settings.db} cannot be used. Mend or remove them")
-    return clips, left_out
+    return clips, left_out, corpus.directory
 
 
-def write_config(
-    run: RunFolder,
+def describe(
     settings: Configuration,
     threads: int,
     clips: Clips,
     left_out: list[tuple[str, str]],
+    directory: Path | None,
     split: Split,
-) -> None:
+) -> dict[str, Any]:
     """config.json: whatever the run depends on."""
     names = [recording.name for recording in clips.recordings]
-    parts = {part: [names[i] for i in indices] for part, indices in dataclasses.asdict(split).items()}
-    content = {
+    digest = hashlib.sha256()
+    for i in range(len(clips)):
+        digest.update(take(clips.samples, np.array([i])).data)
+    return {
         "settings": settings.written(),
         "threads": threads,
         **surroundings(),
+        "corpus": None if directory is None else str(directory.resolve()),
         "clips": None if clips.path is None else str(clips.path),
-        "split": parts,
+        "clips_sha256": digest.hexdigest(),
+        "split": {part: [names[i] for i in indices] for part, indices in dataclasses.asdict(split).items()},
         "left_out": left_out,
-    }
-    run.write_json("config.json", content)
-
-
-def phase_results(done: PhaseResult, train: Judgement, test: Judgement) -> dict[str, Any]:
-    """What results.json says of a phase."""
-    return {
-        "train_loss": train.loss,
-        "test_loss": test.loss,
-        "test_accuracy": test.accuracy,
-        "middle_loss": test.middle,
-        "epochs": done.epochs,
-        "best_epoch": done.best_epoch,
-        "seconds": done.seconds,
     }
 
 
@@ -201,9 +308,14 @@ def clip_rows(clips: Clips, split: Split) -> list[dict[str, Any]]:
     ]
 
 
-def epoch_line(epoch: Epoch, improved: bool) -> str:
+def new_folder(settings: Configuration) -> Path:
+    """Where a run is written unless the user says so."""
+    return Path("runs") / f"{settings.db}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def say_epoch(epoch: Epoch, improved: bool) -> None:
     """One line an epoch."""
-    return (
+    say(
         f"{epoch.phase} {epoch.epoch}: loss {epoch.train_loss:.3e}, validation {epoch.val_loss:.3e}, "
         f"accuracy {epoch.val_accuracy:.4f}, {epoch.seconds:.1f} s{', best so far' if improved else ''}"
     )

@@ -10,11 +10,13 @@ import dataclasses
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.autoencoder import CHANNELS
 
 INITIALS = ("glorot_uniform", "he_normal", "lecun_normal")
+EXTENDS = ("epochs", "fine_tune_epochs")  # may be raised when a run is resumed
+FREE = ("data_dir", "cache_dir", "device", "threads", "checkpoint_every")  # do not change what is learned
 
 
 class ConfigurationError(ValueError):
@@ -123,6 +125,7 @@ class Configuration:
     threads: int | None = _setting(None, "machine", "clips at a time on the CPU; all cores unless given", int, least=1)
     out: Path | None = _setting(None, "machine", "the run's folder; runs/<db>-<date>-<time> unless given", Path)
     force: bool = _setting(False, "machine", "replace the run in that folder", bool)
+    checkpoint_every: float = _setting(60.0, "machine", "seconds of training between two saved states", float, least=0)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -141,6 +144,37 @@ class Configuration:
             name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
         }
+
+    @classmethod
+    def read(cls, written: dict[str, Any]) -> Configuration:
+        """The settings that `written` gave, or that a TOML file holds under these names.
+
+        Raises
+        ------
+        ConfigurationError
+            A setting is unknown or out of range.
+        """
+        return cls(**_converted(written))
+
+    def resumed(self, given: dict[str, Any]) -> Configuration:
+        """These settings, of a run to go on with, and those given now.
+
+        Raises
+        ------
+        ConfigurationError
+            What is given would make it another run.
+        """
+        changed = {name: value for name, value in given.items() if value != getattr(self, name)}
+        for name, value in changed.items():
+            before = getattr(self, name)
+            if name in EXTENDS and value < before:
+                raise ConfigurationError(f"--resume: {name} may be raised only: the run has {before}; got {value}")
+            if name not in (*EXTENDS, *FREE):
+                raise ConfigurationError(
+                    f"--resume: {name} cannot change within a run: the run has {before}; got {value}. Leave it out, or "
+                    "start a new run"
+                )
+        return dataclasses.replace(self, **changed)
 
 
 def _check(field: dataclasses.Field[Any], value: Any) -> None:
@@ -170,8 +204,18 @@ def _type_name(kind: Callable[[str], Any]) -> str:
     return names.get(kind, "text")
 
 
-def read_arguments(arguments: Sequence[str] | None = None) -> Configuration:
-    """The configuration that a command line asks for: options before --config before defaults.
+class Command(NamedTuple):
+    """What a command line asks for."""
+
+    settings: Configuration
+    given: dict[str, Any]  # the settings that are no defaults
+    resume: Path | None
+    overfit: bool
+    dry_run: bool
+
+
+def read_arguments(arguments: Sequence[str] | None = None) -> Command:
+    """What a command line asks for: options before --config before defaults.
 
     Raises
     ------
@@ -207,11 +251,17 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Configuration:
         metavar="FILE.toml",
         help="settings under these names, with _ for -; options go before them",
     )
+    instead = parser.add_argument_group("instead of a new run").add_mutually_exclusive_group()
+    instead.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder, as it began")
+    instead.add_argument("--overfit", action="store_true", help="learn one batch by heart: is everything wired?")
+    instead.add_argument("--dry-run", action="store_true", help="one step of each phase; show what would be written")
     options = vars(parser.parse_args(arguments))
     file = options.pop("config", None)
+    resume, overfit, dry_run = (options.pop(name, None) for name in ("resume", "overfit", "dry_run"))
     given = ({} if file is None else _read_toml(file)) | options
     is_demo = given.get("db", Configuration.db) == "demo"
-    return Configuration(**((demo_settings() if is_demo else {}) | given))
+    settings = Configuration(**((demo_settings() if is_demo else {}) | given))
+    return Command(settings, given, resume, bool(overfit), bool(dry_run))
 
 
 def demo_settings() -> dict[str, Any]:
@@ -233,15 +283,22 @@ def _read_toml(path: Path) -> dict[str, Any]:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"--config: cannot read {path}: {error}") from error
+    try:
+        return _converted(settings)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--config: {path} has {error}") from error
+
+
+def _converted(settings: dict[str, Any]) -> dict[str, Any]:
+    """Text as paths and lists as tuples, where the setting is one."""
     kinds = {field.name: field.metadata["kind"] for field in dataclasses.fields(Configuration)}
     unknown = sorted(set(settings) - set(kinds))
     if unknown:
-        raise ConfigurationError(
-            f"--config: {path} has unknown settings {', '.join(unknown)}; known are {', '.join(kinds)}"
-        )
+        raise ConfigurationError(f"unknown settings {', '.join(unknown)}; known are {', '.join(kinds)}")
+    converted = dict(settings)
     for name, value in settings.items():
         if kinds[name] is Path and isinstance(value, str):
-            settings[name] = Path(value)
+            converted[name] = Path(value)
         if kinds[name] is _integers and isinstance(value, list) and all(type(number) is int for number in value):
-            settings[name] = tuple(value)
-    return settings
+            converted[name] = tuple(value)
+    return converted

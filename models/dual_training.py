@@ -8,58 +8,31 @@ weights and with a fresh Adam, from representations to audio, without masks.
 from __future__ import annotations
 
 import itertools
-import math
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from models.autoencoder import Autoencoder, Trace
 from models.configuration import Configuration
+from models.diagnosis import Spoilt, watched
 from models.objective import objective
+from models.phase import Gradient, Judgement, NotFinite, Phase
 from models.rows import take
 from models.worker import Workers
-from nn1d import Adam, FlatParameters, flatten, initial, mse, to_numpy
+from nn1d import FlatParameters, flatten, initial, mse, to_numpy
 from nn1d.backend import Array
+from storage.whole import new_file
 
 ACCURACY_DISTANCE = 0.01  # a sample this near to its target counts as right
 
 
-class Epoch(NamedTuple):
-    """One line of history.csv."""
-
-    phase: str
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_accuracy: float
-    learning_rate: float
-    seconds: float
-
-
-class Judgement(NamedTuple):
-    """Means over clips."""
-
-    loss: float  # mean squared error of the reconstruction, on [0, 1]
-    accuracy: float  # share of samples within 0.01 of their target
-    middle: float  # intermediate loss of Eq. 8, 0 where it has no weight
-
-
-@dataclass(frozen=True)
-class PhaseResult:
-    """How a phase went."""
-
-    epochs: int
-    best_epoch: int
-    seconds: float
-
-
 class Diverged(RuntimeError):
-    """A loss or a gradient is not finite; the message says when, and the weights are those before that step."""
+    """A loss or a gradient is not finite; the message says when, in which clips and where in the network.
+
+    The weights are those before that step.
+    """
 
 
 class DualTraining:
@@ -92,37 +65,14 @@ class DualTraining:
             output=configuration.output,
         )
         self.flat = FlatParameters(self.network.parameters, module)
+        self.on_clips: Callable[[], None] = lambda: None  # called between clips that are judged; may raise
         self._chunk = 1 if module is np else configuration.batch_size
 
-    def pre_train(
-        self,
-        train: np.ndarray,
-        validation: np.ndarray,
-        on_epoch: Callable[[Epoch, bool], None],
-        *,
-        progress: bool = False,
-    ) -> PhaseResult:
-        """Phase 1: encoder and decoder. on_epoch is told each epoch, and whether it is the best so far."""
-        return self._fit(
-            "pre_training",
-            self.flat.vector,
-            self.whole_gradient,
-            self.judge_whole,
-            train,
-            validation,
-            on_epoch,
-            progress,
-        )
+    def pre_training(self, train: np.ndarray, validation: np.ndarray) -> Phase:
+        """Phase 1: encoder and decoder."""
+        return self._phase("pre_training", self.flat.vector, self.whole_gradient, self.judge_whole, train, validation)
 
-    def fine_tune(
-        self,
-        features: np.ndarray,
-        train: np.ndarray,
-        validation: np.ndarray,
-        on_epoch: Callable[[Epoch, bool], None],
-        *,
-        progress: bool = False,
-    ) -> PhaseResult:
+    def fine_tuning(self, features: np.ndarray, train: np.ndarray, validation: np.ndarray) -> Phase:
         """Phase 2: the decoder, from the representations that `encode` gave."""
 
         def gradient(clips: np.ndarray) -> tuple[float, Array]:
@@ -132,8 +82,33 @@ class DualTraining:
             return self.judge_decoder(features, clips)
 
         encoder_size = sum(view.size for name, view in self.flat.views.items() if name.startswith("encoder."))
-        decoder = self.flat.vector[encoder_size:]
-        return self._fit("fine_tuning", decoder, gradient, judge, train, validation, on_epoch, progress)
+        return self._phase("fine_tuning", self.flat.vector[encoder_size:], gradient, judge, train, validation)
+
+    @property
+    def representation_shape(self) -> tuple[int, int]:
+        """(L / 2^depth, C) of a clip."""
+        channels = self.configuration.channels
+        return self.samples.shape[1] >> len(channels), channels[-1]
+
+    def named(self, vector: Array) -> dict[str, Array]:
+        """The last parameters of the network, all or those of the decoder, by their names."""
+        start, named = vector.size - self.flat.vector.size, {}
+        for name, own in self.flat.views.items():
+            if start >= 0:
+                named[name] = vector[start : start + own.size].reshape(own.shape)
+            start += own.size
+        return named
+
+    def diverged(self, phase: Phase, error: NotFinite, names: Sequence[str]) -> Diverged:
+        """What to tell the user: the first layer whose output or gradient was not finite, and the clips by name."""
+        layer = "the loss"
+        try:
+            with watched(self.network):
+                phase.gradient(error.clips)
+        except Spoilt as spoilt:
+            layer = str(spoilt)
+        clips = ", ".join(names[i] for i in error.clips)
+        return Diverged(f"{error}, clips {clips}; the first of it was {layer}. Try a lower learning rate")
 
     def whole_gradient(self, clips: np.ndarray) -> tuple[float, Array]:
         """Loss of a batch in phase 1, and its gradient as one vector."""
@@ -209,8 +184,13 @@ class DualTraining:
         return self.network.encoder.forward(self._batch(clips), middle=False)[0].masks
 
     def _mean(self, judge: Callable[[np.ndarray], Judgement], clips: np.ndarray) -> Judgement:
-        chunks = _chunks(clips, self._chunk)
-        rows = [np.array(row) * len(chunk) for chunk, row in zip(chunks, self.workers.map(judge, chunks), strict=True)]
+        rows = []
+        for some in _chunks(clips, 16 * self.workers.threads * self._chunk):
+            chunks = _chunks(some, self._chunk)
+            rows += [
+                np.array(row) * len(chunk) for chunk, row in zip(chunks, self.workers.map(judge, chunks), strict=True)
+            ]
+            self.on_clips()
         return Judgement(*(float(number) for number in np.sum(rows, axis=0) / len(clips)))
 
     def _decay(self, parameters: Array) -> Array:
@@ -223,62 +203,18 @@ class DualTraining:
         )
         return self.module.asarray(strengths[len(strengths) - parameters.size :])
 
-    def _fit(
+    def _phase(
         self,
-        phase: str,
+        name: str,
         parameters: Array,
-        gradient: Callable[[np.ndarray], tuple[float, Array]],
+        gradient: Gradient,
         judge: Callable[[np.ndarray], Judgement],
         train: np.ndarray,
         validation: np.ndarray,
-        on_epoch: Callable[[Epoch, bool], None],
-        progress: bool,
-    ) -> PhaseResult:
-        settings, first = self.configuration, phase == "pre_training"
-        epochs = settings.epochs if first else settings.fine_tune_epochs
-        batch_size = settings.batch_size
-        rate = settings.learning_rate if first else settings.fine_tune_learning_rate
-        adam = Adam(rate, weight_decay=self._decay(parameters), decoupled=settings.decay == "decoupled")
-        order = generator(settings.seed, phase)
-        steps_per_epoch = math.ceil(len(train) / batch_size)
-        steps, step = epochs * steps_per_epoch, 0
-        average, pace = parameters.copy(), 1 / (1 + settings.average * steps_per_epoch)
-        best, best_epoch, best_value = parameters.copy(), 0, -math.inf
-        epoch, started = 0, time.perf_counter()
-        with tqdm(total=epochs * len(train), unit=" clips", desc=phase, disable=not progress, smoothing=0.05) as bar:
-            for epoch in range(1, epochs + 1):
-                epoch_started, total = time.perf_counter(), 0.0
-                for batch in _chunks(order.permutation(train), batch_size):
-                    if settings.schedule == "cosine":
-                        adam.learning_rate = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
-                    loss, slope = gradient(batch)
-                    if not (math.isfinite(loss) and bool(self.module.isfinite(slope).all())):
-                        raise Diverged(
-                            f"{phase}: the loss or its gradient is not finite in epoch {epoch}, step {step + 1} "
-                            f"(loss {loss}). Try a lower learning rate"
-                        )
-                    adam.step(parameters, slope)
-                    average *= 1 - pace
-                    average += pace * parameters
-                    total += loss * len(batch)
-                    step += 1
-                    bar.update(len(batch))
-                last = parameters.copy()
-                parameters[...] = average
-                judged = judge(validation)
-                value = judged.accuracy if settings.monitor == "val_accuracy" else -judged.loss
-                improved = value > best_value
-                if improved:
-                    best, best_epoch, best_value = average.copy(), epoch, value
-                seconds = time.perf_counter() - epoch_started
-                bar.set_postfix(epoch=f"{epoch}/{epochs}", loss=f"{total / len(train):.2e}", val=f"{judged.loss:.2e}")
-                line = (total / len(train), judged.loss, judged.accuracy, adam.learning_rate, seconds)
-                on_epoch(Epoch(phase, epoch, *line), improved)
-                parameters[...] = last
-                if epoch - best_epoch >= settings.patience:
-                    break
-        parameters[...] = best
-        return PhaseResult(epoch, best_epoch, time.perf_counter() - started)
+    ) -> Phase:
+        order = generator(self.configuration.seed, name)
+        decay = self._decay(parameters)
+        return Phase(name, self.configuration, parameters, decay, gradient, judge, train, validation, order)
 
     def _mean_gradient(
         self, gradient: Callable[[np.ndarray], tuple[float, Array]], batch: np.ndarray
@@ -305,14 +241,12 @@ def write_features(path: Path, rows: Iterator[np.ndarray], count: int) -> np.nda
     -------
     (count, L / 2^depth, C) array, mapped from the file: it needs no memory of its own.
     """
-    unfinished = path.with_name(path.name + ".part")
     first = next(rows)
     descr, shape = np.lib.format.dtype_to_descr(first.dtype), (count, *first.shape)
-    with unfinished.open("wb") as file:  # not a map, whose written pages would count as memory
+    with new_file(path) as file:  # not a map, whose written pages would count as memory
         np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
         for row in itertools.chain([first], rows):
             file.write(np.ascontiguousarray(row).data)
-    unfinished.replace(path)
     return np.load(path, mmap_mode="r")
 
 

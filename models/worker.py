@@ -33,7 +33,8 @@ def keep_freed_memory() -> None:
     """Ask glibc to keep the arrays of megabytes that are freed, since the next clip wants the same ones.
 
     By default it hands each back to the kernel, which clears its pages again at the next allocation: a quarter of a
-    training step. Elsewhere than on glibc this does nothing.
+    training step. To be called before the first thread is started: the heap that a thread has got stays with the
+    threads after it. Elsewhere than on glibc this does nothing.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from nn1d.backend import Array, array_module, vector_instructions
-from nn1d.layer import require, require_like
+from nn1d.layer import require, require_floats, require_like
 
 # NumPy has expm1 in vector instructions for AVX-512 only; elsewhere the plain one takes twenty times as long as exp
 EXPM1_IS_FAST = vector_instructions("expm1").startswith(("X86_V4", "AVX512"))
@@ -22,7 +22,7 @@ class ELU:
 
     Shapes
     ------
-    x of any shape -> y of the same shape
+    x of any shape with an axis -> y of the same shape
 
     Gradient
     --------
@@ -47,6 +47,7 @@ class ELU:
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         """y = α·(exp(min(x, 0)) - 1), and x where that is above 0, and y."""
+        require_floats(self, x)
         xp = array_module(x)
         y = xp.clip(x, -math.inf, 0)  # three times as fast as minimum
         if EXPM1_IS_FAST:
@@ -82,7 +83,7 @@ class HardSigmoid:
 
     Shapes
     ------
-    x of any shape -> y of the same shape
+    x of any shape with an axis -> y of the same shape
 
     Gradient
     --------
@@ -105,6 +106,7 @@ class HardSigmoid:
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         """y = clip(0.2·x + 0.5, 0, 1), and y."""
+        require_floats(self, x)
         y = x * 0.2
         y += 0.5
         array_module(x).clip(y, 0, 1, out=y)

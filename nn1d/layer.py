@@ -44,8 +44,18 @@ def require(condition: bool, message: str) -> None:
         raise ShapeError(message)
 
 
+def require_floats(layer: object, x: Array, name: str = "x") -> None:
+    """Raise ShapeError unless x is an array of floats: a layer computes in the numbers that it is given."""
+    require(x.ndim > 0, f"{layer!r}: {name} must have an axis; got a single number. Wrap it: {name}[None]")
+    if x.dtype.kind != "f":
+        raise ShapeError(
+            f"{layer!r}: {name} must hold floats, such as float32; got {x.dtype}. Convert it: {name}.astype(np.float32)"
+        )
+
+
 def require_signal(layer: object, x: Array, channels: int | None = None, name: str = "x") -> None:
-    """Raise ShapeError unless x is (N, L, channels); None accepts any number of channels."""
+    """Raise ShapeError unless x is (N, L, channels) of floats; None accepts any number of channels."""
+    require_floats(layer, x, name)
     if x.ndim == 3 and channels in (None, x.shape[2]):
         return
     cure = ""

@@ -17,7 +17,7 @@ from nn1d.layer import ShapeError, require, require_like, require_signal
 @lru_cache(maxsize=64)
 def _side_by_side(length: int, size: int) -> np.ndarray:
     """The samples 0, s, 2s, ..., then 1, s + 1, ...: the first of every window, then the second of every window."""
-    return np.arange(length).reshape(-1, size).T.ravel()
+    return np.arange(length).reshape(length // max(size, 1), size).T.ravel()
 
 
 def split(x: Array, size: int) -> Array:

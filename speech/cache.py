@@ -1,15 +1,11 @@
-"""Where prepared clips are kept: a file that is named by what it was made of, and that is whole or absent."""
+"""Where prepared clips are kept: a file that is named by what it was made of."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pooch
@@ -60,28 +56,3 @@ def file_name(digests: Sequence[str], settings: Sequence[str | int], code: Seque
         "code": [digest(Path(module)) for module in (*code, audio.__file__, __file__)],
     }
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32] + ".npy"
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes its name when the block ends well and is removed when it does not.
-
-    Until then it has a name of its own in the same folder, so two programs may write the same file at once: the last
-    one stays.
-
-    Raises
-    ------
-    OSError
-        The folder or the file cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}-{secrets.token_hex(8)}.part")
-    try:
-        with unfinished.open("x+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave the name without the content
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise

@@ -16,8 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from speech.audio import read_waveform
-from speech.cache import digest, file_name, new_file
+from speech.cache import digest, file_name
 from speech.recording import CorpusError, Recording, RecordingError
+from storage.whole import new_file
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -163,9 +164,10 @@ def load_clips(
     try:
         clips, left_out = _open(path, recordings, clip_samples)
         return dataclasses.replace(clips, reused=True), left_out
-    except (OSError, ValueError, LookupError, TypeError):  # it is not there, or not whole
+    except Exception:  # it is not there, or not whole: a damaged header or tail fails in a dozen ways
         pass
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with new_file(path) as file:
             write(file)
             if name() != path.name:
@@ -251,7 +253,7 @@ def _open(path: Path, recordings: Sequence[Recording], clip_samples: int) -> tup
 
 
 def _read(file: BinaryIO, recordings: Sequence[Recording], clip_samples: int) -> tuple[Clips, LeftOut]:
-    """What `_write` wrote; ValueError, LookupError or TypeError where it is something else."""
+    """What `_write` wrote; some error where it is something else."""
     file.seek(0)
     np.lib.format.read_magic(file)
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)

@@ -6,14 +6,14 @@ import re
 from typing import Any
 from unittest.mock import patch
 
-import loops
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from twin import import_torch
 
 from nn1d import ELU, HardSigmoid, ShapeError, activation
+from tests import loops
+from tests.twin import import_torch
 
 drawn = settings(deadline=None, max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 seeds = st.integers(0, 2**32 - 1)
@@ -129,3 +129,11 @@ MESSAGES = [
 def test_a_mistake_is_named(mistake: Any, message: str) -> None:
     with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
         mistake()
+
+
+@pytest.mark.parametrize("layer", [ELU(), HardSigmoid()])
+def test_what_is_no_array_of_floats_is_refused(layer: ELU | HardSigmoid) -> None:
+    with pytest.raises(ShapeError, match=r"x must hold floats, such as float32; got int64\. Convert it: x\.astype"):
+        layer.forward(np.arange(4))
+    with pytest.raises(ShapeError, match=r"x must have an axis; got a single number\. Wrap it: x\[None\]"):
+        layer.forward(np.float32(3))

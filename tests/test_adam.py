@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import loops
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twin import import_torch
 
 from nn1d import Adam, ShapeError
+from tests import loops
+from tests.twin import import_torch
 
 SETTINGS = [
     {},

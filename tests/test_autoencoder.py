@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import twin
 
 from models.autoencoder import CHANNELS, Autoencoder, Decoder, Encoder, Trace
 from models.objective import objective
@@ -22,6 +21,7 @@ from nn1d import (
     mse,
     named_leaves,
 )
+from tests import twin
 
 OUTPUTS = ["hard_sigmoid", "linear"]
 

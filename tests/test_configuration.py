@@ -16,20 +16,20 @@ def test_options_go_before_the_file_and_the_file_before_defaults(tmp_path: Path)
         'db = "folder"\nepochs = 7\nbatch_size = 3\n'
         'channels = [4, 8]\ndata_dir = "here"\nstrict = true\nlearning_rate = 1\n'
     )
-    settings = read_arguments(["--config", str(file), "--batch-size", "5"])
+    settings = read_arguments(["--config", str(file), "--batch-size", "5"]).settings
     assert (settings.epochs, settings.batch_size, settings.channels) == (7, 5, (4, 8))
     assert (settings.data_dir, settings.strict, settings.learning_rate) == (Path("here"), True, 1)
     assert settings.fine_tune_epochs == Configuration().fine_tune_epochs
 
 
 def test_no_options_give_the_defaults() -> None:
-    assert read_arguments(["--db", "emodb"]) == Configuration(db="emodb")
+    assert read_arguments(["--db", "emodb"]).settings == Configuration(db="emodb")
 
 
 def test_the_demo_has_defaults_of_its_own_which_options_override() -> None:
     demo: dict[str, Any] = {"epochs": 20, "fine_tune_epochs": 24, "learning_rate": 0.002}
-    assert read_arguments([]) == dataclasses.replace(Configuration(), **demo)
-    assert read_arguments(["--epochs", "3"]) == dataclasses.replace(Configuration(), **(demo | {"epochs": 3}))
+    assert read_arguments([]).settings == dataclasses.replace(Configuration(), **demo)
+    assert read_arguments(["--epochs", "3"]).settings == dataclasses.replace(Configuration(), **(demo | {"epochs": 3}))
 
 
 def test_every_setting_is_an_option() -> None:
@@ -40,13 +40,13 @@ def test_every_setting_is_an_option() -> None:
         "batch_size": 5, "learning_rate": 0.1, "fine_tune_learning_rate": 0.2, "schedule": "constant",
         "average": 0.25, "weight_decay": 0.3, "decay": "l2", "middle_weight": 0.4, "patience": 7,
         "monitor": "val_accuracy", "fine_tune_masks": True, "seed": 8, "device": "cpu", "threads": 4,
-        "out": "o", "force": True,
+        "out": "o", "force": True, "checkpoint_every": 2.5,
     }  # fmt: skip
     assert list(given) == [field.name for field in dataclasses.fields(Configuration)]
     arguments = []
     for name, value in given.items():
         arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
-    settings = read_arguments(arguments)
+    settings = read_arguments(arguments).settings
     written = settings.written()
     assert written == given | {"channels": [2, 3]}
     assert json.loads(json.dumps(written)) == written

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wrong import PROMISES
 
 import nn1d
 from models.autoencoder import Autoencoder, Decoder
@@ -24,6 +23,7 @@ from nn1d import (
     ShapeError,
     Upsample1d,
 )
+from tests.wrong import PROMISES
 
 
 class DecoderAlone:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-import loops
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from twin import import_torch
 
 from nn1d import Conv1d, ConvTranspose1d, ShapeError
 from nn1d.conv import slope_in_w, slope_in_x, slope_in_y
+from tests import loops
+from tests.twin import import_torch
 
 # derandomize: the same examples in every run, so that a red run is red again
 drawn = settings(deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

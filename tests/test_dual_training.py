@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from models.configuration import Configuration
-from models.dual_training import Diverged, DualTraining, Epoch, generator, write_features
+from models.dual_training import DualTraining, generator, write_features
+from models.phase import Epoch, NotFinite
 from models.worker import Workers
 from nn1d import Adam
 
@@ -39,10 +40,10 @@ def run(training: DualTraining, phase: str = "pre_training") -> tuple[list[Epoch
         improvements.append(improved)
 
     if phase == "pre_training":
-        training.pre_train(TRAIN, VALIDATION, on_epoch)
+        training.pre_training(TRAIN, VALIDATION).run(on_epoch=on_epoch)
     else:
         features = np.stack(list(training.encode(range(10))))
-        training.fine_tune(features, TRAIN, VALIDATION, on_epoch)
+        training.fine_tuning(features, TRAIN, VALIDATION).run(on_epoch=on_epoch)
     return epochs, improvements
 
 
@@ -83,8 +84,9 @@ def test_the_best_model_is_kept(workers: Workers, phase: str, monitor: str) -> N
 
 def test_early_stopping_waits_for_patience_epochs(workers: Workers) -> None:
     training = make(workers, epochs=50, learning_rate=1e-30, weight_decay=0.0, patience=4)
-    result = training.pre_train(TRAIN, VALIDATION, lambda epoch, improved: None)
-    assert (result.epochs, result.best_epoch) == (5, 1)
+    phase = training.pre_training(TRAIN, VALIDATION)
+    phase.run()
+    assert (phase.epoch, phase.best_epoch) == (5, 1)
 
 
 def test_phase_2_trains_the_decoder_alone(workers: Workers) -> None:
@@ -138,7 +140,7 @@ def test_weight_decay_shrinks_filters_and_leaves_biases(workers: Workers) -> Non
 def test_a_clip_that_is_not_finite_stops_the_run_before_the_weights(workers: Workers) -> None:
     training = make(workers)
     training.samples[3, 5] = np.nan
-    with pytest.raises(Diverged, match=r"pre_training: the loss or its gradient is not finite in epoch 1, step \d"):
+    with pytest.raises(NotFinite, match=r"pre_training: the loss or its gradient is not finite in epoch 1, step \d"):
         run(training)
     assert np.isfinite(training.flat.vector).all()
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wrong import GRADIENTS, SwappedClips
 
 import models.autoencoder
 from nn1d import ELU, Conv1d, GradientError, ShapeError, check_gradients, gradcheck, named_leaves
+from tests.wrong import GRADIENTS, SwappedClips
 
 ROOT = Path(__file__).parents[1]
 

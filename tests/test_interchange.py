@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from twin import import_torch
 
 from nn1d import (
     Conv1d,
@@ -20,6 +19,7 @@ from nn1d import (
     named_leaves,
     to_torch,
 )
+from tests.twin import import_torch
 
 
 def network(seed: int) -> Sequential:

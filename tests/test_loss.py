@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import loops
 import numpy as np
 import pytest
-from twin import import_torch
 
 from nn1d import ShapeError, mse
+from tests import loops
+from tests.twin import import_torch
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 3), (3, 8, 1)])

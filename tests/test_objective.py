@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import loops
 import numpy as np
 import pytest
 
 from models.autoencoder import Autoencoder, Trace
 from models.objective import objective
 from nn1d import GradientError, ShapeError, check_gradients
+from tests import loops
 
 
 def trace_and_target() -> tuple[Trace, np.ndarray]:

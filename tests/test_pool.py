@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-import loops
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from twin import import_torch
-from wrong import PoolThatMarksEveryTie, PoolThatMarksTheLastTie
 
 from nn1d import MaxPool1d, MaxUnpool1d, ShapeError, Upsample1d, pool
+from tests import loops
+from tests.twin import import_torch
+from tests.wrong import PoolThatMarksEveryTie, PoolThatMarksTheLastTie
 
 drawn = settings(deadline=None, max_examples=50, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 seeds = st.integers(0, 2**32 - 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import patch
 
-import loops
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +13,7 @@ from test_conv import Geometry, Transposed, convolution, drawn, geometries, seed
 
 from nn1d import conv
 from nn1d.conv import add_bias, sum_over_samples, windows
+from tests import loops
 
 limits = st.sampled_from([1, 50, 300, 1_000_000])  # of a small product, in multiplications
 dtypes = st.sampled_from([np.float32, np.float64])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import loops
 import numpy as np
 import pytest
-from twin import import_torch
 
 from nn1d import ELU, Conv1d, ConvTranspose1d, MaxPool1d, ResidualBlock, Sequential, ShapeError, Upsample1d, initial
+from tests import loops
+from tests.twin import import_torch
 
 
 def block(convolution: Any = Conv1d, taps: int = 3, dtype: Any = np.float64, **options: Any) -> ResidualBlock:

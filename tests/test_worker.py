@@ -11,8 +11,9 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from models.configuration import Configuration
-from models.dual_training import DualTraining, Epoch, write_features
+from models.dual_training import DualTraining, write_features
 from models.objective import objective
+from models.phase import Epoch
 from models.worker import Workers, available_cores
 from nn1d import flatten
 
@@ -38,10 +39,10 @@ def train(
     history: list[Epoch] = []
     with Workers(threads) as workers:
         training = DualTraining(configuration, CLIPS, workers)
-        training.pre_train(TRAIN, VALIDATION, lambda epoch, improved: history.append(epoch))
+        training.pre_training(TRAIN, VALIDATION).run(on_epoch=lambda epoch, improved: history.append(epoch))
         first = training.flat.vector.copy()
         features = write_features(folder / f"{threads}.npy", training.encode(range(len(CLIPS))), len(CLIPS))
-        training.fine_tune(features, TRAIN, VALIDATION, lambda epoch, improved: history.append(epoch))
+        training.fine_tuning(features, TRAIN, VALIDATION).run(on_epoch=lambda epoch, improved: history.append(epoch))
         return first, training.flat.vector.copy(), history
 
 

@@ -1,0 +1,79 @@
+"""train.py as a user runs it: a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from safetensors.numpy import load_file
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("--channels", "4,4", "--clip-samples", "4000", "--epochs", "2", "--fine-tune-epochs", "2", "--device", "cpu")
+
+
+def start(*options: str | Path, **environment: str) -> subprocess.Popen[str]:
+    """Start the command."""
+    return subprocess.Popen(
+        [sys.executable, ROOT / "train.py", *map(str, options)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+
+
+def train(*options: str | Path, expect: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, which is the one expected, and never a traceback."""
+    with start(*options, **environment) as process:
+        try:
+            output, errors = process.communicate(timeout=300)
+        finally:
+            process.kill()
+    assert process.returncode == expect, output + errors
+    assert "Traceback" not in errors, errors
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """A CSV file."""
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def make_recordings(folder: Path, count: int = 12) -> Path:
+    """Half-second recordings of filtered noise of different loudness, in two subfolders."""
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        inside = folder / ("calm", "loud")[i % 2]
+        inside.mkdir(parents=True, exist_ok=True)
+        noise = np.convolve(rng.standard_normal(8000), np.hanning(40), "same")
+        soundfile.write(inside / f"take{i}.wav", 0.5 * noise / abs(noise).max(), 16_000)
+    return folder
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """All that a run has come to, but for seconds and for how it was started."""
+    results = json.loads((run / "results.json").read_text())
+    for phase in ("pre_training", "fine_tuning"):
+        del results[phase]["seconds"]
+    found: dict[str, Any] = {"results": results, "split": json.loads((run / "config.json").read_text())["split"]}
+    found["history"] = [{name: value for name, value in row.items() if name != "seconds"}
+                        for row in rows(run / "history.csv")]  # fmt: skip
+    for name in (
+        "features.npy",
+        "clips.csv",
+        "checkpoints/pretrained.safetensors",
+        "checkpoints/finetuned.safetensors",
+    ):
+        found[name] = (run / name).read_bytes()
+    for phase in ("pre_training", "fine_tuning"):
+        arrays = load_file(run / "checkpoints" / f"{phase}.state.safetensors")
+        found[f"state of {phase}"] = {name: array.tobytes() for name, array in arrays.items()}
+    return found

@@ -1,0 +1,165 @@
+"""Runs that are killed at random moments, or whose writes fail, and that go on: does the same come out?
+
+    python -m tests.faults kill --times 50       SIGKILL, resumed each time until the run is done
+    python -m tests.faults write                 each write of a run fails once: the disk takes no more
+
+The outcome is compared byte for byte with that of a run that nothing interrupted: weights, states, representations,
+history and results, but for the seconds in them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.command import ROOT, SMALL, make_recordings, outcome, start, train
+
+FAIL = """
+import contextlib, resource, sys
+from pathlib import Path
+import storage.whole as storage
+new_file, calls = storage.new_file, 0
+
+@contextlib.contextmanager
+def counted(path):
+    global calls
+    calls += 1
+    if calls == {fails}:  # the kernel refuses to let a file grow beyond this
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes}, resource.RLIM_INFINITY))
+    with new_file(path) as file:
+        yield file
+
+storage.new_file = counted
+import models.dual_training, speech.clip
+models.dual_training.new_file = speech.clip.new_file = counted
+import train
+code = train.main(sys.argv[1:])
+print("writes:", calls)
+sys.exit(code)
+"""
+
+
+def options(folder: Path) -> tuple[str, ...]:
+    """A small run on real files, with a saved state after every step."""
+    recordings = make_recordings(folder / "recordings")
+    return (
+        "--db", "folder", "--data-dir", str(recordings), "--cache-dir", str(folder / "cache"), *SMALL,
+        "--checkpoint-every", "0",
+    )  # fmt: skip
+
+
+def stage(run: Path) -> str:
+    """How far a run has come, by its files."""
+    if not (run / "config.json").exists():
+        return "before the run"
+    unfinished = [path.name for path in run.rglob(".*.part")]
+    if any(name.startswith(".features") for name in unfinished):
+        return "while features are written"
+    if unfinished:
+        return "while a file is saved"
+    if (run / "results.json").exists():
+        return "after the results"
+    if (run / "checkpoints" / "fine_tuning.state.safetensors").exists():
+        return "in fine-tuning"
+    if (run / "features.npy").exists():
+        return "between the phases"
+    if (run / "checkpoints" / "pre_training.state.safetensors").exists():
+        return "in pre-training"
+    return "before the first state"
+
+
+def kill(times: int, folder: Path, seed: int) -> collections.Counter[str]:
+    """Kill runs at `times` random moments; where they were. AssertionError if one comes to another end."""
+    given, rng = options(folder), random.Random(seed)
+    train(*given, "--out", folder / "whole")
+    expected, number = outcome(folder / "whole"), 0
+    found: collections.Counter[str] = collections.Counter()
+    while found.total() < times:
+        number += 1
+        run = folder / f"run{number}"
+        while True:
+            threads = ("--threads", str(rng.choice([1, 2, 3])))
+            began = (run / "config.json").exists()
+            process = start("--resume", run, *threads) if began else start(*given, *threads, "--out", run)
+            # startup takes most of a short process: the moment is drawn from what comes after it
+            wait = time.monotonic() + 60
+            while process.poll() is None and not (run / "lock").exists() and time.monotonic() < wait:
+                time.sleep(0.002)
+            limit = None if found.total() >= times else (0.7 if began else 0.0) + rng.uniform(0, 1.2)
+            try:
+                output, errors = process.communicate(timeout=limit)
+                assert process.returncode == 0, output + errors
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                found[stage(run)] += 1
+        compare(run, outcome(run), expected)
+    return found
+
+
+def write(folder: Path, only: list[int] | None = None) -> tuple[int, int]:
+    """Let each write of a run fail; how many there are, and how many failed."""
+    given = options(folder)
+    done = run_failing(0, 0, *given, "--out", str(folder / "whole"))
+    assert done.returncode == 0, done.stderr
+    expected, count = outcome(folder / "whole"), int(done.stdout.split("writes:")[1])
+    failed = 0
+    for fails in only or range(1, count + 1):
+        run = folder / f"run{fails}"
+        shutil.rmtree(folder / "cache")  # so that its file is written again
+        done = run_failing(fails, 16, *given, "--out", str(run))
+        assert done.returncode == 2 and "Traceback" not in done.stderr, (fails, done.stdout, done.stderr)
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert not list(run.rglob("*.part"))
+        failed += 1
+        if (run / "config.json").exists():
+            train("--resume", run)
+        else:
+            train(*given, "--out", run)
+        compare(run, outcome(run), expected)
+    return count, failed
+
+
+def compare(run: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """AssertionError that names what differs."""
+    other = [name for name in expected if found[name] != expected[name]]
+    assert not other, f"{run} came to another end: {', '.join(other)}"
+
+
+def run_failing(fails: int, size: int, *given: str) -> subprocess.CompletedProcess[str]:
+    """The command, whose write number `fails` cannot grow beyond `size` bytes."""
+    program = FAIL.format(fails=fails, bytes=size)
+    command = [sys.executable, "-c", program, *given]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+
+
+def main() -> int:
+    """Print what was done; an assertion if a run came to another end."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser.add_argument("fault", choices=("kill", "write"))
+    parser.add_argument("--times", type=int, default=50, help="kills (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if given.fault == "kill":
+            found = kill(given.times, Path(folder), given.seed)
+            print(f"{found.total()} kills; every run came to the same end. Where they struck:")
+            for name, count in found.most_common():
+                print(f"  {name:<28} {count}")
+        else:
+            count, failed = write(Path(folder))
+            print(f"{count} writes, {failed} made to fail; every run went on to the same end")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

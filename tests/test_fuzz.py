@@ -1,0 +1,21 @@
+"""Some of the bad input of tests/fuzz.py; `python -m tests.fuzz` gives more of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("resource", reason="peak memory is measured as Unix tells it")
+from tests.fuzz import KINDS, fuzz
+
+GOOD = {"audio files": "read", "config.json": "read", "command lines": "accepted", "shapes given to layers": "computed"}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_input_ends_with_a_result_or_a_sentence(kind: str, tmp_path: Path) -> None:
+    found = fuzz(kind, 300, tmp_path)
+    assert found.total() == 300
+    assert len(found) > 1  # neither all refused nor all taken
+    assert kind not in GOOD or found[GOOD[kind]] > 0
