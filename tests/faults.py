@@ -78,8 +78,13 @@ def stage(run: Path) -> str:
 
 def kill(times: int, folder: Path, seed: int) -> collections.Counter[str]:
     """Kill runs at `times` random moments; where they were. AssertionError if one comes to another end."""
-    given, rng = options(folder), random.Random(seed)
-    train(*given, "--out", folder / "whole")
+    longer = ("--epochs", "6", "--fine-tune-epochs", "6", "--clip-samples", "16000", "--channels", "8,8")
+    given, rng = (*options(folder), *longer), random.Random(seed)
+    with start(*given, "--out", folder / "whole") as process:
+        wait_for_work(process)
+        began = time.monotonic()
+        assert process.wait(timeout=300) == 0
+        longest = time.monotonic() - began
     expected, number = outcome(folder / "whole"), 0
     found: collections.Counter[str] = collections.Counter()
     while found.total() < times:
@@ -87,23 +92,28 @@ def kill(times: int, folder: Path, seed: int) -> collections.Counter[str]:
         run = folder / f"run{number}"
         while True:
             threads = ("--threads", str(rng.choice([1, 2, 3])))
-            began = (run / "config.json").exists()
-            process = start("--resume", run, *threads) if began else start(*given, *threads, "--out", run)
-            # startup takes most of a short process: the moment is drawn from what comes after it
-            wait = time.monotonic() + 60
-            while process.poll() is None and not (run / "lock").exists() and time.monotonic() < wait:
-                time.sleep(0.002)
-            limit = None if found.total() >= times else (0.7 if began else 0.0) + rng.uniform(0, 1.2)
-            try:
-                output, errors = process.communicate(timeout=limit)
-                assert process.returncode == 0, output + errors
-                break
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                found[stage(run)] += 1
+            made, ended = (run / "config.json").exists(), (run / "results.json").exists()
+            with start("--resume", run, *threads) if made else start(*given, *threads, "--out", run) as process:
+                wait_for_work(process)
+                try:  # of the work that is left, not of a start that takes longer
+                    process.wait(None if ended or found.total() >= times else rng.uniform(0, 0.6 * longest))
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                    found[stage(run)] += 1
+                    continue
+            assert process.returncode == 0
+            break
         compare(run, outcome(run), expected)
     return found
+
+
+def wait_for_work(process: subprocess.Popen[str]) -> None:
+    """Until the command says that it has a run folder."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("run: "):
+            return
 
 
 def write(folder: Path, only: list[int] | None = None) -> tuple[int, int]:

@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_conv import Geometry, Transposed, convolution, drawn, geometries, seeds, transposed, transposed_geometries
 
 from nn1d import conv
 from nn1d.conv import add_bias, sum_over_samples, windows
 from tests import loops
+from tests.test_conv import (
+    Geometry,
+    Transposed,
+    convolution,
+    drawn,
+    geometries,
+    seeds,
+    transposed,
+    transposed_geometries,
+)
 
 limits = st.sampled_from([1, 50, 300, 1_000_000])  # of a small product, in multiplications
 dtypes = st.sampled_from([np.float32, np.float64])
