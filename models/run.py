@@ -96,8 +96,7 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """The folder of a run to go on with."""
-        if not (path / "config.json").is_file():
-            raise RunError(f"--resume: {path} holds no run (no config.json). Name the folder that train.py printed")
+        _check_run(path, "--resume")
         run = cls(path)
         run.make_checkpoints()
         return run
@@ -113,13 +112,7 @@ class RunFolder:
 
     def read_config(self) -> tuple[dict[str, Any], Configuration]:
         """What config.json holds, and its settings."""
-        path = self.path / "config.json"
-        try:
-            config = json.loads(path.read_text("utf-8"))
-            return config, Configuration.read(config["settings"])
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            reason = error if isinstance(error, ConfigurationError) else "it is not what train.py wrote"
-            raise RunError(f"--resume: cannot read {path}: {reason}. Start a new run") from error
+        return read_config(self.path, "--resume")
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file at once or not at all."""
@@ -225,6 +218,29 @@ def check_free(path: Path, force: bool) -> None:
             )
     elif any(name not in ("lock", "checkpoints") and not name.endswith(SUFFIX) for name in inside):
         raise RunError(f"--out: {path} exists and is not a run. Choose another --out")
+
+
+def read_config(path: Path, who: str = "run") -> tuple[dict[str, Any], Configuration]:
+    """What config.json of a run holds, and its settings; `who` begins the sentence of an error.
+
+    Raises
+    ------
+    RunError
+        There is none, or it is not what train.py wrote.
+    """
+    _check_run(path, who)
+    path = path / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        return config, Configuration.read(config["settings"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        reason = error if isinstance(error, ConfigurationError) else "it is not what train.py wrote"
+        raise RunError(f"{who}: cannot read {path}: {reason}. Start a new run") from error
+
+
+def _check_run(path: Path, who: str) -> None:
+    if not (path / "config.json").is_file():
+        raise RunError(f"{who}: {path} holds no run (no config.json). Name the folder that train.py printed")
 
 
 def surroundings() -> dict[str, Any]:

@@ -47,6 +47,36 @@ def read_waveform(
         The recording cannot be read, is empty or cut short, is silent or constant in the part that is read, holds NaN
         or infinite samples there, or has a sample rate outside 1 kHz to 768 kHz. The message is the reason.
     """
+    mono, rate_hz = _read(source, sample_rate_hz, seconds)
+    if rate_hz != sample_rate_hz:
+        common = math.gcd(rate_hz, sample_rate_hz)
+        mono = resample_poly(mono, sample_rate_hz // common, rate_hz // common).astype(np.float32, copy=False)
+        if seconds is not None:
+            mono = mono[: round(seconds * sample_rate_hz)]
+        if np.ptp(mono) < SMALLEST_RANGE:
+            raise RecordingError(f"silent: nothing of it is left at {sample_rate_hz} Hz")
+    return mono
+
+
+def read_original(source: Path | Callable[[], tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
+    """Read a whole recording as one channel at its own rate.
+
+    Shapes
+    ------
+    source, as for `read_waveform` -> (samples,) float32, sample_rate_hz
+
+    Raises
+    ------
+    RecordingError
+        As `read_waveform`.
+    """
+    return _read(source, 0, None)
+
+
+def _read(
+    source: Path | Callable[[], tuple[np.ndarray, int]], sample_rate_hz: int, seconds: float | None
+) -> tuple[np.ndarray, int]:
+    """What of a recording the first `seconds` at sample_rate_hz depend on, checked, and its own rate."""
     if callable(source):
         samples, rate_hz = source()
         _check_rate(rate_hz)
@@ -56,15 +86,7 @@ def read_waveform(
     if len(mono) == 0:
         raise RecordingError("empty: it has no samples")
     _check_variation(mono, rate_hz)
-
-    if rate_hz != sample_rate_hz:
-        common = math.gcd(rate_hz, sample_rate_hz)
-        mono = resample_poly(mono, sample_rate_hz // common, rate_hz // common).astype(np.float32, copy=False)
-        if seconds is not None:
-            mono = mono[: round(seconds * sample_rate_hz)]
-        if np.ptp(mono) < SMALLEST_RANGE:
-            raise RecordingError(f"silent: nothing of it is left at {sample_rate_hz} Hz")
-    return mono
+    return mono, rate_hz
 
 
 def _frames_needed(rate_hz: int, sample_rate_hz: int, seconds: float | None) -> int | None:

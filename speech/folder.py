@@ -61,13 +61,13 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
     relative = sorted(path.relative_to(directory) for path in paths)
     recordings = [
         Recording(name, directory / path, label=path.parts[0] if len(path.parts) > 1 else "")
-        for name, path in zip(_unique_names(relative), relative, strict=True)
+        for name, path in zip(unique_names(relative), relative, strict=True)
     ]
     return recordings, left_out
 
 
-def _unique_names(paths: list[Path]) -> list[str]:
-    """Paths without their suffix, or with it where the name would stand for two files."""
+def unique_names(paths: list[Path]) -> list[str]:
+    """Different paths without their suffix, or with it where the name would stand for two files."""
     names = [_printable(path.with_suffix("")) for path in paths]
     while doubled := {name for name, times in Counter(names).items() if times > 1}:
         names = [_printable(path) if name in doubled else name for path, name in zip(paths, names, strict=True)]
