@@ -163,7 +163,8 @@ def _of_phase(title: str, found: Mapping[str, Any]) -> str:
     best = min(MASKS, key=lambda kind: found[kind]["test_mse"])
     return (
         f"The {title} decoder has a test error of {own['test_mse']:.3g} ({_db(own)}) with its own masks, which are "
-        f"{share:.0%} of the {_rate(own)} that it receives; the error is {others}. "
+        f"{share:.0%} of the {_rate(own)} that it receives ({found['tied_windows']:.0%} of the windows are ties); the "
+        f"error is {others}. "
         f"It does best with {WORDS[best]}; from the representation alone it reaches {_db(none)}."
     )
 

@@ -1,0 +1,179 @@
+"""The network in other programs: ONNX Runtime and torch.nn give the same numbers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from models.autoencoder import CHANNELS, Autoencoder
+from models.export import ExportError, export_onnx, export_torch
+from nn1d import MaxPool1d, named_leaves
+from tests import twin
+
+ABOUT = {"phase": "pretrained", "sample_rate_hz": 16_000}
+SIZES = [(CHANNELS, 3), ((3, 4), 5)]
+
+
+def network(channels: tuple[int, ...] = (3, 4), kernel_size: int = 3, output: str = "hard_sigmoid") -> Autoencoder:
+    """With biases that are not 0, so that none can be forgotten."""
+    rng = np.random.default_rng(5)
+    net = Autoencoder(channels, kernel_size, rng=rng, output=output)
+    for half in (net.encoder, net.decoder):
+        for stage in half.stages:
+            for layer in (stage.layers["convolution"], *(stage.layers["residual"].body.layers[i] for i in "13")):
+                layer.parameters["bias"][:] += rng.uniform(-0.3, 0.3, layer.parameters["bias"].shape)
+    return net
+
+
+def clips(samples: int) -> np.ndarray:
+    """Two clips, one of them half silent."""
+    x = np.random.default_rng(4).uniform(0, 1, (2, samples, 1)).astype(np.float32)
+    x[1, samples // 2 :] = 0.5
+    return x
+
+
+def run_onnx(path: Path, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    runtime: Any = pytest.importorskip("onnxruntime", reason="needs pip install -e '.[test]'")
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [value.name for value in session.get_inputs()] == list(inputs)
+    names = [value.name for value in session.get_outputs()]
+    return dict(zip(names, session.run(None, inputs), strict=True))
+
+
+def named_masks(masks: list[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"mask_{i}": mask for i, mask in enumerate(masks)}
+
+
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize("output", ["hard_sigmoid", "linear"])
+@pytest.mark.parametrize(("channels", "kernel_size"), SIZES)
+def test_onnx_runtime_gives_our_numbers(
+    tmp_path: Path, channels: tuple[int, ...], kernel_size: int, output: str, masks: bool
+) -> None:
+    net, path = network(channels, kernel_size, output), tmp_path / "model.onnx"
+    for samples in (64, 1024):  # one graph for clips of any length
+        x = clips(samples)
+        encoding = net.encoder.forward(x)[0]
+        (y, _), _ = net.decoder.forward(encoding.representation, encoding.masks if masks else None)
+        assert y.std() > 0.01
+
+        export_onnx(net, path, ABOUT, "encoder", masks)
+        found = run_onnx(path, clips=x)
+        assert list(found) == ["representation", *(named_masks(encoding.masks) if masks else [])]
+        np.testing.assert_allclose(found["representation"], encoding.representation, rtol=1e-5, atol=1e-5)
+        if masks:
+            for i, (mask, h) in enumerate(zip(encoding.masks, encoding.encoded, strict=True)):
+                windows = h.reshape(2, samples >> i + 1, 2, -1)
+                clear = abs(windows[:, :, 0] - windows[:, :, 1]) > 1e-5  # elsewhere rounding may decide
+                assert clear.mean() > 0.4
+                assert found[f"mask_{i}"].dtype == bool
+                other = (found[f"mask_{i}"] != mask).reshape(windows.shape).any(axis=2)
+                assert not other[clear].any()
+
+        export_onnx(net, path, ABOUT, "decoder", masks)
+        inputs = named_masks(encoding.masks) if masks else {}
+        found = run_onnx(path, representation=encoding.representation, **inputs)
+        np.testing.assert_allclose(found["reconstruction"], y, rtol=0, atol=1e-5)
+
+        export_onnx(net, path, ABOUT, "both", masks)
+        found = run_onnx(path, clips=x)
+        assert list(found) == ["reconstruction", "representation"]
+        np.testing.assert_allclose(found["reconstruction"], y, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found["representation"], encoding.representation, rtol=1e-5, atol=1e-5)
+
+
+def test_of_equal_samples_the_first_is_the_maximum(tmp_path: Path) -> None:
+    net, path = network(), tmp_path / "model.onnx"
+    for _, leaf in named_leaves(net.parameters):
+        leaf *= leaf.ndim == 1  # only biases are left: every sample of a stage is the same
+    export_onnx(net, path, ABOUT, "encoder")
+    found = run_onnx(path, clips=clips(64))
+    for i, mask in enumerate(net.encoder.forward(clips(64))[0].masks):
+        assert mask[:, ::2].all()
+        np.testing.assert_array_equal(found[f"mask_{i}"], mask)
+
+
+def test_the_decoder_of_the_graph_obeys_its_masks(tmp_path: Path) -> None:
+    net, path = network(), tmp_path / "model.onnx"
+    export_onnx(net, path, ABOUT, "decoder", True)
+    encoding = net.encoder.forward(clips(64))[0]
+    others = [~mask for mask in encoding.masks]
+    (y, _), _ = net.decoder.forward(encoding.representation, others)
+    found = run_onnx(path, representation=encoding.representation, **named_masks(others))["reconstruction"]
+    np.testing.assert_allclose(found, y, rtol=0, atol=1e-5)
+    (own, _), _ = net.decoder.forward(encoding.representation, encoding.masks)
+    assert abs(y - own).max() > 1e-3
+
+
+def test_the_graph_says_where_it_comes_from_and_holds_no_weight_that_it_does_not_use(tmp_path: Path) -> None:
+    onnx: Any = pytest.importorskip("onnx", reason="needs pip install -e '.[onnx]'")
+    for part, halves in (("both", {"encoder", "decoder"}), ("encoder", {"encoder"}), ("decoder", {"decoder"})):
+        export_onnx(network(), tmp_path / "model.onnx", ABOUT, part)
+        model = onnx.load(tmp_path / "model.onnx")
+        assert {entry.key: entry.value for entry in model.metadata_props} == {
+            "phase": "pretrained",
+            "sample_rate_hz": "16000",
+        }
+        names = [constant.name for constant in model.graph.initializer]
+        assert {name.split(".")[0] for name in names if "." in name} == halves
+        assert sum(name.endswith((".weight", ".bias")) for name in names) == 12 * len(halves)
+
+
+def test_without_the_package_onnx_there_is_a_sentence_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ExportError, match=r"needs the package onnx\. pip install 'nn1d\[onnx\]'"):
+        export_onnx(network(), tmp_path / "model.onnx", ABOUT)
+    with pytest.raises(ExportError, match="part must be one of both, encoder, decoder; got 'half'"):
+        export_onnx(network(), tmp_path / "model.onnx", ABOUT, "half")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_without_an_operation_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="needs pip install -e '.[onnx]'")
+    net = network()
+    net.encoder.stages[0].layers["pool"] = MaxPool1d(2)
+    with pytest.raises(ExportError, match=r"no ONNX operation is known for MaxPool1d\(2\)"):
+        export_onnx(net, tmp_path / "model.onnx", ABOUT)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("output", ["hard_sigmoid", "linear"])
+@pytest.mark.parametrize(("channels", "kernel_size"), SIZES)
+def test_a_torch_twin_takes_the_weights_and_gives_our_numbers(
+    tmp_path: Path, channels: tuple[int, ...], kernel_size: int, output: str
+) -> None:
+    torch = twin.import_torch()
+    from safetensors.torch import load_file as load_tensors
+
+    net, path = network(channels, kernel_size, output), tmp_path / "weights.safetensors"
+    export_torch(net, path, ABOUT)
+    other = twin.build(channels, kernel_size, output, np.float32)
+    other.load_state_dict(load_tensors(path), strict=True)
+    x = clips(128)
+    encoding = net.encoder.forward(x)[0]
+    with torch.no_grad():
+        z, places, _ = other.encode(twin.signal(x))
+        np.testing.assert_allclose(twin.array(z), encoding.representation, rtol=1e-5, atol=1e-5)
+        for masks, given in ((encoding.masks, places), (None, None)):
+            (y, _), _ = net.decoder.forward(encoding.representation, masks)
+            np.testing.assert_allclose(twin.array(other.decode(z, given)[0]), y, rtol=0, atol=1e-5)
+
+
+def test_the_torch_file_has_the_names_and_layout_of_torch(tmp_path: Path) -> None:
+    net = network((3, 4), 5)
+    export_torch(net, tmp_path / "w.safetensors", ABOUT)
+    found = load_file(tmp_path / "w.safetensors")
+    assert len(found) == 24
+    ours = net.encoder.stages[1].layers["convolution"].parameters["weight"]
+    assert found["encoder.1.convolution.weight"].shape == (4, 3, 5)  # (O, C, K)
+    assert found["encoder.1.convolution.weight"][3, 2, 1] == ours[1, 2, 3]
+    assert found["decoder.0.convolution.weight"].shape == (4, 3, 5)  # (C, O, K)
+    assert found["decoder.0.convolution.weight"][3, 2, 1] == net.decoder.stages[0].layers["convolution"].parameters[
+        "weight"][1, 2, 3]  # fmt: skip
