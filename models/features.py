@@ -58,7 +58,7 @@ def write_npz(path: Path, rows: Iterable[Row], frames_per_second: float) -> None
 
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
-    """Write one line a recording: name, label, speaker, seconds, and over its frames mean_0, ..., std_0, ..., max_0, ...
+    """Write one line a recording: its name, label, speaker, seconds, and mean_0, ..., std_0, ..., max_0, ...
 
     Raises
     ------

@@ -71,7 +71,7 @@ def test_each_kind_of_masks_is_what_the_decoder_makes_of_it(training: DualTraini
     net = training.network
     found = run(net, workers)
     streams = np.random.default_rng(7).spawn(4)
-    given = {
+    given: dict[str, list[Any]] = {
         "own": [masks_of(net, clip) for clip in TEST],
         "another": [masks_of(net, clip) for clip in (9, 11, 8, 10)],
         "random": [random_masks(masks_of(net, 0), stream) for stream in streams],
@@ -164,19 +164,29 @@ def figures(mse: float, db: float | None, masks: float = 320_000.0) -> dict[str,
 
 
 def test_the_finding_is_read_off_the_figures() -> None:
-    before = {"tied_windows": 0.3, "own": figures(1e-4, 20.0), "another": figures(3e-4, 5.0), "random": figures(1.03e-4, 3.0),
-              "none": figures(2.5e-4, 7.0, 0.0)}  # fmt: skip
-    after = {"tied_windows": 0.3, "own": figures(4e-4, None), "another": figures(8e-4, 1.0), "random": figures(4e-4, 1.0),
-             "none": figures(2e-4, 9.0, 0.0)}  # fmt: skip
+    before = {
+        "own": figures(1e-4, 20.0),
+        "another": figures(3e-4, 5.0),
+        "random": figures(1.03e-4, 3.0),
+        "none": figures(2.5e-4, 7.0, 0.0),
+        "tied_windows": 0.3,
+    }
+    after = {
+        "own": figures(4e-4, None),
+        "another": figures(8e-4, 1.0),
+        "random": figures(4e-4, 1.0),
+        "none": figures(2e-4, 9.0, 0.0),
+        "tied_windows": 0.3,
+    }
     assert finding({"pre_training": before, "fine_tuning": after}) == (
         "The pre-trained decoder has a test error of 0.0001 (SI-SDR 20.0 dB) with its own masks, which are 24% of the "
-        "1,344 kbit/s that it receives (30% of the windows are ties); the error is 3 times that with those of another clip, the same within 5% with "
-        "random ones, 2.5 times that with none. It does best with its own masks; from the representation alone it "
-        "reaches SI-SDR 7.0 dB. "
+        "1,344 kbit/s that it receives (30% of the windows are ties); the error is 3 times that with those of another "
+        "clip, the same within 5% with random ones, 2.5 times that with none. It does best with its own masks; from "
+        "the representation alone it reaches SI-SDR 7.0 dB. "
         "The fine-tuned decoder has a test error of 0.0004 (no SI-SDR) with its own masks, which are 24% of the "
-        "1,344 kbit/s that it receives (30% of the windows are ties); the error is 2 times that with those of another clip, the same within 5% with "
-        "random ones, 0.5 times that with none. It does best with none; from the representation alone it reaches "
-        "SI-SDR 9.0 dB. "
+        "1,344 kbit/s that it receives (30% of the windows are ties); the error is 2 times that with those of another "
+        "clip, the same within 5% with random ones, 0.5 times that with none. It does best with none; from the "
+        "representation alone it reaches SI-SDR 9.0 dB. "
         "Between the two ways to use the network, pre-trained with own masks at 1,344 kbit/s and fine-tuned without "
         "at 1,024 kbit/s, the second has an error 2 times that."
     )

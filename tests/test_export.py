@@ -23,10 +23,9 @@ def network(channels: tuple[int, ...] = (3, 4), kernel_size: int = 3, output: st
     """With biases that are not 0, so that none can be forgotten."""
     rng = np.random.default_rng(5)
     net = Autoencoder(channels, kernel_size, rng=rng, output=output)
-    for half in (net.encoder, net.decoder):
-        for stage in half.stages:
-            for layer in (stage.layers["convolution"], *(stage.layers["residual"].body.layers[i] for i in "13")):
-                layer.parameters["bias"][:] += rng.uniform(-0.3, 0.3, layer.parameters["bias"].shape)
+    for _, leaf in named_leaves(net.parameters):
+        if leaf.ndim == 1:
+            leaf += rng.uniform(-0.3, 0.3, leaf.shape)
     return net
 
 

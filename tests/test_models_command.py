@@ -131,7 +131,7 @@ def test_a_model_is_judged_on_a_corpus(run: Path, recordings: Path, tmp_path: Pa
         assert results[phase]["masks"] == masks
         assert results[phase]["test_mse"] == pytest.approx(np.mean(errors), rel=1e-4)
         assert results[phase]["test_si_sdr_db"] == pytest.approx(np.mean(ratios), abs=1e-2)
-        assert f"SNR {snr_db(np.mean(errors), results['variance']):5.1f} dB" in done.stdout
+        assert f"SNR {snr_db(float(np.mean(errors)), results['variance']):5.1f} dB" in done.stdout
     assert results["variance"] == pytest.approx(clips.samples.var(axis=1).mean(), rel=1e-4)
     assert "own training" not in models("evaluate", run, "--db", "demo", "--limit", "3").stdout
 
