@@ -134,6 +134,10 @@ def test_a_model_is_judged_on_a_corpus(run: Path, recordings: Path, tmp_path: Pa
         assert f"SNR {snr_db(float(np.mean(errors)), results['variance']):5.1f} dB" in done.stdout
     assert results["variance"] == pytest.approx(clips.samples.var(axis=1).mean(), rel=1e-4)
     assert "own training" not in models("evaluate", run, "--db", "demo", "--limit", "3").stdout
+    shutil.copytree(run, tmp_path / "other")
+    config = json.loads((run / "config.json").read_text())
+    (tmp_path / "other/config.json").write_text(json.dumps({**config, "split": {"train": ["else"]}}))
+    assert "own training" not in models("evaluate", tmp_path / "other", *options, "--limit", "2").stdout
 
 
 def test_weights_and_graph_are_exported(run: Path, tmp_path: Path) -> None:
