@@ -24,6 +24,7 @@ os.environ.update(blas_environment())  # before NumPy loads its BLAS
 import numpy as np
 from tqdm import tqdm
 
+from models.ablation import ablate, finding
 from models.autoencoder import check_clip_samples
 from models.checkpoint import CheckpointError
 from models.configuration import Configuration, ConfigurationError, read_arguments
@@ -43,6 +44,7 @@ from speech.cache import user_cache
 from speech.clip import Clips, load_clips
 from speech.corpus import find_corpus, spread
 from speech.recording import CorpusError
+from speech.snr import si_sdr
 
 SAMPLE_RATE_HZ = 16_000
 DEMO_CLIPS = 35
@@ -161,10 +163,24 @@ def go_on(run: RunFolder, work: Work) -> None:
                 "parameters": training.flat.vector.size,
                 "test_variance": float(np.mean(variances)),
             }
+
+            def si_sdr_db(clip: int, rebuilt: np.ndarray) -> float:
+                stop.check()
+                return si_sdr(clips.waveform(clip), clips.unscale(clip, rebuilt)[: clips.valid[clip]])
+
+            def worth() -> dict[str, Any]:
+                """With which masks the decoder, as it is now, rebuilds the test clips how well."""
+                drawn = generator(settings.seed, "masks")
+                given = (training.network, clips.samples, split.test, si_sdr_db)
+                return ablate(*given, rng=drawn, workers=workers, module=work.module)
+
             results["pre_training"] = course.pre_train()
+            masks = {"pre_training": worth()}
             features = course.encode()
             run.write_clips(clip_rows(clips, split))
             results["fine_tuning"] = course.fine_tune(features)
+            masks["fine_tuning"] = worth()
+            results["masks"] = masks | {"finding": finding(masks)}
             results["paper"] = PAPER.get(settings.db, {})
             run.write_json("results.json", results)
     except Stopped as stopped:
@@ -172,7 +188,7 @@ def go_on(run: RunFolder, work: Work) -> None:
         raise
     finally:
         run.release()
-    say("", paper_table(results), f"run: {run.path}")
+    say("", paper_table(results), results["masks"]["finding"], f"run: {run.path}")
 
 
 def overfit(settings: Configuration) -> bool:
