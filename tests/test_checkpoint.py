@@ -100,8 +100,10 @@ def test_a_file_is_refused_wherever_it_is_cut(path: Path) -> None:
 
 @settings(max_examples=200)
 @given(data=st.data())
-def test_a_file_with_a_changed_byte_is_refused_or_the_same(data: st.DataObject, tmp_path_factory: object) -> None:
-    path = tmp_path_factory.getbasetemp() / "mutated.safetensors"  # type: ignore[attr-defined]
+def test_a_file_with_a_changed_byte_is_refused_or_the_same(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "mutated.safetensors"
     save_checkpoint(path, ARRAYS, {"epoch": 3})
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):

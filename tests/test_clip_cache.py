@@ -89,6 +89,15 @@ def test_mapped_clips_are_those_in_memory(recordings: list[Recording], cache: Pa
     assert np.array_equal(np.load(file_of(made)), in_memory.samples)  # any program reads the file
 
 
+def test_offset_and_scale_keep_every_digit(recordings: list[Recording], cache: Path) -> None:
+    clips = load(recordings, cache)
+    for i, recording in enumerate(clips.recordings):
+        waveform = read_waveform(recording.source, 16_000, LENGTH / 16_000)
+        padded = np.pad(waveform, (0, LENGTH - len(waveform)))
+        assert (clips.offset[i], clips.scale[i]) == (padded.min(), padded.max() - padded.min())
+        assert clips.valid[i] == len(waveform)
+
+
 def test_a_second_call_writes_and_reads_no_audio(
     recordings: list[Recording], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +182,7 @@ def test_a_file_that_was_cut_is_made_again(recordings: list[Recording], cache: P
         pytest.param(
             10, b"{'descr': '<f4', 'fortran_order': False, 'shape': (5, 300".ljust(118), DATA, id="open bracket"
         ),
+        pytest.param(10, b"{'descr': '<f4', 'fortran_order': False, 'shape': (5, 150), }".ljust(118), DATA, id="short"),
         pytest.param(10, b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 300), }".ljust(118), DATA, id="fewer"),
         pytest.param(10, b"{'descr': '<i4', 'fortran_order': False, 'shape': (5, 300), }".ljust(118), DATA, id="dtype"),
         pytest.param(TAIL, np.random.default_rng(1).bytes(80), None, id="random tail"),

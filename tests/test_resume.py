@@ -169,6 +169,21 @@ def test_a_folder_without_a_run(tmp_path: Path, run: Path) -> None:
         )
 
 
+def test_a_damaged_state_is_refused_and_a_removed_one_is_made_again(whole: Path, run: Path) -> None:
+    state = run / "checkpoints" / "fine_tuning.state.safetensors"
+    content = state.read_bytes()
+    for damaged in (content[:-1], content[:500], content[:-1] + bytes([content[-1] ^ 1])):
+        state.write_bytes(damaged)
+        refused = train("--resume", run, expect=2).stderr
+        assert re.fullmatch(
+            rf"train.py: {state}: (not a whole safetensors file|altered since it was written).*\n", refused
+        )
+        assert state.read_bytes() == damaged
+    state.unlink()
+    train("--resume", run)  # the phase begins again
+    assert outcome(run) == outcome(whole)
+
+
 def test_one_process_at_a_time(options: tuple[str, ...], tmp_path: Path) -> None:
     run = tmp_path / "run"
     with start(*options, "--epochs", "1000", "--patience", "1000", "--out", run) as process:
