@@ -39,10 +39,12 @@ from models.stop import Stop, Stopped
 from models.worker import Workers, available_cores, keep_freed_memory
 from nn1d import DeviceError, ShapeError, find_device
 from nn1d.backend import blas_kernels
-from report.table import paper_table
+from report.listening import publish
+from report.table import as_text, paper_table
 from speech.cache import user_cache
 from speech.clip import Clips, load_clips
 from speech.corpus import find_corpus, spread
+from speech.distortion import missing
 from speech.recording import CorpusError
 from speech.snr import si_sdr
 
@@ -101,18 +103,24 @@ def resume(path: Path, given: dict[str, Any]) -> None:
     if given.get("out", path).resolve() != path.resolve():
         raise RunError(f"--resume: the run is in {path}; got --out {given['out']}. Leave --out out")
     settings = settings.resumed({name: value for name, value in given.items() if name != "out"})
-    found = Path(config["corpus"]) if config.get("corpus") else None
-    work = prepare(settings, settings.data_dir if "data_dir" in given or found is None or not found.is_dir() else found)
-    for name in ("split", "clips_sha256"):
-        if config.get(name) != work.config[name]:
-            raise CorpusError(
-                f"--resume: the recordings of {settings.db} are not those that the run began with ({name} in "
-                "config.json). Bring them back, name their folder with --data-dir, or start a new run"
-            )
+    work = prepare_again(config, settings, given.get("data_dir"), "--resume")
     again = {"command": work.config["command"], "git_commit": work.config["git_commit"], "threads": work.threads}
     config |= {"settings": settings.written(), "resumed": [*config.get("resumed", []), again]}
     run.write_json("config.json", config)
     go_on(run, work)
+
+
+def prepare_again(config: dict[str, Any], settings: Configuration, data_dir: Path | None, who: str) -> Work:
+    """What a run worked on, from where its recordings were unless data_dir says otherwise; nothing may have changed."""
+    found = Path(config["corpus"]) if config.get("corpus") else None
+    work = prepare(settings, data_dir or (found if found is not None and found.is_dir() else settings.data_dir))
+    for name in ("split", "clips_sha256"):
+        if config.get(name) != work.config[name]:
+            raise CorpusError(
+                f"{who}: the recordings of {settings.db} are not those that the run began with ({name} in "
+                "config.json). Bring them back, name their folder with --data-dir, or start a new run"
+            )
+    return work
 
 
 class Work(NamedTuple):
@@ -183,12 +191,17 @@ def go_on(run: RunFolder, work: Work) -> None:
             results["masks"] = masks | {"finding": finding(masks)}
             results["paper"] = PAPER.get(settings.db, {})
             run.write_json("results.json", results)
+            if not settings.no_report:
+                threads = work.threads if work.module is np else available_cores()
+                results = publish(run, clips, split, threads, sys.stderr.isatty(), stop.check)
     except Stopped as stopped:
         say(f"stopped by {stopped}. Go on with: python train.py --resume {run.path}")
         raise
     finally:
         run.release()
-    say("", paper_table(results), results["masks"]["finding"], f"run: {run.path}")
+    say("", as_text(paper_table(results)), results["masks"]["finding"], f"run: {run.path}")
+    if not settings.no_report:
+        say(*missing(SAMPLE_RATE_HZ), f"listen: {run.path / 'report.html'}")
 
 
 def overfit(settings: Configuration) -> bool:

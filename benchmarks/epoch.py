@@ -32,7 +32,7 @@ def measure(db: str, epochs: int, batch: int, samples: int, rounds: int, more: l
     before = steps_alone(batch, samples, rounds)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        options = ["--db", db, "--out", str(run), "--epochs", str(epochs), "--fine-tune-epochs", "1"]
+        options = ["--db", db, "--out", str(run), "--epochs", str(epochs), "--fine-tune-epochs", "1", "--no-report"]
         options += ["--batch-size", str(batch), "--clip-samples", str(samples), *more]
         command = [sys.executable, "train.py", *options]
         done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.DEVNULL)

@@ -173,7 +173,13 @@ def _times(found: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     if own["test_mse"] == 0:
         return "as small" if found["test_mse"] == 0 else "larger"
     ratio = found["test_mse"] / own["test_mse"]
-    return f"the same within {ALIKE:.0%}" if abs(ratio - 1) <= ALIKE else f"{ratio:.3g} times that"
+    return (
+        f"the same within {ALIKE:.0%}"
+        if abs(ratio - 1) <= ALIKE
+        else f"{ratio:,.0f} times that"
+        if ratio >= 1000
+        else f"{ratio:.3g} times that"
+    )
 
 
 def _rate(found: Mapping[str, Any]) -> str:

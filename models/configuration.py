@@ -16,7 +16,7 @@ from models.autoencoder import CHANNELS
 
 INITIALS = ("glorot_uniform", "he_normal", "lecun_normal")
 EXTENDS = ("epochs", "fine_tune_epochs")  # may be raised when a run is resumed
-FREE = ("data_dir", "cache_dir", "device", "threads", "checkpoint_every")  # do not change what is learned
+FREE = ("data_dir", "cache_dir", "device", "threads", "checkpoint_every", "no_report")  # do not change what is learned
 
 
 class ConfigurationError(ValueError):
@@ -125,6 +125,7 @@ class Configuration:
     threads: int | None = _setting(None, "machine", "clips at a time on the CPU; all cores unless given", int, least=1)
     out: Path | None = _setting(None, "machine", "the run's folder; runs/<db>-<date>-<time> unless given", Path)
     force: bool = _setting(False, "machine", "replace the run in that folder", bool)
+    no_report: bool = _setting(False, "machine", "leave the listening page out; python -m report makes it later", bool)
     checkpoint_every: float = _setting(60.0, "machine", "seconds of training between two saved states", float, least=0)
 
     def __post_init__(self) -> None:

@@ -121,6 +121,26 @@ class Model:
             for some, waveform in zip(windows, waveforms, strict=True)
         ]
 
+    def rebuild(self, samples: np.ndarray) -> np.ndarray:
+        """What the network makes of clips on its own scale.
+
+        Shapes
+        ------
+        samples (N, L, 1) in [0, 1], L of the run's clips -> the same
+
+        Raises
+        ------
+        ShapeError
+            L is not a multiple of the step.
+        """
+        encoder, decoder = self.network.encoder, self.network.decoder
+        if self.masks:
+            encoding, _ = encoder.forward(samples, middle=False)
+            (y, _), _ = decoder.forward(encoding.representation, encoding.masks, middle=False)
+        else:
+            (y, _), _ = decoder.forward(encoder.represent(samples), None, middle=False)
+        return y
+
     def reconstruct(self, waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
         """What the network makes of a recording, at its rate, duration and level; nothing is left above 8 kHz.
 
@@ -150,13 +170,7 @@ class Model:
 
     def _rebuilt(self, window: Window) -> np.ndarray:
         """The samples (L,) of a window on the scale of the recording."""
-        encoder, decoder = self.network.encoder, self.network.decoder
-        if self.masks:
-            encoding, _ = encoder.forward(window.samples, middle=False)
-            (y, _), _ = decoder.forward(encoding.representation, encoding.masks, middle=False)
-        else:
-            (y, _), _ = decoder.forward(encoder.represent(window.samples), None, middle=False)
-        return y[0, :, 0] * window.scale + window.offset
+        return self.rebuild(window.samples)[0, :, 0] * window.scale + window.offset
 
     def _windows(self, waveform: np.ndarray) -> Iterator[Window]:
         hop = self.length - self.overlap

@@ -7,7 +7,9 @@ checkpoints/finetuned.safetensors
 checkpoints/pre_training.state.safetensors, fine_tuning.state.safetensors   where a phase goes on
 features.npy                         (n, L / 2^depth, C) float32: the representation of every clip
 clips.csv                            a line a clip, in the order of features.npy
-results.json                         losses of both phases, and the paper's
+results.json                         losses of both phases, what the masks are worth, distortion, and the paper's losses
+metrics.csv                          a line a test clip and phase: every measure of distortion
+report.html, figures/, audio/        the listening page, its figures and sounds
 lock                                 held by the process that writes here
 """
 
@@ -37,11 +39,19 @@ from nn1d import to_numpy
 from nn1d.backend import Array
 from storage.whole import SUFFIX, remove_unfinished, write_whole
 
-FILES = ("config.json", "history.csv", "features.npy", "clips.csv", "results.json")
+FILES = ("config.json", "history.csv", "features.npy", "clips.csv", "results.json", "metrics.csv", "report.html")
+FOLDERS = ("checkpoints", "figures", "audio")
 WEIGHTS = {"pre_training": "pretrained.safetensors", "fine_tuning": "finetuned.safetensors"}
 AFTER = {  # what no longer holds when a phase goes on
-    "pre_training": ("results.json", "clips.csv", "features.npy", "checkpoints/fine_tuning.state.safetensors"),
-    "fine_tuning": ("results.json",),
+    "pre_training": (
+        "results.json",
+        "metrics.csv",
+        "report.html",
+        "clips.csv",
+        "features.npy",
+        "checkpoints/fine_tuning.state.safetensors",
+    ),
+    "fine_tuning": ("results.json", "metrics.csv", "report.html"),
 }
 Named = Callable[[Array], Mapping[str, Array]]
 
@@ -87,16 +97,17 @@ class RunFolder:
             check_free(path, force)  # another process may have been quicker
             for name in FILES:
                 (path / name).unlink(missing_ok=True)
-            shutil.rmtree(path / "checkpoints", ignore_errors=True)
+            for name in FOLDERS:
+                shutil.rmtree(path / name, ignore_errors=True)
             (path / "checkpoints").mkdir(exist_ok=True)
         except OSError as error:
             raise RunError(f"--out: cannot write a run into {path}: {error.strerror}. Choose another --out") from error
         return run
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
-        """The folder of a run to go on with."""
-        _check_run(path, "--resume")
+    def open(cls, path: Path, who: str = "--resume") -> RunFolder:
+        """The folder of a run to go on with; `who` begins the sentence of an error."""
+        _check_run(path, who)
         run = cls(path)
         run.make_checkpoints()
         return run
@@ -110,9 +121,29 @@ class RunFolder:
         """Let another process write here."""
         self._lock.release()
 
-    def read_config(self) -> tuple[dict[str, Any], Configuration]:
+    def read_config(self, who: str = "--resume") -> tuple[dict[str, Any], Configuration]:
         """What config.json holds, and its settings."""
-        return read_config(self.path, "--resume")
+        return read_config(self.path, who)
+
+    def read_results(self) -> dict[str, Any]:
+        """What results.json holds.
+
+        Raises
+        ------
+        RunError
+            The run has not ended, or the file is not what train.py wrote.
+        """
+        path = self.path / "results.json"
+        cure = f"Go on with the run, which writes it: python train.py --resume {self.path}"
+        try:
+            results = json.loads(path.read_text("utf-8"))
+            if {"pre_training", "fine_tuning", "masks", "test_variance", "db", "clips"} <= set(results):
+                return dict(results)
+        except FileNotFoundError:
+            raise RunError(f"run: {self.path} has not come to its end (no results.json). {cure}") from None
+        except (OSError, ValueError, TypeError, RecursionError):
+            pass
+        raise RunError(f"run: {path} is not what train.py wrote. {cure}")
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file at once or not at all."""
@@ -125,6 +156,14 @@ class RunFolder:
     def write_clips(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write clips.csv: what each row of features.npy is of."""
         self._write_rows("clips.csv", list(rows[0]), (row.values() for row in rows))
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write metrics.csv: every measure of every test clip after each phase."""
+        self._write_rows("metrics.csv", list(rows[0]), (row.values() for row in rows))
+
+    def write_page(self, text: str) -> None:
+        """Write report.html."""
+        self._write("report.html", text)
 
     def save_weights(self, phase: str, views: Mapping[str, Array]) -> None:
         """Write the weights under their dotted names; the live model stays where it is."""

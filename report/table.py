@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 TITLES = {"emodb": "Berlin EmoDB", "savee": "SAVEE", "folder": "own recordings", "demo": "demo corpus"}
+
+
+class Table(NamedTuple):
+    """A table to be shown as text or in a page."""
+
+    title: str
+    columns: list[str]
+    rows: list[tuple[str, list[str]]]
+    notes: list[str]
 
 
 def snr_db(loss: float, variance: float) -> float:
@@ -14,7 +23,7 @@ def snr_db(loss: float, variance: float) -> float:
     return 10 * math.log10(variance / loss) if loss > 0 else math.inf
 
 
-def paper_table(results: Mapping[str, Any]) -> str:
+def paper_table(results: Mapping[str, Any]) -> Table:
     """Training and test loss of both phases, the paper's beside them, variance and SNR.
 
     Parameters
@@ -28,21 +37,27 @@ def paper_table(results: Mapping[str, Any]) -> str:
         for phase, title in (("pre_training", "pre-training"), ("fine_tuning", "fine-tuning"))
         for title, source in ((title, results), ("the paper", paper))
     ]
-    rows = [
-        ("training loss", [_loss(figures.get("train_loss")) for _, figures in columns]),
-        ("test loss", [_loss(figures.get("test_loss")) for _, figures in columns]),
-        ("test SNR [dB]", [_snr(figures.get("test_loss"), variance) for _, figures in columns]),
-        ("best epoch", [_epochs(figures) for _, figures in columns]),
-    ]
-    lines = [
-        f"{TITLES[results['db']]}, {results['clips']} clips: mean squared error on [0, 1]",
-        f"{'':<15}" + "".join(f"{title:>14}" for title, _ in columns),
-        *(f"{title:<15}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in rows),
-        f"The test clips have a variance of {variance:.5f}: guessing the mean of each would cost that.",
-    ]
+    notes = [f"The test clips have a variance of {variance:.5f}: guessing the mean of each would cost that."]
     if paper:
-        lines.append("The paper gives no variance; its SNR is taken with this one.")
-    return "\n".join(lines)
+        notes.append("The paper gives no variance; its SNR is taken with this one.")
+    return Table(
+        f"{TITLES[results['db']]}, {results['clips']} clips: mean squared error on [0, 1]",
+        [title for title, _ in columns],
+        [
+            ("training loss", [_loss(figures.get("train_loss")) for _, figures in columns]),
+            ("test loss", [_loss(figures.get("test_loss")) for _, figures in columns]),
+            ("test SNR [dB]", [_snr(figures.get("test_loss"), variance) for _, figures in columns]),
+            ("best epoch", [_epochs(figures) for _, figures in columns]),
+        ],
+        notes,
+    )
+
+
+def as_text(table: Table) -> str:
+    """A table for the terminal."""
+    lines = [table.title, f"{'':<15}" + "".join(f"{title:>14}" for title in table.columns)]
+    lines += [f"{title:<15}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in table.rows]
+    return "\n".join([*lines, *table.notes])
 
 
 def _loss(value: float | None) -> str:

@@ -15,7 +15,8 @@ import soundfile
 from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parents[1]
-SMALL = ("--channels", "4,4", "--clip-samples", "4000", "--epochs", "2", "--fine-tune-epochs", "2", "--device", "cpu")
+QUICK = ("--channels", "4,4", "--epochs", "2", "--fine-tune-epochs", "2", "--device", "cpu")
+SMALL = (*QUICK, "--clip-samples", "4000", "--no-report")
 
 
 def start(*options: str | Path, **environment: str) -> subprocess.Popen[str]:

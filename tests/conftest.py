@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.command import QUICK, train
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -13,3 +16,11 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def listened(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on the demo corpus that ended with its listening page; nobody writes there."""
+    folder = tmp_path_factory.mktemp("listened") / "run"
+    train(*QUICK, "--db", "demo", "--out", folder)
+    return folder

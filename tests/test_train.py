@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -15,26 +14,7 @@ import pytest
 import soundfile
 from safetensors.numpy import load_file
 
-ROOT = Path(__file__).parents[1]
-SMALL = ("--channels", "4,4", "--clip-samples", "4000", "--epochs", "2", "--fine-tune-epochs", "2", "--device", "cpu")
-
-
-def train(*options: str | Path, expect: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, ROOT / "train.py", *map(str, options)],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=os.environ | environment,
-        timeout=300,
-    )
-    assert done.returncode == expect, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text().splitlines()))
+from tests.command import ROOT, SMALL, rows, train
 
 
 @pytest.fixture
@@ -61,7 +41,8 @@ def test_real_speech_through_the_whole_network_ends_with_the_papers_table(emodb:
     run = tmp_path / "run"
     done = train("--db", "emodb", "--limit", "7", "--epochs", "1", "--fine-tune-epochs", "1", "--out", run)
     lines = done.stdout.splitlines()
-    assert lines[-1] == f"run: {run}"
+    assert lines[-1] == f"listen: {run / 'report.html'}"
+    assert f"run: {run}" in lines
     assert "Berlin EmoDB, 7 clips: mean squared error on [0, 1]" in lines
     table = {line[:15].strip(): line[15:].split() for line in lines if line[15:].split()}
     assert table["training loss"][1::2] == ["0.001360", "0.000770"]  # the paper's

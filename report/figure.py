@@ -1,0 +1,281 @@
+"""The figures of a run, drawn by matplotlib: as files for papers and slides, and as pictures in the listening page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from speech.distortion import MEASURES
+from speech.spectrum import magnitudes, mel_bands
+from storage.whole import new_file
+
+P = ParamSpec("P")
+
+INK, PAPER = "#1f2328", "#ffffff"  # of files; the page takes its own
+TITLES = {"original": "original", "pre_training": "after pre-training", "fine_tuning": "after fine-tuning"}
+COLOURS = {"original": "#8b949e", "pre_training": "#2f81c4", "fine_tuning": "#d9772b"}
+PALETTE = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6bb1", "#7f7f7f", "#b5a200", "#a65628",
+)  # fmt: skip
+STYLE: dict[Any, Any] = {
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.35,
+    "text.parse_math": False,  # names of clips are not formulas
+    "image.interpolation": "none",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "nn1d",
+    "figure.constrained_layout.use": True,
+} | dict.fromkeys(
+    ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), INK
+)
+COLUMNS = 1600  # of a waveform in a figure
+MEL_WINDOW, MEL_BANDS, MEL_DEPTH_DB, DIFFERENCE_DB = 512, 80, 80.0, 30.0
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the style of this file, whatever the program's own is."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def write_figure(folder: Path, name: str, figure: Figure, kinds: Sequence[str] = ("svg", "png")) -> str:
+    """Write name.svg and name.png into a folder; the text of the SVG. The same figure gives the same bytes."""
+    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "png": {"Software": None}}
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of letters that the font lacks: they are boxes in the PNG
+        for kind in kinds:
+            memory = io.BytesIO()
+            figure.savefig(memory, format=kind, dpi=120, metadata=metadata[kind], facecolor=PAPER)
+            with new_file(folder / f"{name}.{kind}") as file:
+                file.write(memory.getvalue())
+            if kind == "svg":
+                text = memory.getvalue().decode()
+    return text
+
+
+def themed(svg: str) -> str:
+    """An SVG of write_figure for a page: no ground of its own, and ink that is light where the page is dark."""
+    style = f"<style>svg{{color:{INK}}}@media(prefers-color-scheme:dark){{svg{{color:#e6edf3}}}}</style>"
+    head, rest = svg.split("<defs>", 1)
+    return head + style + "<defs>" + rest.replace(INK, "currentColor").replace(f"fill: {PAPER}", "fill: none")
+
+
+def data_uri(kind: str, content: bytes | str) -> str:
+    """Content as an address that holds it."""
+    content = content.encode() if isinstance(content, str) else content
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+@styled
+def draw_loss(epochs: Sequence[Mapping[str, Any]], best: int, title: str) -> Figure:
+    """Loss over epochs, training and validation, the best epoch marked: the paper's Figures 5 and 7."""
+    figure = Figure((4.4, 2.9))
+    axes: Axes = figure.add_subplot()
+    numbers = [int(epoch["epoch"]) for epoch in epochs]
+    marker = "." if len(numbers) < 60 else ""
+    for column, label, colour in (
+        ("train_loss", "training", COLOURS["pre_training"]),
+        ("val_loss", "validation", COLOURS["fine_tuning"]),
+    ):
+        axes.plot(numbers, [float(epoch[column]) for epoch in epochs], color=colour, label=label, marker=marker)
+    at = numbers.index(best)
+    loss = float(epochs[at]["val_loss"])
+    axes.plot([best], [loss], "o", markersize=9, markerfacecolor="none", color=INK, label=f"best: {loss:.3g} at {best}")
+    axes.set(title=title, xlabel="epoch", ylabel="mean squared error", yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter("{x:g}")  # powers of ten would be formulas, which are switched off
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.legend(frameon=False)
+    return figure
+
+
+@styled
+def draw_waveforms(waveforms: Mapping[str, np.ndarray], sample_rate_hz: int, title: str) -> Figure:
+    """The rebuilt waveforms over the original: the paper's Figures 6 and 8."""
+    figure = Figure((8, 3.6))
+    rebuilt = [name for name in waveforms if name != "original"]
+    panels = figure.subplots(len(rebuilt), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, name in zip(panels, rebuilt, strict=True):
+        for each in ("original", name):
+            y = waveforms[each]
+            start, low, high = envelope(y, COLUMNS)
+            axes.fill_between(start / sample_rate_hz, low, high, color=COLOURS[each], label=TITLES[each], alpha=0.75)
+        axes.set(ylabel="amplitude")
+        axes.legend(frameon=False, loc="upper right")
+    panels[0].set(title=title)
+    panels[-1].set(xlabel="time [s]")
+    return figure
+
+
+@styled
+def draw_spectrograms(spectrograms: Mapping[str, np.ndarray], seconds: float, title: str) -> Figure:
+    """Log-mel spectrograms of the original and the rebuilt clips, and how the latter differ."""
+    figure = Figure((8, 1.5 * len(spectrograms)))
+    panels = figure.subplots(len(spectrograms), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (name, values) in zip(panels, spectrograms.items(), strict=True):
+        colours, low, high = scale_of(name)
+        image = axes.imshow(
+            values, cmap=colours, vmin=low, vmax=high, origin="lower", aspect="auto", extent=(0, seconds, 0, MEL_BANDS)
+        )
+        axes.set(title=name, ylabel="mel band")
+        axes.grid(visible=False)
+        figure.colorbar(image, ax=axes, label="dB")
+    panels[-1].set(xlabel="time [s]")
+    figure.suptitle(title)
+    return figure
+
+
+@styled
+def draw_representation(frames: np.ndarray, seconds: float, title: str) -> Figure:
+    """The channels of a representation over time, each on the range of its own values."""
+    figure = Figure((8, 3.6))
+    axes: Axes = figure.add_subplot()
+    image = axes.imshow(
+        unit_range(frames).T, cmap="viridis", aspect="auto", extent=(0, seconds, frames.shape[1] - 0.5, -0.5)
+    )
+    axes.set(title=title, xlabel="time [s]", ylabel="channel")
+    axes.grid(visible=False)
+    figure.colorbar(image, ax=axes, label="of the channel's range")
+    return figure
+
+
+@styled
+def draw_distribution(measure: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """One measure of all test clips by phase, by label and by speaker.
+
+    Parameters
+    ----------
+    measure : str
+        Of MEASURES.
+    rows : sequence of mapping
+        Those of metrics.csv, values as numbers; what is not finite is left out.
+    """
+    about = MEASURES[measure]
+    phases = list(dict.fromkeys(row["phase"] for row in rows))
+    panels = [("phase", "")]
+    panels += [(f"by {key}", key) for key in ("label", "speaker") if len({row[key] for row in rows}) > 1]
+    groups = [sorted({row[key] for row in rows}) if key else [""] for _, key in panels]
+    heights = [1.0 + 0.28 * len(phases) * len(names) for names in groups]
+    figure = Figure((4.6, sum(heights)))
+    every = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    for axes, (title, key), names in zip(every, panels, groups, strict=True):
+        for i, name in enumerate(names):
+            for k, phase in enumerate(phases):
+                values = np.array([r[measure] for r in rows if r["phase"] == phase and (not key or r[key] == name)])
+                values = values[np.isfinite(values)]
+                _draw_box(axes, values, -(i * (len(phases) + 0.5) + k), COLOURS[phase])
+        middle = [-(i * (len(phases) + 0.5) + (len(phases) - 1) / 2) for i in range(len(names))]
+        axes.set_yticks(middle, [name or ("-" if key else "all") for name in names])
+        axes.set(title=title if key else "all test clips")
+        axes.grid(visible=False, axis="y")
+    unit = "" if about.unit == "1" else f" [{about.unit}]"
+    every[-1].set(xlabel=f"{about.title}{unit}, {about.better} is better")
+    handles = [every[0].plot([], [], color=COLOURS[phase], linewidth=6, label=TITLES[phase])[0] for phase in phases]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(phases), frameon=False)
+    return figure
+
+
+def _draw_box(axes: Axes, values: np.ndarray, at: float, colour: str) -> None:
+    """Median, quartiles, and every clip as a dot."""
+    if not len(values):
+        return
+    spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(values))
+    axes.plot(values, at + spread, ".", color=colour, markersize=3, alpha=0.5, markeredgewidth=0)
+    low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
+    axes.plot([low, high], [at, at], color=colour, linewidth=7, alpha=0.35, solid_capstyle="butt")
+    axes.plot([median, median], [at - 0.32, at + 0.32], color=colour, linewidth=2)
+
+
+@styled
+def draw_map(xy: np.ndarray, share: np.ndarray, names: Sequence[str], title: str) -> Figure:
+    """Clips as points of the plane in which they differ most, coloured by what they are."""
+    figure = Figure((6, 4.6))
+    axes: Axes = figure.add_subplot()
+    for k, name in enumerate(sorted(set(names))):
+        own = np.array([each == name for each in names])
+        colour, marker = PALETTE[k % len(PALETTE)], "os^vD"[k // len(PALETTE) % 5]
+        axes.scatter(
+            xy[own, 0], xy[own, 1], s=14, label=name or "-", alpha=0.8, linewidths=0, color=colour, marker=marker
+        )
+    axes.set(title=title, xlabel=f"first component ({share[0]:.0%})", ylabel=f"second component ({share[1]:.0%})")
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def envelope(samples: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A waveform in so few columns that it can be drawn: the first sample of each, its minimum and its maximum.
+
+    Shapes
+    ------
+    samples (L,), L > 0 -> three arrays (columns,); short waveforms repeat samples
+    """
+    edges = np.linspace(0, len(samples), columns + 1).astype(int)
+    start = np.minimum(edges[:-1], len(samples) - 1)
+    return start, np.minimum.reduceat(samples, start), np.maximum.reduceat(samples, start)
+
+
+def log_mel(waveform: np.ndarray, sample_rate_hz: int, loudest_db: float | None = None) -> tuple[np.ndarray, float]:
+    """Mel spectrum over time in dB, 80 dB deep below its loudest value or below the one given, and that value.
+
+    Shapes
+    ------
+    waveform (samples,), samples > 256 -> (80, 1 + samples // 128)
+    """
+    bands = (
+        magnitudes(np.asarray(waveform, np.float64), MEL_WINDOW) @ mel_bands(sample_rate_hz, MEL_WINDOW, MEL_BANDS).T
+    )
+    decibels = 20 * np.log10(np.maximum(bands.T, 1e-12))
+    loudest_db = float(decibels.max()) if loudest_db is None else loudest_db
+    return np.clip(decibels, loudest_db - MEL_DEPTH_DB, None) - loudest_db, loudest_db
+
+
+def spectrograms_of(waveforms: Mapping[str, np.ndarray], sample_rate_hz: int) -> dict[str, np.ndarray]:
+    """Log-mel spectrograms by their titles, all against the loudest of the original, and differences from it.
+
+    Empty for a clip that is too short for one.
+    """
+    if len(waveforms["original"]) <= MEL_WINDOW // 2:
+        return {}
+    _, loudest_db = log_mel(waveforms["original"], sample_rate_hz)
+    found = {TITLES[name]: log_mel(y, sample_rate_hz, loudest_db)[0] for name, y in waveforms.items()}
+    first = found[TITLES["original"]]
+    return found | {f"{title} − original": y - first for title, y in found.items() if y is not first}
+
+
+def scale_of(name: str) -> tuple[str, float, float]:
+    """Colours and limits [dB] of a spectrogram with this title."""
+    return ("RdBu_r", -DIFFERENCE_DB, DIFFERENCE_DB) if "−" in name else ("magma", -MEL_DEPTH_DB, 0.0)
+
+
+def unit_range(frames: np.ndarray) -> np.ndarray:
+    """Each column mapped to [0, 1] by its own minimum and maximum; a constant one is 0."""
+    low, high = frames.min(axis=0), frames.max(axis=0)
+    return (frames - low) / np.where(high > low, high - low, 1)
+
+
+def picture(values: np.ndarray, colours: str, low: float, high: float) -> bytes:
+    """An array (rows, columns) as a PNG without axes, the first row at the top."""
+    memory = io.BytesIO()
+    imsave(memory, values, cmap=colours, vmin=low, vmax=high, format="png")
+    return memory.getvalue()

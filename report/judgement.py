@@ -1,0 +1,139 @@
+"""How a run's test clips sound after each phase: every measure of every clip, and their means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from models.representation import Model
+from models.rows import take
+from models.worker import Workers
+from speech.clip import Clips
+from speech.distortion import MEASURES, measure_clip
+from speech.interval import mean_interval
+from speech.moment import Moment, distortion_over_time, worst_moments
+
+MOMENTS = 3
+DIGITS = 6
+
+
+class Judgement(NamedTuple):
+    """One row of metrics.csv: a clip after a phase."""
+
+    clip: int
+    phase: str  # as in results.json
+    values: dict[str, float]  # by the names of MEASURES
+    moments: list[Moment]  # the worst, the worst first
+
+
+def rebuild(model: Model, clips: Clips, i: int) -> np.ndarray:
+    """Clip i as a model rebuilds it, on the scale of the networks.
+
+    Shapes
+    ------
+    i -> (clip_samples,), float32
+    """
+    return model.rebuild(take(clips.samples, np.array([i]))[:, :, None])[0, :, 0]
+
+
+def waveform(model: Model, clips: Clips, i: int) -> np.ndarray:
+    """Clip i as a model rebuilds it, at the clip's own level and length.
+
+    Shapes
+    ------
+    i -> (valid[i],), float32
+    """
+    return clips.unscale(i, rebuild(model, clips, i))[: clips.valid[i]]
+
+
+def judge(
+    models: Mapping[str, Model],
+    clips: Clips,
+    test: Sequence[int],
+    sample_rate_hz: int,
+    workers: Workers,
+    on_clip: Callable[[], None] = lambda: None,
+) -> Iterator[Judgement]:
+    """Take every measure of the test clips after every phase, clip by clip, and find their worst moments.
+
+    Parameters
+    ----------
+    models : mapping
+        Phase -> the network as it was then.
+    clips : Clips
+    test : sequence of int
+        The clips to judge.
+    sample_rate_hz : int
+    workers : Workers
+    on_clip : function
+        Called before each; what it raises ends the work.
+
+    Returns
+    -------
+    judgements : iterator of Judgement
+        Measures that a clip does not allow are NaN; a clip without moments is silent or shorter than a frame.
+    """
+
+    def one(job: tuple[int, str]) -> Judgement:
+        on_clip()
+        clip, phase = job
+        y = rebuild(models[phase], clips, clip)
+        curve = distortion_over_time(clips.waveform(clip), clips.unscale(clip, y)[: clips.valid[clip]], sample_rate_hz)
+        return Judgement(clip, phase, measure_clip(clips, clip, y, sample_rate_hz), worst_moments(curve, MOMENTS))
+
+    return workers.map(one, [(int(clip), phase) for clip in test for phase in models])
+
+
+def metric_rows(judgements: Sequence[Judgement], clips: Clips) -> list[dict[str, Any]]:
+    """metrics.csv: name, label, speaker, phase, the columns of MEASURES, and where the clip is worst."""
+    rows = []
+    for judgement in judgements:
+        recording = clips.recordings[judgement.clip]
+        row: dict[str, Any] = {"name": recording.name, "label": recording.label, "speaker": recording.speaker}
+        row |= {"phase": judgement.phase}
+        row |= {name: _written(value) for name, value in judgement.values.items()}
+        for k in range(MOMENTS):
+            moment = judgement.moments[k] if k < len(judgement.moments) else Moment(math.nan, math.nan, math.nan)
+            row |= {f"worst_{k + 1}_{name}": _written(value) for name, value in moment._asdict().items()}
+        rows.append(row)
+    return rows
+
+
+def summary(judgements: Sequence[Judgement], rng: np.random.Generator) -> dict[str, Any]:
+    """Phase -> measure -> median, mean, its 95 % bootstrap interval, and how many clips it is of; None for NaN.
+
+    Parameters
+    ----------
+    judgements : sequence of Judgement
+    rng : numpy.random.Generator
+        Of the bootstrap. Every measure draws the same clips.
+
+    Returns
+    -------
+    dict
+        `median` is of all values that are not NaN, infinite ones among them, and None where that is infinite.
+    """
+    found: dict[str, Any] = {}
+    seed = int(rng.integers(2**63))
+    for phase in dict.fromkeys(judgement.phase for judgement in judgements):
+        rows = [judgement.values for judgement in judgements if judgement.phase == phase]
+        found[phase] = {}
+        for name in MEASURES:
+            values = np.array([row[name] for row in rows])
+            interval = mean_interval(values, np.random.default_rng(seed))
+            known = values[~np.isnan(values)]
+            figures = {"median": float(np.median(known)) if len(known) else math.nan} | interval._asdict()
+            found[phase][name] = {key: _plain(value) for key, value in figures.items()}
+    return found
+
+
+def _written(value: float) -> str:
+    return f"{value:.{DIGITS}g}"
+
+
+def _plain(value: float) -> float | int | None:
+    """As JSON has it: no NaN, no infinity."""
+    return value if isinstance(value, int) else float(_written(value)) if math.isfinite(value) else None

@@ -1,0 +1,196 @@
+"""What a run leaves for its reader: metrics.csv, results.json, figures, sounds and the page as a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from models.representation import load_run
+from speech.distortion import MEASURES
+from tests.command import QUICK, ROOT, SMALL, make_recordings, outcome, rows, start, train
+
+PHASES = ("pre_training", "fine_tuning")
+
+
+def report(*options: str | Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "report", *map(str, options)], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def numbers(found: Sequence[dict[str, str]], phase: str, measure: str) -> np.ndarray:
+    return np.array([float(row[measure]) for row in found if row["phase"] == phase])
+
+
+def test_metrics_have_a_row_for_every_test_clip_and_phase(listened: Path) -> None:
+    found, clips = rows(listened / "metrics.csv"), rows(listened / "clips.csv")
+    test = [clip for clip in clips if clip["part"] == "test"]
+    assert len(test) == 7
+    assert [(row["name"], row["phase"]) for row in found] == [(clip["name"], p) for clip in test for p in PHASES]
+    assert all(row["label"] == clip["label"] for row, clip in zip(found[::2], test, strict=True))
+    assert [name for name in found[0] if name in MEASURES] == list(MEASURES)
+    for row in found:
+        assert float(row["worst_1_noise_to_signal_db"]) >= float(row["worst_2_noise_to_signal_db"])
+        assert 0 < float(row["worst_1_end_s"]) - float(row["worst_1_start_s"]) < 0.3
+
+
+def test_metrics_are_of_the_sounds_that_can_be_heard(listened: Path) -> None:
+    """SNR worked out from the WAV files, which are the original and what was rebuilt, at one level."""
+    found = {(row["name"], row["phase"]): row for row in rows(listened / "metrics.csv")}
+    originals = sorted((listened / "audio").glob("*.original.wav"))
+    assert len(originals) == 6
+    for path in originals:
+        stem = path.name.removesuffix(".original.wav")
+        x, rate_hz = soundfile.read(path)
+        name = next(name for name, _ in found if stem.endswith(re.sub(r"[^A-Za-z0-9_-]+", "-", name)))
+        assert rate_hz == 16_000
+        with wave.open(str(path)) as file:
+            assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
+        for phase in PHASES:
+            y, _ = soundfile.read(listened / "audio" / f"{stem}.{phase}.wav")
+            assert len(y) == len(x)
+            snr_db = 10 * math.log10((x**2).sum() / ((x - y) ** 2).sum())
+            assert float(found[name, phase]["snr_db"]) == pytest.approx(snr_db, abs=0.02)
+
+
+def test_the_rebuilt_sounds_are_those_of_each_phase(listened: Path) -> None:
+    """The 16 bits of the original are enough for the network to make nearly the same of it again."""
+    x, rate_hz = soundfile.read(min((listened / "audio").glob("*.original.wav")), dtype="float32")
+    heard = {phase: soundfile.read(*(listened / "audio").glob(f"01-*.{phase}.wav"))[0] for phase in PHASES}
+    for phase, weights in zip(PHASES, ("pretrained", "finetuned"), strict=True):
+        expected = load_run(listened, weights).reconstruct(x, rate_hz)
+        off = {name: ((y - expected) ** 2).sum() / (expected**2).sum() for name, y in heard.items()}
+        assert off[phase] < 0.02
+        assert min(off, key=lambda name: off[name]) == phase
+
+
+def test_results_have_means_of_the_rows_with_intervals_around_them(listened: Path) -> None:
+    found, results = rows(listened / "metrics.csv"), json.loads((listened / "results.json").read_text())
+    for phase in PHASES:
+        assert list(results["distortion"][phase]) == list(MEASURES)
+        for measure, figures in results["distortion"][phase].items():
+            values = numbers(found, phase, measure)
+            finite = values[np.isfinite(values)]
+            assert figures["clips"] == len(finite)
+            assert figures["undefined"] == np.isnan(values).sum()
+            if not len(finite):
+                assert figures["mean"] is None
+                continue
+            assert figures["mean"] == pytest.approx(finite.mean(), rel=1e-4)
+            assert figures["median"] == pytest.approx(np.median(values[~np.isnan(values)]), rel=1e-4)
+            assert finite.min() <= figures["low"] <= figures["mean"] <= figures["high"] <= finite.max()
+    assert results["distortion"]["pre_training"]["si_sdr_db"]["clips"] == 7
+
+
+def test_the_page_is_one_file_that_asks_for_no_other(listened: Path) -> None:
+    page = (listened / "report.html").read_text("utf-8")
+    assert len(page.encode()) < 15_000_000
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", page)
+    assert "default-src 'none'" in page
+    assert "--db demo" in page
+    assert page.count('<article class="deck"') == 6
+    finding = json.loads((listened / "results.json").read_text())["masks"]["finding"]
+    assert finding in page
+
+
+def test_figures_are_there_as_svg_and_png(listened: Path) -> None:
+    names = {path.stem for path in (listened / "figures").glob("*.svg")}
+    assert names == {path.stem for path in (listened / "figures").glob("*.png")}
+    assert {"loss-pre_training", "loss-fine_tuning", "map-label", "map-speaker", "distribution-si_sdr_db"} <= names
+    kinds = [name.rsplit("-", 1)[1] for name in names if name[:2].isdigit()]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {"waveform": 6, "spectrogram": 6, "representation": 6}
+    for path in (listened / "figures").glob("*.png"):
+        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_page_can_be_made_again_to_the_same_bytes(listened: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(listened, run)
+    (run / "figures" / "09-of-an-older-page.svg").write_text("")
+    (run / "figures" / "mine.txt").write_text("kept")
+    for name in ("report.html", "metrics.csv"):
+        (run / name).unlink()
+    assert "report.html" in report(run).stdout
+    assert (run / "report.html").read_text() == (listened / "report.html").read_text()
+    again = {path.name for path in (run / "figures").iterdir()}
+    assert again == {path.name for path in (listened / "figures").iterdir()} | {"mine.txt"}
+    for path in (listened / "figures").iterdir():
+        assert (run / "figures" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_run_without_a_page_gets_it_later(tmp_path: Path) -> None:
+    """Clips of a quarter of a second in two folders: too short for most measures, and none of it a crash."""
+    data, run = make_recordings(tmp_path / "data"), tmp_path / "run"
+    train(*SMALL, "--db", "folder", "--data-dir", data, "--out", run)
+    assert not (run / "report.html").exists()
+    assert "distortion" not in json.loads((run / "results.json").read_text())
+    data = data.rename(tmp_path / "moved")
+    assert "--data-dir" in report(run, expect=2).stderr
+    report(run, "--data-dir", data)
+    page, found = (run / "report.html").read_text(), rows(run / "metrics.csv")
+    assert len(found) == 4
+    assert {row["stoi"] for row in found} == {"nan"}
+    figures = json.loads((run / "results.json").read_text())["distortion"]["pre_training"]
+    assert figures["stoi"] == {"median": None, "mean": None, "low": None, "high": None, "clips": 0, "undefined": 2,
+                               "infinite": 0}  # fmt: skip
+    assert figures["si_sdr_db"]["clips"] == 2
+    assert page.count('<article class="deck"') == 2
+
+
+def test_silence_and_names_like_markup_are_shown_as_they_are(tmp_path: Path) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        inside = data / ("$x_1$ <b>&" if i % 2 else "静か")
+        inside.mkdir(parents=True, exist_ok=True)
+        loud = 1e-4 if i < 5 else 0.3  # as good as silent
+        soundfile.write(inside / f"it's {i}.wav", loud * rng.standard_normal(8000), 16_000)
+    train(*QUICK, "--clip-samples", "8000", "--db", "folder", "--data-dir", data, "--out", run)
+    page = (run / "report.html").read_text("utf-8")
+    assert "<b>&" not in page
+    assert "$x_1$ &lt;b&gt;&amp;" in page
+    assert "静か" in page
+
+
+def test_a_run_stopped_while_its_page_is_made_goes_on_with_it(listened: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with start(*QUICK, "--db", "demo", "--out", run) as process:
+        while not (run / "results.json").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=120)
+    assert process.returncode == 143, output + errors
+    assert "--resume" in output
+    assert not (run / "report.html").exists()
+    train("--resume", run)
+    assert (run / "report.html").exists()
+    assert outcome(run)["features.npy"] == outcome(listened)["features.npy"]
+    assert rows(run / "metrics.csv")[0]["si_sdr_db"] == rows(listened / "metrics.csv")[0]["si_sdr_db"]
+
+
+def test_what_is_no_run_or_has_not_ended(listened: Path, tmp_path: Path) -> None:
+    assert "holds no run" in report(tmp_path, expect=2).stderr
+    run = tmp_path / "run"
+    shutil.copytree(listened, run)
+    (run / "results.json").write_text("{}")
+    before = (run / "report.html").read_bytes()
+    assert "is not what train.py wrote" in report(run, expect=2).stderr
+    (run / "results.json").unlink()
+    assert "has not come to its end" in report(run, expect=2).stderr
+    assert (run / "report.html").read_bytes() == before
