@@ -393,7 +393,8 @@ def _svg(text: str) -> str:
 
 def _title(measure: str) -> str:
     about = MEASURES[measure]
-    return f"{about.title}, {about.better} is better" + ("" if about.unit == "1" else f" [{about.unit}]")
+    unit = "" if about.unit == "1" else f" [{about.unit}]"
+    return f"{'↑' if about.better == 'higher' else '↓'} {about.title}{unit}"
 
 
 def _summary_cells(phases: Sequence[Mapping[str, Any]]) -> list[str]:
