@@ -1,4 +1,4 @@
-"""The site: sphinx-build -EW --keep-going -c docs . build/site, then open build/site/index.html.
+"""The site: python -m sphinx -EW --keep-going -c docs . build/site, then open build/site/index.html.
 
 Sphinx reads the repository itself, so a page is plain Markdown whose links are those that a forge follows; README.md is
 the first page. Nothing in the site comes from a network: equations are MathML, the font lies beside the pages.
@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import ziamath
 from sphinx.application import Sphinx
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 
 import nn1d
 from docs import docstring, equation, house

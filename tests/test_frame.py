@@ -45,25 +45,3 @@ def test_extras_name_the_gpu_wheels_once_each_and_no_framework_but_the_oracle() 
     assert extras["gpu-cuda13"] == ["cupy-cuda13x[ctk]"]
     everything = [*project["dependencies"], *extras["test"]]
     assert not [name for name in everything if name.startswith(("torch", "cupy", "jax", "tensorflow"))]
-
-
-def test_imports_run_downwards_only() -> None:
-    rooms = {
-        "nn1d": {"nn1d"},
-        "speech": {"speech"},
-        "models": {"models", "nn1d"},
-        "report": {"report", "models", "speech", "nn1d"},
-    }
-    commands = {ROOT / "models" / "__main__.py"}  # as free as train.py
-    inside = {*rooms, "train", "tests", "benchmarks"}
-    for room, allowed in rooms.items():
-        for path in set((ROOT / room).rglob("*.py")) - commands:
-            for line in path.read_text("utf-8").splitlines():
-                words = line.split()
-                if words[:1] in (["import"], ["from"]):
-                    target = words[1].split(".")[0]
-                    assert target not in inside or target in allowed, f"{path}: {line}"
-    importers = [
-        path for room in rooms for path in (ROOT / room).rglob("*.py") if "import cupy" in path.read_text("utf-8")
-    ]
-    assert importers == [ROOT / "nn1d" / "backend.py"]
