@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -33,13 +34,13 @@ LINES = {
     "rebuilt from the representation alone, after fine-tuning": ("#d9730d", 1.2),
 }
 # ink that stands out from white and from black
-STYLE = {"font.size": 9, "text.color": "#7d8590", "axes.labelcolor": "#7d8590", "axes.edgecolor": "#7d8590",
+STYLE: dict[Any, Any] = {"font.size": 9, "text.color": "#7d8590", "axes.labelcolor": "#7d8590", "axes.edgecolor": "#7d8590",
          "xtick.color": "#7d8590", "ytick.color": "#7d8590", "axes.spines.top": False, "axes.spines.right": False,
          "svg.hashsalt": "nn1d"}  # fmt: skip
 
 
 def waveforms(run: Path) -> tuple[str, list[np.ndarray], int]:
-    """The name of the median test clip by SI-SDR, its original and what each phase rebuilds, and their rate [Hz].
+    """The median test clip by SI-SDR: name, original, what each phase rebuilds, and their rate [Hz].
 
     Shapes
     ------
@@ -52,7 +53,7 @@ def waveforms(run: Path) -> tuple[str, list[np.ndarray], int]:
     """
     config, settings = read_config(run)
     if settings.db != "demo":
-        raise RunError(f"docs.waveform: needs a run on the demo corpus; {run} is one on {settings.db}")
+        raise RunError(f"needs a run on the demo corpus; {run} is one on {settings.db}")
     recordings = {each.name: each for each in find_corpus("demo", count=train.DEMO_CLIPS).recordings}
     models = [load_run(run, phase) for phase in PHASES]
     rate_hz, seconds = train.SAMPLE_RATE_HZ, settings.clip_samples / train.SAMPLE_RATE_HZ
