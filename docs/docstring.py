@@ -55,14 +55,15 @@ def rewrite_paragraph(title: str, lines: list[str]) -> list[str]:
         return lines
     if title == "Shapes":
         return [f"| {escape(part)}" for part in " ".join(lines).split("; ")]
-    if title == "Gradient" or is_equation(lines) or (not title and lines[0].startswith("    ")):
+    if title == "Gradient" or (not title and is_equation(lines)) or (not title and lines[0].startswith("    ")):
         return [".. code-block:: text", "   :class: equation", "", *(f"   {line}" for line in lines)]
     return [escape(line) for line in lines]
 
 
 def is_equation(lines: list[str]) -> bool:
-    """Whether a paragraph begins with what it says the value of: y[n, l, o] = ..."""
-    return re.match(r"[^\s([]+(\[[^]]*\])? = ", lines[0]) is not None
+    """Whether a paragraph says what something is (y[n, l, o] = ...), or is one line and no sentence."""
+    alone = len(lines) == 1 and "(" in lines[0] and not lines[0].endswith((".", ":"))
+    return alone or re.match(r"[^\s([]+(\[[^]]*\])? = ", lines[0]) is not None
 
 
 def escape(line: str) -> str:

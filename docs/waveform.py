@@ -33,10 +33,13 @@ LINES = {
     "rebuilt with masks, after pre-training": ("#2389b8", 1.2),
     "rebuilt from the representation alone, after fine-tuning": ("#d9730d", 1.2),
 }
-# ink that stands out from white and from black
-STYLE: dict[Any, Any] = {"font.size": 9, "text.color": "#7d8590", "axes.labelcolor": "#7d8590", "axes.edgecolor": "#7d8590",
-         "xtick.color": "#7d8590", "ytick.color": "#7d8590", "axes.spines.top": False, "axes.spines.right": False,
-         "svg.hashsalt": "nn1d"}  # fmt: skip
+INK = "#7d8590"  # stands out from white and from black
+STYLE: dict[Any, Any] = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
+    "font.size": 9,
+    "svg.hashsalt": "nn1d",
+}
 
 
 def waveforms(run: Path) -> tuple[str, list[np.ndarray], int]:
