@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from docutils import nodes
 from math_core import LatexError, LatexToMathML
 from sphinx.application import Sphinx
@@ -13,6 +15,7 @@ CONVERTER = LatexToMathML(
     annotation=True,  # the LaTeX, for who copies it
     fancy_error=False,
 )
+PRIMED = re.compile(r"<msup>(<mi>[^<]*</mi>)<mo>(′+)</mo></msup>")  # a prime is high already
 
 
 def mathml(latex: str, *, display: bool) -> str:
@@ -25,7 +28,8 @@ def mathml(latex: str, *, display: bool) -> str:
     """
     if display and r"\\" in latex and r"\begin" not in latex:
         latex = rf"\begin{{aligned}}{latex}\end{{aligned}}"
-    return CONVERTER.convert_with_local_state(latex, displaystyle=display)
+    drawn = CONVERTER.convert_with_local_state(latex, displaystyle=display)
+    return PRIMED.sub(r'<mrow>\1<mo lspace="0" rspace="0">\2</mo></mrow>', drawn)
 
 
 def _draw(self: HTML5Translator, node: nodes.math | nodes.math_block, display: bool) -> None:

@@ -175,6 +175,11 @@ def test_lines_of_an_equation_are_aligned() -> None:
     assert drawn.count("<mtd") == 4
 
 
+def test_a_prime_is_not_raised_twice() -> None:
+    assert "<msup>" not in mathml("w[k', c']", display=False)
+    assert mathml("k'^2 + x^2", display=False).count("<msup>") == 2
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     with browser.chromium() as program:
