@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,13 @@ PARTS = {
     "The house": ["docs/architecture", "docs/reliability", "docs/dependencies", "CONTRIBUTING", "CHANGELOG"],
     "Reference": ["docs/api/*"],
 }
-FIRST = ("README", "index", "one-form")  # in their folder
 
 
-def contents(pages: set[str]) -> str:
-    """The table of contents: the pages that are there, each once, where PARTS first names it or its folder."""
+def contents(pages: set[str], source: Path) -> str:
+    """The table of contents: the pages that are there, each once, where PARTS first names it or its folder.
+
+    The pages of a folder stand as its own README links to them.
+    """
     left, lines = pages - {root_doc}, []
     named = {name for names in PARTS.values() for name in names}
     for title, patterns in PARTS.items():
@@ -74,17 +77,27 @@ def contents(pages: set[str]) -> str:
                 matching = [page for page in matching if page == pattern]
             else:
                 matching = [page for page in matching if page not in named]
-            found += sorted(matching, key=lambda page: (Path(page).name not in FIRST, page))
+            found += sorted(matching, key=lambda page: (place(page, source), page))
             left -= set(matching)
         if found:
             lines += ["```{toctree}", ":hidden:", f":caption: {title}", "", *(f"/{page}" for page in found), "```", ""]
     return "\n".join(lines)
 
 
+def place(page: str, source: Path) -> int:
+    """Where the README of a page's folder links to it first; the README before all, pages without a link after all."""
+    path = source / page
+    if path.name == "README":
+        return -1
+    readme = path.with_name("README.md")
+    at = readme.read_text("utf-8").find(f"]({path.name}.") if readme.is_file() else 0
+    return at if at >= 0 else sys.maxsize
+
+
 def read(app: Sphinx, page: str, source: list[str]) -> None:
     """Give the first page its table of contents, and read a notebook as the page that it is."""
     if page == root_doc:
-        source[0] += "\n" + contents(set(app.project.docnames))
+        source[0] += "\n" + contents(set(app.project.docnames), Path(app.srcdir))
     elif app.env.doc2path(page).suffix == ".ipynb":
         source[0] = "\n\n".join(map(cell, json.loads(source[0])["cells"]))
 

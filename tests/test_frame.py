@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import soundfile
+
+import nn1d
+from speech.corpus import NAMES
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,3 +50,25 @@ def test_extras_name_the_gpu_wheels_once_each_and_no_framework_but_the_oracle() 
     assert extras["gpu-cuda13"] == ["cupy-cuda13x[ctk]"]
     everything = [*project["dependencies"], *extras["test"]]
     assert not [name for name in everything if name.startswith(("torch", "cupy", "jax", "tensorflow"))]
+
+
+def test_every_dependency_has_a_reason_on_its_page() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    page = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
+    for extra, wanted in {"": project["dependencies"], **project["optional-dependencies"]}.items():
+        assert not extra or f"`{extra}`" in page, extra
+        names = {re.split(r"[\[<>=]", name)[0] for name in wanted} - {"nn1d"}
+        assert [name for name in names if name not in page] == []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert nn1d.__version__ == project["version"]
+
+
+def test_every_corpus_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "corpora.md").read_text("utf-8")
+    assert [name for name in NAMES if f"| `{name}` |" not in page] == []
+    for extension in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64"):
+        assert extension in page
+        assert extension in soundfile.available_formats()

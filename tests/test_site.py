@@ -169,6 +169,21 @@ def test_pages_become_what_they_are(tmp_path: Path) -> None:
     assert 'class="highlight-python' in lesson
 
 
+def test_pages_stand_in_the_order_of_their_readme(tmp_path: Path) -> None:
+    folder = tmp_path / "docs" / "gradients"
+    folder.mkdir(parents=True)
+    (tmp_path / "README.md").write_text("# Title\n")
+    (folder / "README.md").write_text("# Lessons\n\n[one](zebra.md) and [two](ant.md#more), then [one](zebra.md)\n")
+    for name in ("ant", "bee", "zebra"):
+        (folder / f"{name}.md").write_text(f"# The {name}\n\n## More\n")
+    done = build(tmp_path, tmp_path / "site")
+    assert done.returncode == 0, done.stderr
+    links = Page(tmp_path / "site" / "README.html").links
+    assert [link for link in dict.fromkeys(links) if link.startswith("docs/")] == [
+        f"docs/gradients/{name}.html" for name in ("README", "zebra", "ant", "bee")
+    ]
+
+
 def test_lines_of_an_equation_are_aligned() -> None:
     drawn = mathml(r"a &= b \\ &= c", display=True)
     assert drawn.count("<mtr>") == 2
