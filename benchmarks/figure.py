@@ -11,8 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
-OURS, THEIRS, GREY = "#0b6e99", "#d9730d", "#8a8a8a"
-STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "nn1d"}
+OURS, THEIRS, GREY = "#2389b8", "#d9730d", "#8a8a8a"
+INK = "#7d8590"  # stands out from white and from black
+STYLE: dict[Any, Any] = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    "axes.facecolor": "none",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "nn1d",
+}
 
 
 def draw(found: dict[str, Any], folder: Path) -> list[Path]:
@@ -24,7 +32,7 @@ def draw(found: dict[str, Any], folder: Path) -> list[Path]:
         for name, make in makers.items():
             figure = make(found)
             paths.append(folder / f"performance-{name}.svg")
-            figure.savefig(paths[-1], bbox_inches="tight", metadata={"Date": None})
+            figure.savefig(paths[-1], bbox_inches="tight", transparent=True, metadata={"Date": None})
             plt.close(figure)
     return paths
 

@@ -125,7 +125,7 @@ class Encoder:
 
     @property
     def parameters(self) -> dict[str, Tree]:
-        """By stage: 0.convolution.weight, 0.residual.body.1.weight, ..."""
+        """Arrays by stage, under names such as 0.convolution.weight and 0.residual.body.1.weight."""
         return {str(i): stage.parameters for i, stage in enumerate(self.stages)}
 
     def forward(self, x: Array, middle: bool = True) -> tuple[Encoding, Any]:
@@ -222,7 +222,7 @@ class Decoder:
 
     @property
     def parameters(self) -> dict[str, Tree]:
-        """By stage: 0.convolution.weight, 0.residual.body.1.weight, ..."""
+        """Arrays by stage, under names such as 0.convolution.weight and 0.residual.body.1.weight."""
         return {str(i): stage.parameters for i, stage in enumerate(self.stages)}
 
     def forward(

@@ -32,6 +32,11 @@ class ELU:
     -----
     y: the next layer holds it as well.
 
+    Raises
+    ------
+    ShapeError
+        alpha is not positive, or x is not an array of floats.
+
     Source
     ------
     Clevert et al. 2016, arXiv:1511.07289, Eq. 15. Same values as torch.nn.ELU.
@@ -92,6 +97,11 @@ class HardSigmoid:
     Cache
     -----
     y
+
+    Raises
+    ------
+    ShapeError
+        x is not an array of floats.
 
     Source
     ------

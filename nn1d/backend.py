@@ -22,13 +22,22 @@ def array_module(x: Array) -> ModuleType:
     """NumPy for a NumPy array, CuPy for a CuPy array.
 
     An array of CuPy can exist only after somebody imported CuPy, so this never imports it.
+
+    Shapes
+    ------
+    x of any shape -> the module numpy or cupy
     """
     cupy = sys.modules.get("cupy")
     return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
 
 
 def to_numpy(x: Array) -> np.ndarray:
-    """The same numbers in the memory of the CPU; a NumPy array is returned as it is."""
+    """The same numbers in the memory of the CPU; a NumPy array is returned as it is.
+
+    Shapes
+    ------
+    x of any shape -> the same shape
+    """
     return np.asarray(x) if array_module(x) is np else x.get()
 
 

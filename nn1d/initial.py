@@ -18,6 +18,10 @@ Initializer = Callable[[np.random.Generator, tuple[int, int, int]], np.ndarray]
 def glorot_uniform(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
     """Uniform in ±√(6 / (fan_in + fan_out)): keeps the variance of outputs and of gradients, on average, near a line.
 
+    Shapes
+    ------
+    shape (K, C, O) -> float64 array (K, C, O)
+
     Source
     ------
     Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks", Eq. 16.
@@ -30,6 +34,10 @@ def glorot_uniform(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.
 def he_normal(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
     """Normal with variance 2 / fan_in: for activations that drop half of their input, such as ReLU.
 
+    Shapes
+    ------
+    shape (K, C, O) -> float64 array (K, C, O)
+
     Source
     ------
     He et al. 2015, "Delving deep into rectifiers", arXiv:1502.01852, Eq. 10.
@@ -40,6 +48,10 @@ def he_normal(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarr
 def lecun_normal(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
     """Normal with variance 1 / fan_in: keeps the variance of a linear layer's output.
 
+    Shapes
+    ------
+    shape (K, C, O) -> float64 array (K, C, O)
+
     Source
     ------
     LeCun et al. 1998, "Efficient BackProp", Eq. 16.
@@ -49,6 +61,10 @@ def lecun_normal(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.nd
 
 def zeros(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
     """All zero, for layers that start silent: the last one of a residual block makes the block an identity.
+
+    Shapes
+    ------
+    shape (K, C, O) -> float64 array (K, C, O)
 
     Source
     ------

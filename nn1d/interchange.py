@@ -54,6 +54,10 @@ def from_torch(parameters: Tree, state: Mapping[str, np.ndarray]) -> None:
     state : mapping
         {name: tensor.numpy() for name, tensor in twin.state_dict().items()}, under our dotted names.
 
+    Shapes
+    ------
+    Conv1d (O, C, K) -> (K, C, O); ConvTranspose1d (C, O, K) -> (K, O, C); biases as they are
+
     Raises
     ------
     ShapeError
@@ -63,7 +67,12 @@ def from_torch(parameters: Tree, state: Mapping[str, np.ndarray]) -> None:
 
 
 def to_torch(parameters: Tree) -> dict[str, np.ndarray]:
-    """Our parameters in the layout of torch.nn: what twin.load_state_dict takes once each is a tensor."""
+    """Our parameters in the layout of torch.nn: what twin.load_state_dict takes once each is a tensor.
+
+    Shapes
+    ------
+    Conv1d (K, C, O) -> (O, C, K); ConvTranspose1d (K, O, C) -> (C, O, K); biases as they are
+    """
     return {name: np.ascontiguousarray(_reversed_axes(to_numpy(array))) for name, array in named_leaves(parameters)}
 
 

@@ -73,7 +73,10 @@ def require_like(layer: object, dy: Array, shape: tuple[int, ...], dtype: Any) -
 
 
 def named_leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Array]]:
-    """Walk a tree: (dotted name, array) in a fixed order; None is a tree without leaves."""
+    """Walk a tree: (dotted name, array) in a fixed order; None is a tree without leaves.
+
+    A prefix comes before every name, with a dot between.
+    """
     if tree is None:
         return
     if isinstance(tree, dict):
@@ -141,6 +144,11 @@ class FlatParameters:
 
 
 def flatten(tree: Tree) -> Array:
-    """Every array of a tree, in order, in one new vector."""
+    """Every array of a tree, in order, in one new vector.
+
+    Shapes
+    ------
+    tree of P numbers in all -> (P,)
+    """
     leaves = [leaf.reshape(-1) for _, leaf in named_leaves(tree)]
     return array_module(leaves[0]).concatenate(leaves) if leaves else np.zeros(0, np.float32)

@@ -20,13 +20,22 @@ class Sequential:
     **named : Layer
         Layers that follow, under names of their own.
 
+    Shapes
+    ------
+    x as the first layer takes it -> y as the last one gives it
+
     Gradient
     --------
-    the chain rule: each layer's dx is the dy of the one before.
+    the chain rule: each layer's dx is the dy of the one before
 
     Cache
     -----
     the caches of the layers
+
+    Raises
+    ------
+    ShapeError
+        One of the layers raises it.
     """
 
     def __init__(self, *layers: Layer, **named: Layer) -> None:

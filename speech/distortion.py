@@ -200,7 +200,7 @@ def measure_clip(clips: Clips, i: int, rebuilt: np.ndarray, sample_rate_hz: int)
 
     Shapes
     ------
-    rebuilt (clip_samples,) on [0, 1] -> dict of float, as `measure`
+    clips, i, rebuilt (clip_samples,) on [0, 1] -> dict of float, as `measure`
 
     Raises
     ------

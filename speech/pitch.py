@@ -171,7 +171,7 @@ def f0_error(original: Pitch, rebuilt: Pitch) -> float:
 
     Shapes
     ------
-    Pitch of (frames,), Pitch of (frames,) -> ()
+    original, rebuilt Pitch of (frames,) -> ()
 
     Range
     -----
@@ -199,7 +199,7 @@ def voicing_error(original: Pitch, rebuilt: Pitch) -> float:
 
     Shapes
     ------
-    Pitch of (frames,), Pitch of (frames,) -> ()
+    original, rebuilt Pitch of (frames,) -> ()
 
     Range
     -----

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from report.calibration import LOW_PASS_HZ, NOISE_DB, PLACE, low_passed, noisy, table
+from benchmarks.calibration import LOW_PASS_HZ, NOISE_DB, PLACE, low_passed, noisy, table
 from speech.distortion import MEASURES
 from tests.command import ROOT
 
@@ -28,7 +28,7 @@ def test_the_filter_takes_what_is_above_and_delays_nothing() -> None:
 
 
 def test_the_command_writes_numbers_and_figure_and_prints_the_table(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "report.calibration", "--limit", "2", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.calibration", "--limit", "2", "--out", str(tmp_path)]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     found = json.loads((tmp_path / "distortion-calibration.json").read_text())
     assert table(found) in printed
@@ -45,7 +45,7 @@ def test_the_command_writes_numbers_and_figure_and_prints_the_table(tmp_path: Pa
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "report.calibration", "--limit", "1", "--out", str(tmp_path / "none")]
+    command = [sys.executable, "-m", "benchmarks.calibration", "--limit", "1", "--out", str(tmp_path / "none")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "cannot be written" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import soundfile
+
+import nn1d
+from speech.corpus import NAMES
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,25 +52,23 @@ def test_extras_name_the_gpu_wheels_once_each_and_no_framework_but_the_oracle() 
     assert not [name for name in everything if name.startswith(("torch", "cupy", "jax", "tensorflow"))]
 
 
-def test_imports_run_downwards_only() -> None:
-    rooms = {
-        "nn1d": {"nn1d"},
-        "speech": {"speech"},
-        "models": {"models", "nn1d"},
-        "report": {"report", "models", "speech", "nn1d"},
-    }
-    commands = {
-        ROOT / name for name in ("models/__main__.py", "report/__main__.py", "report/calibration.py")
-    }  # as train.py
-    inside = {*rooms, "train", "tests", "benchmarks"}
-    for room, allowed in rooms.items():
-        for path in set((ROOT / room).rglob("*.py")) - commands:
-            for line in path.read_text("utf-8").splitlines():
-                words = line.split()
-                if words[:1] in (["import"], ["from"]):
-                    target = words[1].split(".")[0]
-                    assert target not in inside or target in allowed, f"{path}: {line}"
-    importers = [
-        path for room in rooms for path in (ROOT / room).rglob("*.py") if "import cupy" in path.read_text("utf-8")
-    ]
-    assert importers == [ROOT / "nn1d" / "backend.py"]
+def test_every_dependency_has_a_reason_on_its_page() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    page = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
+    for extra, wanted in {"": project["dependencies"], **project["optional-dependencies"]}.items():
+        assert not extra or f"`{extra}`" in page, extra
+        names = {re.split(r"[\[<>=]", name)[0] for name in wanted} - {"nn1d"}
+        assert [name for name in names if name not in page] == []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert nn1d.__version__ == project["version"]
+
+
+def test_every_corpus_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "corpora.md").read_text("utf-8")
+    assert [name for name in NAMES if f"| `{name}` |" not in page] == []
+    for extension in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64"):
+        assert extension in page
+        assert extension in soundfile.available_formats()

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-OPTIONS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
-)  # fmt: skip
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from tests.browser import chromium, opened
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    program = next((path for path in map(shutil.which, NAMES) if path), None)
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("the listening page must be tested in a browser: install Debian's chromium")
-        pytest.skip("needs a browser on the path: chromium or google-chrome")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[test]'")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=program, args=list(OPTIONS))
-        yield chromium
-        chromium.close()
+    with chromium() as driven:
+        yield driven
 
 
 @pytest.fixture(params=[(400, "light"), (1400, "dark")], ids=["phone-light", "desktop-dark"])
 def page(browser: Any, request: pytest.FixtureRequest, listened: Path) -> Iterator[Any]:
-    """The page, which must not complain and must not ask for anything."""
-    width, scheme = request.param
-    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    faults: list[str] = []
-    tab.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.on("request", lambda sent: None if sent.url.startswith(("file:", "data:")) else faults.append(sent.url))
-    tab.goto((listened / "report.html").as_uri())
-    yield tab
-    tab.close()
-    assert faults == []
+    with opened(browser, (listened / "report.html").as_uri(), *request.param) as tab:
+        yield tab
 
 
 def test_nothing_is_wider_than_the_window_and_every_picture_loads(page: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the measures of distortion say of damage that is known: python -m report.calibration --db emodb --limit 20
+"""What the measures of distortion say of damage that is known: python -m benchmarks.calibration --db emodb --limit 20
 
 White noise at 0 to 40 dB, and low-pass filters at 1, 2 and 4 kHz. It writes docs/figures/distortion-calibration.svg and
 .json and prints the table of docs/distortion.md.
@@ -119,7 +119,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0 done, 2 a mistake in the input."""
-    parser = argparse.ArgumentParser(prog="python -m report.calibration", description="Measures of known damage.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description="Measures of known damage.")
     parser.add_argument("--db", choices=NAMES, default="demo", help="whose clips are damaged (default: demo)")
     parser.add_argument("--data-dir", type=Path, metavar="PATH", help="where they are")
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default: 20)")
@@ -133,10 +133,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_figure(options.out, "distortion-calibration", draw(found), ("svg",))
         (options.out / "distortion-calibration.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     except (CorpusError, ValueError) as error:
-        print(f"report.calibration: {error}", file=sys.stderr)
+        print(f"benchmarks.calibration: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"report.calibration: {options.out} cannot be written: {error.strerror}", file=sys.stderr)
+        print(f"benchmarks.calibration: {options.out} cannot be written: {error.strerror}", file=sys.stderr)
         return 2
     print(table(found))
     return 0

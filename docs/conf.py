@@ -1,0 +1,125 @@
+"""The site: python -m sphinx -EW --keep-going -c docs . build/site, then open build/site/index.html.
+
+Sphinx reads the repository itself, so a page is plain Markdown whose links are those that a forge follows; README.md is
+the first page. Nothing in the site comes from a network: equations are MathML, the font lies beside the pages.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import ziamath
+from sphinx.application import Sphinx
+
+import nn1d
+from docs import docstring, equation, house
+
+house.check()  # no site of a house whose imports run upwards
+
+project, author, version = "nn1d", "the authors of nn1d", nn1d.__version__
+project_copyright = "MIT licence"
+root_doc = "README"
+source_suffix = {".md": "markdown", ".ipynb": "markdown"}
+include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**"]
+exclude_patterns = [
+    ".*", "build", "dist", "runs", "data", "**/.ipynb_checkpoints", "docs/performance/page.md", "docs/gradients/source",
+]  # fmt: skip
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_fence_as_directive = ["math"]
+myst_heading_anchors = 4
+nitpicky = True
+highlight_language = "text"
+
+autodoc_typehints = "none"  # a docstring says more than a type: shapes and units
+autodoc_preserve_defaults = True
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+napoleon_use_param = False
+napoleon_use_rtype = False
+napoleon_custom_sections = ["Shapes", "Gradient", "Cache", "Range", "Source", ("Attributes", "params_style")]
+
+html_theme = "furo"
+html_title = f"nn1d {version}"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_math_renderer = "mathml"
+html_copy_source = False
+html_show_sphinx = False
+html_show_search_summary = False  # a page opened as a file may not read another one
+
+PARTS = {
+    "Start": ["docs/tutorial", "docs/corpora"],
+    "Gradients": ["docs/gradients/*", "docs/notebooks/*"],
+    "The system": ["docs/reproduction", "docs/representation", "docs/distortion", "docs/performance", "docs/*"],
+    "The house": ["docs/architecture", "docs/reliability", "docs/dependencies", "CONTRIBUTING", "CHANGELOG"],
+    "Reference": ["docs/api/*"],
+}
+
+
+def contents(pages: set[str], source: Path) -> str:
+    """The table of contents: the pages that are there, each once, where PARTS first names it or its folder.
+
+    The pages of a folder stand as its own README links to them.
+    """
+    left, lines = pages - {root_doc}, []
+    named = {name for names in PARTS.values() for name in names}
+    for title, patterns in PARTS.items():
+        found = []
+        for pattern in patterns:
+            matching = [page for page in left if page == pattern or Path(page).parent == Path(pattern).parent]
+            if not pattern.endswith("*"):
+                matching = [page for page in matching if page == pattern]
+            else:
+                matching = [page for page in matching if page not in named]
+            found += sorted(matching, key=lambda page: (place(page, source), page))
+            left -= set(matching)
+        if found:
+            lines += ["```{toctree}", ":hidden:", f":caption: {title}", "", *(f"/{page}" for page in found), "```", ""]
+    return "\n".join(lines)
+
+
+def place(page: str, source: Path) -> int:
+    """Where the README of a page's folder links to it first; the README before all, pages without a link after all."""
+    path = source / page
+    if path.name == "README":
+        return -1
+    readme = path.with_name("README.md")
+    at = readme.read_text("utf-8").find(f"]({path.name}.") if readme.is_file() else 0
+    return at if at >= 0 else sys.maxsize
+
+
+def read(app: Sphinx, page: str, source: list[str]) -> None:
+    """Give the first page its table of contents, and read a notebook as the page that it is."""
+    if page == root_doc:
+        source[0] += "\n" + contents(set(app.project.docnames), Path(app.srcdir))
+    elif app.env.doc2path(page).suffix == ".ipynb":
+        source[0] = "\n\n".join(map(cell, json.loads(source[0])["cells"]))
+
+
+def cell(content: dict[str, Any]) -> str:
+    """A cell of a notebook as Markdown."""
+    text = "".join(content["source"])
+    return f"```python\n{text}\n```" if content["cell_type"] == "code" else text
+
+
+def finish(app: Sphinx, error: Exception | None) -> None:
+    """The font of the equations, and the name under which a site is opened."""
+    if error is None and app.builder.format == "html":
+        font = Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"
+        shutil.copy(font, app.outdir / "_static" / font.name)
+        page = f'<!doctype html><meta http-equiv="refresh" content="0; url={root_doc}.html"><title>nn1d</title>\n'
+        (app.outdir / "index.html").write_text(page, "utf-8")
+
+
+def setup(app: Sphinx) -> None:
+    """What Sphinx does not bring."""
+    equation.setup(app)
+    app.connect("autodoc-process-docstring", docstring.process, priority=400)  # before napoleon
+    app.connect("source-read", read)
+    app.connect("build-finished", finish)

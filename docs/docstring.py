@@ -1,0 +1,74 @@
+"""Docstrings as reStructuredText: they are written to be read in the source, with the signs of the equations."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+
+def process(app: Any, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
+    """Rewrite the lines of a docstring in place."""
+    lines[:] = rewrite(lines)
+
+
+def rewrite(lines: list[str]) -> list[str]:
+    """Equations and indented blocks as they stand, everything else escaped, sections for napoleon."""
+    found: list[str] = []
+    for title, content in sections(lines):
+        if title:
+            found += [title, "-" * len(title)]
+        for paragraph in paragraphs(content):
+            found += [*rewrite_paragraph(title, paragraph), ""]
+    return found
+
+
+def sections(lines: list[str]) -> list[tuple[str, list[str]]]:
+    """(title, lines) of each section; the part before the first has no title."""
+    found: list[tuple[str, list[str]]] = [("", [])]
+    for i, line in enumerate(lines):
+        if i + 1 < len(lines) and is_line(lines[i + 1]) and line.strip():
+            found.append((line.strip(), []))
+        elif not is_line(line):
+            found[-1][1].append(line)
+    return found
+
+
+def is_line(line: str) -> bool:
+    """Whether it underlines a title."""
+    return len(line) > 2 and set(line.strip()) == {"-"}
+
+
+def paragraphs(lines: list[str]) -> list[list[str]]:
+    """Runs of lines that are not empty."""
+    found: list[list[str]] = [[]]
+    for line in lines:
+        if line.strip():
+            found[-1].append(line)
+        elif found[-1]:
+            found.append([])
+    return [paragraph for paragraph in found if paragraph]
+
+
+def rewrite_paragraph(title: str, lines: list[str]) -> list[str]:
+    """One paragraph of a section."""
+    if title == "Examples" or lines[0].startswith(">>>"):
+        return lines
+    if title == "Shapes":
+        return [f"| {escape(part)}" for part in " ".join(lines).split("; ")]
+    if title == "Gradient" or (not title and is_equation(lines)) or (not title and lines[0].startswith("    ")):
+        return [".. code-block:: text", "   :class: equation", "", *(f"   {line}" for line in lines)]
+    return [escape(line) for line in lines]
+
+
+def is_equation(lines: list[str]) -> bool:
+    """Whether a paragraph says what something is (y[n, l, o] = ...), or is one line and no sentence."""
+    alone = len(lines) == 1 and "(" in lines[0] and not lines[0].endswith((".", ":"))
+    return alone or re.match(r"[^\s([]+(\[[^]]*\])? = ", lines[0]) is not None
+
+
+def escape(line: str) -> str:
+    """The line without markup but for code in backticks."""
+    words = re.split(r"(`+[^`]+`+)", line)
+    plain = [re.sub(r"([\\*|])|(?<=\w)(_)(?=\W|$)", lambda found: "\\" + found.group(), word) for word in words[::2]]
+    code = [f"``{word.strip('`')}``" for word in words[1::2]] + [""]
+    return "".join(a + b for a, b in zip(plain, code, strict=True))

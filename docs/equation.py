@@ -1,0 +1,61 @@
+"""Equations as MathML, which every browser draws by itself: no script, no picture, no network."""
+
+from __future__ import annotations
+
+import re
+
+from docutils import nodes
+from math_core import LatexError, LatexToMathML
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.writers.html5 import HTML5Translator
+
+CONVERTER = LatexToMathML(
+    macros={"substack": r"\begin{matrix}#1\end{matrix}"},
+    annotation=True,  # the LaTeX, for who copies it
+    fancy_error=False,
+)
+PRIMED = re.compile(r"<msup>(<mi>[^<]*</mi>)<mo>(′+)</mo></msup>")  # a prime is high already
+
+
+def mathml(latex: str, *, display: bool) -> str:
+    """LaTeX as a <math> element.
+
+    Raises
+    ------
+    LatexError
+        A command is unknown or misused; nothing is drawn by halves.
+    """
+    if display and r"\\" in latex and r"\begin" not in latex:
+        latex = rf"\begin{{aligned}}{latex}\end{{aligned}}"
+    drawn = CONVERTER.convert_with_local_state(latex, displaystyle=display)
+    return PRIMED.sub(r'<mrow>\1<mo lspace="0" rspace="0">\2</mo></mrow>', drawn)
+
+
+def _draw(self: HTML5Translator, node: nodes.math | nodes.math_block, display: bool) -> None:
+    try:
+        drawn = mathml(node.astext(), display=display)
+    except LatexError as error:
+        logging.getLogger(__name__).warning("%s in the equation %s", error, node.astext(), location=node)
+        raise nodes.SkipNode from error
+    if display:
+        number = f'<span class="eqno">({node["number"]})</span>' if node.get("number") else ""
+        names = f' id="{node["ids"][0]}"' if node.get("ids") else ""
+        drawn = f'<div class="equation"{names}>{drawn}{number}</div>'
+    self.body.append(drawn)
+    raise nodes.SkipNode
+
+
+def inline(self: HTML5Translator, node: nodes.math) -> None:
+    """Within a line."""
+    _draw(self, node, False)
+
+
+def block(self: HTML5Translator, node: nodes.math_block) -> None:
+    """On a line of its own."""
+    _draw(self, node, True)
+
+
+def setup(app: Sphinx) -> None:
+    """Register the renderer as "mathml"."""
+    app.add_html_math_renderer("mathml", inline_renderers=(inline, None), block_renderers=(block, None))

@@ -1,0 +1,240 @@
+"""The site of the documentation: built without a warning, whole without a network, searched as a file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag
+
+import pytest
+
+from docs.equation import mathml
+from tests import browser
+
+ROOT = Path(__file__).parents[1]
+RESOURCES = {
+    ("script", "src"),
+    ("img", "src"),
+    ("source", "src"),
+    ("iframe", "src"),
+    ("link", "href"),
+    ("object", "data"),
+}
+
+
+def build(source: Path, output: Path) -> subprocess.CompletedProcess[str]:
+    """The command of docs/dependencies.md, on other folders."""
+    options = ("-m", "sphinx", "-EW", "--keep-going", "-q", "-c", "docs")
+    return subprocess.run([sys.executable, *options, source, output], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("site")
+    done = build(ROOT, output)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return output
+
+
+class Page(HTMLParser):
+    """What a page is made of: names to jump to, links, and what it loads."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.links: list[str] = []
+        self.resources: list[str] = []
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        for name, value in attributes:
+            if name == "id" and value:
+                self.names.add(value)
+            elif (tag, name) == ("a", "href"):
+                self.links.append(value or "")
+            elif (tag, name) in RESOURCES:
+                self.resources.append(value or "")
+            elif name == "style":
+                self.resources += re.findall(r"url\(['\"]?([^'\")]+)", value or "")
+
+
+def pages(site: Path) -> dict[Path, Page]:
+    return {path: Page(path) for path in site.rglob("*.html")}
+
+
+def is_elsewhere(address: str) -> bool:
+    return address.startswith(("http:", "https:", "//", "mailto:"))
+
+
+def test_every_page_of_the_repository_is_on_the_site(site: Path) -> None:
+    written = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+    written += [path for path in (ROOT / "docs").rglob("*") if path.suffix in (".md", ".ipynb")]
+    templates = {"docs/performance/page.md"}
+    names = {path.relative_to(ROOT).as_posix() for path in written}
+    expected = {name for name in names - templates if "/gradients/source/" not in name}
+    assert len(expected) > 10
+    assert [name for name in expected if not (site / name).with_suffix(".html").is_file()] == []
+    assert 'url=README.html"' in (site / "index.html").read_text()
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    loaded = {(path, address) for path, page in pages(site).items() for address in page.resources}
+    for path in site.rglob("*.css"):
+        text = path.read_text("utf-8")
+        loaded |= {(path, address) for address in re.findall(r"url\(['\"]?([^'\")]+)", text)}
+        loaded |= {(path, address) for address in re.findall(r"@import\s+['\"]([^'\"]+)", text)}
+    assert len(loaded) > 100
+    assert [(path.name, address) for path, address in loaded if is_elsewhere(address)] == []
+    absent = [
+        (path.name, address)
+        for path, address in loaded
+        if not address.startswith(("data:", "#"))
+        and not (path.parent / unquote(address.split("?")[0].split("#")[0])).exists()
+    ]
+    assert absent == []
+
+
+def test_every_link_within_leads_somewhere(site: Path) -> None:
+    found, wrong, seen = pages(site), [], 0
+    for path, page in found.items():
+        for link in page.links:
+            if is_elsewhere(link):
+                continue
+            address, name = urldefrag(link)
+            to = (path.parent / unquote(address)).resolve() if address else path
+            seen += 1
+            if not to.exists() or (name and to in found and unquote(name) not in found[to].names):
+                wrong.append((path.relative_to(site).as_posix(), link))
+    assert seen > 500
+    assert wrong == []
+
+
+def test_every_name_of_the_public_api_has_a_place(site: Path) -> None:
+    import nn1d
+
+    names = Page(site / "docs" / "api" / "nn1d.html").names
+    assert [name for name in nn1d.__all__ if name != "initial" and f"nn1d.{name}" not in names] == []
+
+
+def test_docstrings_keep_their_equations(site: Path) -> None:
+    text = re.sub(r"<[^>]+>", "", (site / "docs" / "api" / "nn1d.html").read_text("utf-8"))
+    for line in (
+        "y[n, l, o] = b[o] + Σ_{k,c} x[n, s·l + k - p, c] · w[k, c, o]",
+        "v = β2·v + (1 - β2)·g²                  running mean of the square",
+        "gradient of ½λ|p|²",
+    ):
+        assert line in text
+
+
+@pytest.mark.parametrize(
+    ("line", "warning"),
+    [
+        ("[a page](docs/nowhere.md)", "docs/nowhere"),
+        ("[a section](#nowhere)", "nowhere"),
+        ("![a picture](nowhere.svg)", "nowhere.svg"),
+        (r"$\nowhere$", r"\\nowhere"),
+        ("$$\\frac{1}$$", "frac"),
+        ("```{eval-rst}\n.. autofunction:: nn1d.nowhere\n```", "nowhere"),
+    ],
+)
+def test_a_fault_of_a_page_fails_the_build(tmp_path: Path, line: str, warning: str) -> None:
+    (tmp_path / "README.md").write_text(f"# Title\n\n{line}\n")
+    done = build(tmp_path, tmp_path / "site")
+    assert done.returncode != 0
+    assert re.search(f"WARNING.*{warning}", done.stderr), done.stderr
+
+
+def test_pages_become_what_they_are(tmp_path: Path) -> None:
+    """Equations of every form, and a notebook."""
+    lines = ["# Title", "a $x_i < y$ b", "$$\ny = \\sum_{k} w_k\n$$", "```math\na &= b \\\\ &= c\n```"]
+    (tmp_path / "README.md").write_text("\n\n".join(lines) + "\n")
+    (tmp_path / "docs" / "notebooks").mkdir(parents=True)
+    cells = '[{"cell_type": "markdown", "source": ["# Lesson\\n", "$z$"]}, {"cell_type": "code", "source": ["x = 1"]}]'
+    (tmp_path / "docs" / "notebooks" / "lesson.ipynb").write_text(f'{{"cells": {cells}}}')
+    done = build(tmp_path, tmp_path / "site")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "site" / "README.html").read_text("utf-8")
+    assert re.findall(r"<math[^>]*>", text) == ["<math>", '<math display="block">', '<math display="block">']
+    assert "<mo>&lt;</mo>" in text
+    assert "<mtr>" in text
+    assert 'href="docs/notebooks/lesson.html"' in text
+    lesson = (tmp_path / "site" / "docs" / "notebooks" / "lesson.html").read_text("utf-8")
+    assert "<math>" in lesson
+    assert 'class="highlight-python' in lesson
+
+
+def test_pages_stand_in_the_order_of_their_readme(tmp_path: Path) -> None:
+    folder = tmp_path / "docs" / "gradients"
+    folder.mkdir(parents=True)
+    (tmp_path / "README.md").write_text("# Title\n")
+    (folder / "README.md").write_text("# Lessons\n\n[one](zebra.md) and [two](ant.md#more), then [one](zebra.md)\n")
+    for name in ("ant", "bee", "zebra"):
+        (folder / f"{name}.md").write_text(f"# The {name}\n\n## More\n")
+    done = build(tmp_path, tmp_path / "site")
+    assert done.returncode == 0, done.stderr
+    links = Page(tmp_path / "site" / "README.html").links
+    assert [link for link in dict.fromkeys(links) if link.startswith("docs/")] == [
+        f"docs/gradients/{name}.html" for name in ("README", "zebra", "ant", "bee")
+    ]
+
+
+def test_lines_of_an_equation_are_aligned() -> None:
+    drawn = mathml(r"a &= b \\ &= c", display=True)
+    assert drawn.count("<mtr>") == 2
+    assert drawn.count("<mtd") == 4
+
+
+def test_a_prime_is_not_raised_twice() -> None:
+    assert "<msup>" not in mathml("w[k', c']", display=False)
+    assert mathml("k'^2 + x^2", display=False).count("<msup>") == 2
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser.chromium() as program:
+        yield program
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(400, "light"), (1400, "dark")])
+def test_pages_fit_and_show_in_a_browser(site: Path, chromium: Any, width: int, scheme: str) -> None:
+    """Nothing wider than the window, every picture there, ink that stands out from the ground."""
+    for path in [*site.glob("[!i]*.html"), *(site / "docs").rglob("*.html")]:  # index.html leads on
+        with browser.opened(chromium, path.as_uri(), width, scheme) as tab:
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+            assert tab.evaluate("[...document.images].every(image => image.complete && image.naturalWidth)"), path
+            style = tab.evaluate(
+                "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
+            )
+            ink, ground = (sum(map(float, re.findall(r"[\d.]+", colour)[:3])) for colour in style)
+            assert (ground - ink) * (1 if scheme == "light" else -1) > 400, (path, style)
+
+
+def test_the_search_works_in_a_file(site: Path, chromium: Any) -> None:
+    with browser.opened(chromium, f"{(site / 'search.html').as_uri()}?q=laryngograms", 1400, "light") as tab:
+        tab.wait_for_selector("#search-results li a")
+        assert tab.get_attribute("#search-results li a", "href").startswith("docs/corpora.html")
+        tab.click("#search-results li a")
+        assert tab.title().startswith("Corpora")
+
+
+def test_the_index_leads_to_the_first_page(site: Path, chromium: Any) -> None:
+    with browser.opened(chromium, (site / "index.html").as_uri(), 1400, "light") as tab:
+        tab.wait_for_url("**/README.html")
+        assert tab.title().startswith("nn1d")
+
+
+def test_equations_are_drawn_with_the_font_that_comes_along(site: Path, chromium: Any, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# Title\n\n$$\\sum_k w_k$$\n")
+    assert build(tmp_path, tmp_path / "site").returncode == 0
+    with browser.opened(chromium, (tmp_path / "site" / "README.html").as_uri(), 400, "light") as tab:
+        tab.evaluate("document.fonts.ready")
+        assert tab.evaluate(
+            "[...document.fonts].filter(font => font.status === 'loaded').map(font => font.family)"
+        ) == ["STIX Two Math"]
+        assert tab.evaluate("document.querySelector('math mo').getBoundingClientRect().height") > 15

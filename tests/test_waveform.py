@@ -1,0 +1,48 @@
+"""The picture of the README: drawn from a run on the demo corpus, and from no other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from tests.command import SMALL, make_recordings, train
+
+ROOT = Path(__file__).parents[1]
+
+
+def draw(run: Path, output: Path) -> subprocess.CompletedProcess[str]:
+    command: list[str | Path] = [sys.executable, "-m", "docs.waveform", run, "-o", output]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_picture_is_drawn_and_the_same_twice(tmp_path: Path) -> None:
+    train("--limit", "6", "--out", tmp_path / "run", *SMALL)
+    drawn = []
+    for name in ("one.svg", "two.svg"):
+        done = draw(tmp_path / "run", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"written: {tmp_path / name}\n"
+        drawn.append((tmp_path / name).read_bytes())
+    assert drawn[0] == drawn[1]
+    ElementTree.fromstring(drawn[0])
+    text = drawn[0].decode()
+    assert all(colour in text for colour in ("#8a8f98", "#2389b8", "#d9730d"))
+
+
+def test_recordings_of_people_are_not_drawn(tmp_path: Path) -> None:
+    corpus = make_recordings(tmp_path / "recordings", 6)
+    train("--db", "folder", "--data-dir", corpus, "--out", tmp_path / "run", *SMALL)
+    done = draw(tmp_path / "run", tmp_path / "one.svg")
+    assert done.returncode == 2
+    assert done.stderr == f"docs.waveform: needs a run on the demo corpus; {tmp_path / 'run'} is one on folder\n"
+    assert not (tmp_path / "one.svg").exists()
+
+
+def test_the_committed_picture_is_small_and_for_light_and_dark() -> None:
+    text = (ROOT / "docs" / "figures" / "waveform.svg").read_text("utf-8")
+    assert len(text) < 120_000
+    ElementTree.fromstring(text)
+    assert "#ffffff" not in text  # no ground of its own
+    assert "#000000" not in text
