@@ -35,6 +35,7 @@ myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
 nitpicky = True
 highlight_language = "text"
+smartquotes = False  # they would make a dash of -- in an option
 
 autodoc_typehints = "none"  # a docstring says more than a type: shapes and units
 autodoc_preserve_defaults = True

@@ -122,6 +122,12 @@ def test_every_name_of_the_public_api_has_a_place(site: Path) -> None:
     assert [name for name in nn1d.__all__ if name != "initial" and f"nn1d.{name}" not in names] == []
 
 
+def test_options_keep_their_dashes(site: Path) -> None:
+    text = "".join(path.read_text("utf-8") for path in (site / "docs").glob("*.html"))
+    assert "an epoch of python train.py --db emodb" in text
+    assert "\N{EN DASH}db" not in text
+
+
 def test_docstrings_keep_their_equations(site: Path) -> None:
     text = re.sub(r"<[^>]+>", "", (site / "docs" / "api" / "nn1d.html").read_text("utf-8"))
     for line in (
