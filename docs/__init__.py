@@ -1,0 +1,1 @@
+"""Pages for readers, and the code that computes what stands on them."""
