@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from nn1d import ELU, Conv1d, ConvTranspose1d, HardSigmoid, MaxPool1d, MaxUnpool1d, ResidualBlock, Upsample1d
+from nn1d import ELU, Adam, Conv1d, ConvTranspose1d, HardSigmoid, MaxPool1d, MaxUnpool1d, ResidualBlock, Upsample1d
 from nn1d.conv import slope_in_w, slope_in_x
+from nn1d.gradcheck import MeanSquaredError
 
 
 class SwappedClips(Conv1d):
@@ -210,6 +211,30 @@ class ResidualWithSkipAlone(ResidualBlock):
         return dy.copy(), grads
 
 
+class AdamWithoutCorrection(Adam):
+    """Takes m and v as they are, though both start at 0."""
+
+    def step(self, parameters: Any, gradient: Any) -> None:
+        taken = self.steps
+        self.steps = 10**9 - 1  # where the correction is 1
+        super().step(parameters, gradient)
+        self.steps = taken + 1
+
+
+class ErrorWithoutTheTwo(MeanSquaredError):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        return dx / 2, grads
+
+
+class ErrorPerClip(MeanSquaredError):
+    """Divides by the clips instead of by the numbers: right for signals of one number."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        return dx * dx[0].size, grads
+
+
 def _signal(rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((3, 12, 3))
 
@@ -267,6 +292,8 @@ GRADIENTS: dict[str, Build] = {
     "HardSigmoidOfTorch": lambda rng: (HardSigmoidOfTorch(), 3 * _signal(rng)),
     "ResidualWithoutSkip": lambda rng: (ResidualWithoutSkip(3, rng=rng, dtype=np.float64), _signal(rng)),
     "ResidualWithSkipAlone": lambda rng: (ResidualWithSkipAlone(3, rng=rng, dtype=np.float64), _signal(rng)),
+    "ErrorWithoutTheTwo": lambda rng: (ErrorWithoutTheTwo(), _signal(rng), _signal(rng)),
+    "ErrorPerClip": lambda rng: (ErrorPerClip(), _signal(rng), _signal(rng)),
 }
 
 

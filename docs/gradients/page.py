@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def build(path: Path, folder: Path = FOLDER) -> str:
     """The text of a page with all that it computes, now; its pictures are written to `folder`/figures."""
     text = path.read_text("utf-8")
     names: dict[str, Any] = {"__name__": path.stem}
-    hidden = tools(folder)
+    unseen: dict[str, Any] = {}
 
     def run(source: str, start: int, seen: dict[str, Any]) -> str:
         # blank lines before the source let a traceback name the line of the page
@@ -58,13 +58,14 @@ def build(path: Path, folder: Path = FOLDER) -> str:
             names["shown"] = piece["shown"]
             return f"```python\n{piece['shown']}```" + (f"\n\n```text\n{printed}```" if printed else "")
         source = textwrap.dedent(piece["hidden"])
-        printed = run(source, piece.start("hidden"), {**names, **hidden})
+        unseen.update(names | tools(folder))
+        printed = run(source, piece.start("hidden"), unseen)
         return f"<!-- python{piece['hidden']}-->\n\n{printed.strip()}\n\n<!-- end -->"
 
     return PIECE.sub(fill, text)
 
 
-def tools(folder: Path) -> dict[str, Callable[..., None]]:
+def tools(folder: Path) -> dict[str, Any]:
     """What the unseen blocks of a page may call: each prints Markdown."""
 
     def draw(name: str, alt: str, *lines: Sequence[Grid | str]) -> None:
@@ -78,7 +79,7 @@ def tools(folder: Path) -> dict[str, Callable[..., None]]:
 
 
 def show_source(path: str, name: str, statement: str = "") -> None:
-    """A function, a class or a method as it stands in a file, or the one statement of it that starts with these words."""
+    """A function, a class or a method as it stands in a file, or its one statement that starts with these words."""
     text = (ROOT / path).read_text("utf-8")
     node: Any = ast.parse(text)
     for part in name.split("."):
