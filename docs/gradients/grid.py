@@ -26,6 +26,7 @@ class Grid(NamedTuple):
     columns: str = ""
     marked: Iterable[tuple[int, int]] = ()  # places with a thick outline
     outside: int = 0  # columns at each end that are not in the array but seen as zeros
+    first: int = 0  # the name of the first column
 
 
 def picture(alt: str, lines: Sequence[Sequence[Grid | str]]) -> str:
@@ -62,13 +63,13 @@ def picture(alt: str, lines: Sequence[Sequence[Grid | str]]) -> str:
 def _draw(body: list[str], grid: Grid, x: float, y: float, head: float, scale: float) -> float:
     """Add a grid whose corner is (x, y), its numbers below title and head; where the next part may start."""
     count, length = grid.numbers.shape
-    x += 34 if grid.rows else 0
+    x += 10 + 6 * len(f"{grid.rows} = 0") if grid.rows else 0
     top = y + TITLE + head
     columns = range(-grid.outside, length + grid.outside)
     body.append(_text(x + len(columns) * CELL / 2, y + TITLE / 2, grid.title, 13, "#333", "bold"))
     if grid.columns:
         for j in columns:
-            name = (f"{grid.columns} = {j}" if j == columns[0] else str(j)).replace("-", "−")
+            name = f"{grid.columns} = " * (j == columns[0]) + f"{j + grid.first}".replace("-", "−")
             body.append(_text(x + (j + grid.outside + 0.5) * CELL, top - HEIGHT / 2, name, 10, "#777"))
     if grid.rows:
         for i in range(count):
@@ -83,7 +84,15 @@ def _draw(body: list[str], grid: Grid, x: float, y: float, head: float, scale: f
             else:
                 fill, text, ink, dash = "none", "0", "#999", " stroke-dasharray='3 3'"
             body.append(f"<rect {corner} fill='{fill}' stroke='#a9a49a'{dash}/>")
-            body.append(_text(x + (j + grid.outside + 0.5) * CELL, top + (i + 0.5) * HEIGHT, text, 13, ink))
+            body.append(
+                _text(
+                    x + (j + grid.outside + 0.5) * CELL,
+                    top + (i + 0.5) * HEIGHT,
+                    text,
+                    13 if len(text) < 5 else 11,
+                    ink,
+                )
+            )
             if (i, j) in set(grid.marked):
                 marks.append(f"<rect {corner} fill='none' stroke='#1a1a1a' stroke-width='2.5'/>")
     body.extend(marks)
