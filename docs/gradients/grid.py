@@ -42,18 +42,22 @@ def picture(alt: str, lines: Sequence[Sequence[Grid | str]]) -> str:
         x = float(EDGE)
         for part in line:
             if isinstance(part, str):
-                body.append(_text(x + GAP / 2, y + TITLE + (head + tall) / 2, part, 18))
+                body.append(label(x + GAP / 2, y + TITLE + (head + tall) / 2, part, 18))
                 x += GAP
             else:
                 x = _draw(body, part, x, y, head, scale)
         width, y = max(width, x), y + TITLE + tall + ROW_GAP
-    size = f"{width + EDGE:g}", f"{y - ROW_GAP + EDGE:g}"
+    return panel(alt, width + EDGE, y - ROW_GAP + EDGE, body)
+
+
+def panel(alt: str, width: float, height: float, body: Sequence[str]) -> str:
+    """The SVG of a light panel with these elements on it."""
     return "\n".join(
         [
-            f"<svg xmlns='http://www.w3.org/2000/svg' width='{size[0]}' height='{size[1]}' "
-            f"viewBox='0 0 {size[0]} {size[1]}' role='img'>",
+            f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:g}' height='{height:g}' "
+            f"viewBox='0 0 {width:g} {height:g}' role='img'>",
             f"<title>{escape(alt)}</title>",
-            f"<rect width='{size[0]}' height='{size[1]}' rx='8' fill='#fbfaf7' stroke='#d8d4cb'/>",
+            f"<rect width='{width:g}' height='{height:g}' rx='8' fill='#fbfaf7' stroke='#d8d4cb'/>",
             *body,
             "</svg>\n",
         ]
@@ -66,15 +70,15 @@ def _draw(body: list[str], grid: Grid, x: float, y: float, head: float, scale: f
     x += 10 + 6 * len(f"{grid.rows} = 0") if grid.rows else 0
     top = y + TITLE + head
     columns = range(-grid.outside, length + grid.outside)
-    body.append(_text(x + len(columns) * CELL / 2, y + TITLE / 2, grid.title, 13, "#333", "bold"))
+    body.append(label(x + len(columns) * CELL / 2, y + TITLE / 2, grid.title, 13, "#333", "bold"))
     if grid.columns:
         for j in columns:
             name = f"{grid.columns} = " * (j == columns[0]) + f"{j + grid.first}".replace("-", "−")
-            body.append(_text(x + (j + grid.outside + 0.5) * CELL, top - HEIGHT / 2, name, 10, "#777"))
+            body.append(label(x + (j + grid.outside + 0.5) * CELL, top - HEIGHT / 2, name, 10, "#777"))
     if grid.rows:
         for i in range(count):
             name = f"{grid.rows} = {i}" if i == 0 else str(i)
-            body.append(_text(x - 4, top + (i + 0.5) * HEIGHT, name, 10, "#777", anchor="end"))
+            body.append(label(x - 4, top + (i + 0.5) * HEIGHT, name, 10, "#777", anchor="end"))
     marks = []
     for i in range(count):
         for j in columns:
@@ -84,25 +88,19 @@ def _draw(body: list[str], grid: Grid, x: float, y: float, head: float, scale: f
             else:
                 fill, text, ink, dash = "none", "0", "#999", " stroke-dasharray='3 3'"
             body.append(f"<rect {corner} fill='{fill}' stroke='#a9a49a'{dash}/>")
-            body.append(
-                _text(
-                    x + (j + grid.outside + 0.5) * CELL,
-                    top + (i + 0.5) * HEIGHT,
-                    text,
-                    13 if len(text) < 5 else 11,
-                    ink,
-                )
-            )
+            size = 13 if len(text) < 5 else 11
+            body.append(label(x + (j + grid.outside + 0.5) * CELL, top + (i + 0.5) * HEIGHT, text, size, ink))
             if (i, j) in set(grid.marked):
                 marks.append(f"<rect {corner} fill='none' stroke='#1a1a1a' stroke-width='2.5'/>")
     body.extend(marks)
     return x + len(columns) * CELL + 12
 
 
-def _text(
+def label(
     x: float, y: float, text: str, size: int, fill: str = "#1a1a1a", weight: str = "normal", anchor: str = "middle"
 ) -> str:
-    # y is the middle of the letters: not every viewer knows dominant-baseline
+    """Text whose middle is at the height y."""
+    # not by dominant-baseline, which not every viewer knows
     return (
         f"<text x='{x:g}' y='{y + 0.36 * size:.4g}' font-size='{size}' font-weight='{weight}' text-anchor='{anchor}' "
         f"fill='{fill}' {FONT}>{escape(text)}</text>"
