@@ -189,6 +189,13 @@ class ReLUSlope(ELU):
         return dy * (cache > 0), {}
 
 
+class ELUWithTheSignOfDy(ELU):
+    """Right where dy is x, which is what two generators with one seed make of them."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return dy * np.where(dy > 0, 1, cache + self.alpha), {}
+
+
 class HardSigmoidWithoutEnds(HardSigmoid):
     def backward(self, dy: Any, cache: Any) -> Any:
         return dy * 0.2, {}
@@ -287,6 +294,7 @@ GRADIENTS: dict[str, Build] = {
     "UpsampleThatTakesTheFirst": lambda rng: (UpsampleThatTakesTheFirst(3), _signal(rng)),
     "ELUWithTheOtherSide": lambda rng: (ELUWithTheOtherSide(), _signal(rng)),
     "ELUWithoutAlpha": lambda rng: (ELUWithoutAlpha(0.5), _signal(rng)),
+    "ELUWithTheSignOfDy": lambda rng: (ELUWithTheSignOfDy(), _signal(rng)),
     "ReLUSlope": lambda rng: (ReLUSlope(), _signal(rng)),
     "HardSigmoidWithoutEnds": lambda rng: (HardSigmoidWithoutEnds(), 3 * _signal(rng)),
     "HardSigmoidOfTorch": lambda rng: (HardSigmoidOfTorch(), 3 * _signal(rng)),

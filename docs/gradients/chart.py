@@ -46,9 +46,9 @@ def chart(alt: str, found: dict[str, Any]) -> str:
             body.append(f"<rect x='{x(i) - 4:g}' y='{height - 4:g}' width='8' height='8' fill='{THROUGH}'/>")
     start = float(LEFT)
     for text, colour in (
-        ("dx, before training", BEFORE),
-        ("dx, after training", AFTER),
-        ("of which through F of a residual block, after training", THROUGH),
+        ("length of dx, before training", BEFORE),
+        ("after training", AFTER),
+        ("after training, what came through F of a residual block", THROUGH),
     ):
         body.append(f"<rect x='{start:g}' y='19' width='10' height='10' fill='{colour}'/>")
         body.append(label(start + 16, 24, text, 12, "#333", anchor="start"))
@@ -79,11 +79,6 @@ def stages(names: list[str]) -> list[str]:
         if name in ("decoder.unpool", "decoder.activation"):
             found[i] = found[i - 1]
     for i in reversed(range(len(names))):
-        if name_of(names[i]) in ("pool", "output"):
+        if names[i] in ("encoder.pool", "decoder.output"):
             found[i] = found[i + 1]
     return [stage.replace(".", " ") for stage in found]
-
-
-def name_of(path: str) -> str:
-    """The last part."""
-    return path.rsplit(".", 1)[-1]

@@ -68,14 +68,17 @@ def build(path: Path, folder: Path = FOLDER) -> str:
 def tools(folder: Path) -> dict[str, Any]:
     """What the unseen blocks of a page may call: each prints Markdown."""
 
-    def draw(name: str, alt: str, *lines: Sequence[Grid | str]) -> None:
-        """A picture of grids."""
+    def show_picture(name: str, alt: str, svg: str) -> None:
         path = folder / "figures" / f"{name}.svg"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(picture(alt, lines), "utf-8")
+        path.write_text(svg, "utf-8")
         print(f"![{alt}](figures/{name}.svg)")
 
-    return {"draw": draw, "Grid": Grid, "show_source": show_source, "show_table": show_table, "show_run": show_run}
+    def draw(name: str, alt: str, *lines: Sequence[Grid | str]) -> None:
+        show_picture(name, alt, picture(alt, lines))
+
+    functions = (draw, show_picture, show_source, show_table, show_run, change)
+    return {"Grid": Grid} | {function.__name__: function for function in functions}
 
 
 def show_source(path: str, name: str, statement: str = "") -> None:
@@ -105,7 +108,7 @@ def show_run(command: str, last: int, **modules: str) -> None:
         done = subprocess.run(
             [sys.executable, *command.split()[1:]],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
             check=False,
@@ -114,6 +117,18 @@ def show_run(command: str, last: int, **modules: str) -> None:
         raise RuntimeError(f"{command}: {done.stderr}")
     printed = "\n".join(rounded(done.stdout).splitlines()[-last:])
     print(f"```sh\n{command} | tail -n {last}\n```\n\n```text\n{printed}\n```")
+
+
+def change(source: str, *lines: tuple[str, str]) -> str:
+    """The source with lines replaced; the change is shown as a diff."""
+    shown = []
+    for old, new in lines:
+        if source.count(old + "\n") != 1:
+            raise ValueError(f"{old!r} must be one line of the source")
+        source = source.replace(old + "\n", new + "\n")
+        shown += [f"-{old}", *(f"+{line}" for line in new.split("\n"))]
+    print("```diff\n" + "\n".join(shown) + "\n```")
+    return source
 
 
 def rounded(printed: str) -> str:
