@@ -32,6 +32,12 @@ PLAN = [
 ]
 
 
+def prose(page: Path) -> str:
+    """Without code and comments."""
+    text = re.sub(r"<!--.*?-->|^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`\n]*`", "", text)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_is_what_its_code_gives(page: Path, tmp_path: Path) -> None:
     """Its numbers, tables, source and pictures; and no block raises, so the solutions are right."""
@@ -70,7 +76,7 @@ def test_every_page_is_in_the_order_to_read_in() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", prose(page)):
         if not target.startswith("https://"):
             assert (page.parent / target).exists(), target
 
@@ -78,8 +84,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_formulas_survive_markdown(page: Path) -> None:
     r"""A forge may take \, \\ or \{ for an escape of Markdown, and [a](b) for a link, before it looks for formulas."""
-    prose = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
-    for formula in re.findall(r"\$\$.+?\$\$|\$.+?\$", prose, re.DOTALL):
+    for formula in re.findall(r"\$\$.+?\$\$|\$.+?\$", prose(page), re.DOTALL):
         assert not re.search(r"\\[^a-zA-Z]|[<>*|]|\]\(", formula), formula
         assert formula.count("{") == formula.count("}"), formula
 
