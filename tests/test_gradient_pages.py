@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
-from docs.gradients.page import FOLDER, PIECE, ROOT, build, main
+from docs.gradients.grid import Grid, picture
+from docs.gradients.page import FOLDER, PIECE, ROOT, build, main, rounded
+from nn1d import GradientError, check_gradients
+from tests.wrong import SwappedClips
 
 PAGES = sorted(FOLDER.glob("*.md"))
 LAYERS = [
@@ -43,10 +48,10 @@ def test_a_page_is_what_its_code_gives(page: Path, tmp_path: Path) -> None:
     """Its numbers, tables, source and pictures; and no block raises, so the solutions are right."""
     text = page.read_text("utf-8")
     assert build(page, tmp_path) == text, f"run python -m docs.gradients.page {page.stem}"
-    for picture in tmp_path.glob("figures/*"):
-        assert picture.read_bytes() == (FOLDER / "figures" / picture.name).read_bytes(), picture.name
-    shown = set(re.findall(r"\]\(figures/([^)]+)\)", text))
-    assert all((FOLDER / "figures" / name).exists() for name in shown)
+    drawn = {path.name: path.read_bytes() for path in tmp_path.glob("figures/*")}
+    assert set(drawn) == set(re.findall(r"\]\(figures/([^)]+)\)", text))
+    for name, content in drawn.items():
+        assert content == (FOLDER / "figures" / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -109,6 +114,50 @@ def test_what_is_printed_replaces_what_stood_there(tmp_path: Path) -> None:
     )
     page.write_text(once, "utf-8")
     assert build(page, tmp_path) == once
+
+
+def test_every_picture_is_whole_and_on_a_page() -> None:
+    shown = set(re.findall(r"\]\(figures/([^)]+)\)", "".join(page.read_text("utf-8") for page in PAGES)))
+    assert {path.name for path in (FOLDER / "figures").iterdir()} == shown
+    for name in shown:
+        root = ElementTree.parse(FOLDER / "figures" / name).getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root[0].tag.endswith("title")
+        assert root[0].text
+        width, height = float(root.attrib["width"]), float(root.attrib["height"])
+        for element in root.iter():
+            if element.tag.endswith(("rect", "text")):
+                assert 0 <= float(element.get("x", 0)) < width
+                assert 0 <= float(element.get("y", 0)) < height
+
+
+def test_a_picture_shows_the_numbers_of_the_array() -> None:
+    numbers = np.array([[1.0, -2.5, 0.0], [-0.004, 1 / 3, 12.0]])
+    svg = picture("alt & more", [[Grid("t <", numbers, "c", "l", [(1, 2)], outside=1), "=", Grid("m", numbers > 0)]])
+    root = ElementTree.fromstring(svg)
+    texts = [element.text for element in root.iter() if element.tag.endswith("text")]
+    body = ["0", "1", "−2.5", "0", "0", "0", "0", "0.33", "12", "0"]
+    marks = ["1", "·", "·", "·", "1", "1"]
+    assert texts == ["t <", "l = −1", "0", "1", "2", "3", "c = 0", "1", *body, "=", "m", *marks]
+    assert root[0].text == "alt & more"
+    assert sum(element.get("stroke-width") == "2.5" for element in root) == 1
+
+
+def test_output_of_the_checker_is_rounded_to_what_every_processor_gives() -> None:
+    layer = SwappedClips(2, 3, 3, rng=np.random.default_rng(0), dtype=np.float64)
+    with pytest.raises(GradientError) as caught:
+        check_gradients(layer, np.random.default_rng(1).standard_normal((2, 8, 2)), rng=np.random.default_rng(2))
+    lines = rounded(str(caught.value)).splitlines()
+    assert lines[0] == "SwappedClips(2 -> 3, k=3): FAILED (tolerance 1e-06)"
+    for line, slope in zip(lines[1:], caught.value.report.slopes, strict=True):
+        wrong = slope.relative_error > 1e-6
+        error = f"{slope.relative_error:.1e}" if wrong else "< 1e-06"
+        start = f"{'*' if wrong else ' '} {slope.name:<14} backward {slope.analytic:+.4e} "
+        assert line.startswith(start)
+        assert line.endswith(f"differences {slope.numeric:+.4e}   relative error {error}")
+    # and nothing else is touched
+    for text in ("error 0.125\n", "x = +1.2345\n", "a b  WRONG\n", "1e-03    1e-06\n"):
+        assert rounded(text) == text
 
 
 def test_an_unknown_page_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,11 +48,11 @@ def chart(alt: str, found: dict[str, Any]) -> str:
     for text, colour in (
         ("length of dx, before training", BEFORE),
         ("after training", AFTER),
-        ("after training, what came through F of a residual block", THROUGH),
+        ("through F of a residual block, after training", THROUGH),
     ):
         body.append(f"<rect x='{start:g}' y='19' width='10' height='10' fill='{colour}'/>")
         body.append(label(start + 16, 24, text, 12, "#333", anchor="start"))
-        start += 40 + 7 * len(text)
+        start += 36 + 6.6 * len(text)
     body.append(label(x(len(layers) / 2), TOP + HEIGHT + 40, "from the loss to the first filter", 12, "#333"))
     return panel(alt, x(len(layers)) + RIGHT, TOP + HEIGHT + BOTTOM, body)
 
@@ -66,7 +66,7 @@ def _bands(body: list[str], layers: list[dict[str, Any]], x: Callable[[float], f
         half, _, number = stage.partition(" ")
         fill = ("#f1ede4", "#e9eef0")[half == "encoder"] if not int(number or 1) % 2 else "none"
         body.append(f"<rect x='{left:g}' y='{TOP}' width='{right - left:g}' height='{HEIGHT}' fill='{fill}'/>")
-        body.append(label((left + right) / 2, TOP + HEIGHT + 14, stage, 11, "#555"))
+        body.append(label((left + right) / 2, TOP + HEIGHT + 14, stage, 10, "#555"))
 
 
 def stages(names: list[str]) -> list[str]:

@@ -97,10 +97,10 @@ def follow_run(run: Path) -> dict[str, Any]:
     if settings.db != "demo":
         raise RunError(f"{run}: must be a run of train.py --db demo; got --db {settings.db}")
     name = config["split"]["test"][0]
-    count = sum(len(names) for names in config["split"].values())
-    clips, _ = load_clips([each for each in list_recordings(count) if each.name == name], settings.clip_samples)
+    recording = list_recordings(int(name.rsplit("-", 1)[1]) + 1)[-1]  # a name ends with the number of the clip
+    clips, _ = load_clips([recording], settings.clip_samples)
     x = clips.samples[:, :, None].astype(np.float64)
-    found: dict[str, Any] = {"clip": name, "numpy": np.__version__}
+    found: dict[str, Any] = {"clip": recording.name, "numpy": np.__version__}
     for when in ("before", "after"):
         network = Autoencoder(
             settings.channels,

@@ -140,7 +140,7 @@ def rounded(printed: str) -> str:
 
     lines = []
     for line in printed.splitlines():
-        line = re.sub(r"([+-]\d\.\d{4})\d{5}(e[+-]\d\d)", r"\1\2", line)
+        line = re.sub(r"[+-]\d\.\d{9}e[+-]\d\d", lambda found: f"{float(found[0]):+.4e}", line)
         line = re.sub(r"(\(tolerance \S+), \d+\.\d\d s\)", r"\1)", line)
         line = re.sub(r"(?<=relative error )\d\.\de[+-]\d\d", error, line)
         # a row of python -m nn1d.gradcheck ends with the error, the seconds or nothing, and a mark
