@@ -14,8 +14,11 @@ import pytest
 from docs.gradients.chart import stages
 from docs.gradients.network import PATH, follow, follow_run, length, main
 from models.autoencoder import Autoencoder
+from models.dual_training import generator
 from models.objective import objective
 from nn1d import named_leaves
+from speech.clip import load_clips
+from speech.demo import list_recordings
 from tests.command import SMALL, train
 
 FOUND = json.loads(PATH.read_text("utf-8"))
@@ -74,6 +77,18 @@ def test_the_file_is_of_the_whole_network(when: str) -> None:
     # the gradient of a mean of squares is as long as its value says
     assert found["dy"] == pytest.approx(2 * (found["loss"] / 64_000) ** 0.5, rel=1e-4)
     assert FOUND["after"]["loss"] < FOUND["before"]["loss"] / 5
+
+
+def test_the_walk_before_training_is_what_the_code_gives_today() -> None:
+    """The full network with its first weights, and the clip made anew: what needs no training can be measured again."""
+    number = int(FOUND["clip"].rsplit("-", 1)[1])
+    clips, _ = load_clips([list_recordings(number + 1)[number]])
+    network = Autoencoder(rng=generator(0, "weights"), residual_gain=0.1, dtype=np.float64)
+    found = follow(network, clips.samples[:, :, None].astype(np.float64))
+    assert found["loss"] == pytest.approx(FOUND["before"]["loss"], rel=1e-3)
+    for now, then in zip(found["layers"], FOUND["before"]["layers"], strict=True):
+        assert (now["name"], now["shape"]) == (then["name"], then["shape"])
+        assert now["dx"] == pytest.approx(then["dx"], rel=1e-3), now["name"]
 
 
 def test_the_page_has_the_numbers_of_the_file() -> None:
