@@ -1,1 +1,1 @@
-"""Pages for readers, and the code that computes what stands on them."""
+"""The documentation: its pages, and what builds a site of them."""
