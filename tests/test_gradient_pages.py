@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from docs.gradients.grid import Grid, picture
-from docs.gradients.page import FOLDER, PIECE, ROOT, build, main, rounded
+from docs.gradients.page import FOLDER, PIECE, ROOT, build, main, rounded, show_source
 from nn1d import GradientError, check_gradients
 from tests.wrong import SwappedClips
 
@@ -158,6 +158,20 @@ def test_output_of_the_checker_is_rounded_to_what_every_processor_gives() -> Non
     # and nothing else is touched
     for text in ("error 0.125\n", "x = +1.2345\n", "a b  WRONG\n", "1e-03    1e-06\n"):
         assert rounded(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "statement", "message"),
+    [
+        ("mean", "", "nn1d/loss.py has no mean: name what took its place on the page"),
+        ("mse", "loss ==", "nn1d/loss.py: mse must have one statement that starts 'loss =='; it has 0"),
+        ("mse", "difference", "nn1d/loss.py: mse must have one statement that starts 'difference'; it has 2"),
+    ],
+)
+def test_source_that_has_gone_is_named(name: str, statement: str, message: str) -> None:
+    with pytest.raises(LookupError) as caught:
+        show_source("nn1d/loss.py", name, statement)
+    assert caught.value.args == (message,)
 
 
 def test_an_unknown_page_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,10 +86,15 @@ def show_source(path: str, name: str, statement: str = "") -> None:
     text = (ROOT / path).read_text("utf-8")
     node: Any = ast.parse(text)
     for part in name.split("."):
-        node = next(child for child in ast.walk(node) if getattr(child, "name", None) == part)
+        node = next((child for child in ast.walk(node) if getattr(child, "name", None) == part), None)
+        if node is None:
+            raise LookupError(f"{path} has no {name}: name what took its place on the page")
     if statement:
-        inside = (child for child in ast.walk(node) if isinstance(child, ast.stmt))
-        node = next(child for child in inside if (ast.get_source_segment(text, child) or "").startswith(statement))
+        inside = [child for child in ast.walk(node) if isinstance(child, ast.stmt)]
+        found = [child for child in inside if (ast.get_source_segment(text, child) or "").startswith(statement)]
+        if len(found) != 1:
+            raise LookupError(f"{path}: {name} must have one statement that starts {statement!r}; it has {len(found)}")
+        node = found[0]
     lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
     print(f"`{path}`, `{name}`:\n\n```python\n{textwrap.dedent(chr(10).join(lines))}\n```")
 
