@@ -35,14 +35,9 @@ class Watched:
     def __init__(self, layer: Any, name: str, notes: list[dict[str, Any]]) -> None:
         self.layer, self.name, self.notes = layer, name, notes
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Those of the layer."""
-        return self.layer.parameters
-
-    def forward(self, *arguments: Any) -> tuple[Any, Any]:
-        """As the layer."""
-        return self.layer.forward(*arguments)
+    def __getattr__(self, name: str) -> Any:
+        """All but backward is the layer's own."""
+        return getattr(self.layer, name)
 
     def backward(self, dy: Any, cache: Any) -> tuple[Any, Any]:
         """As the layer; the notes are numbers, since an array may be changed by who takes it next."""
