@@ -81,22 +81,24 @@ def tools(folder: Path) -> dict[str, Any]:
     return {"Grid": Grid} | {function.__name__: function for function in functions}
 
 
-def show_source(path: str, name: str, statement: str = "") -> None:
-    """A function, a class or a method as it stands in a file, or its one statement that starts with these words."""
+def show_source(path: str, name: str, *statements: str) -> None:
+    """A function, a class or a method as it stands in a file, or the statements of it that start with these words."""
     text = (ROOT / path).read_text("utf-8")
     node: Any = ast.parse(text)
     for part in name.split("."):
         node = next((child for child in ast.walk(node) if getattr(child, "name", None) == part), None)
         if node is None:
             raise LookupError(f"{path} has no {name}: name what took its place on the page")
-    if statement:
-        inside = [child for child in ast.walk(node) if isinstance(child, ast.stmt)]
-        found = [child for child in inside if (ast.get_source_segment(text, child) or "").startswith(statement)]
+    inside = [child for child in ast.walk(node) if isinstance(child, ast.stmt)]
+    shown = [] if statements else [node]
+    for start in statements:
+        found = [child for child in inside if (ast.get_source_segment(text, child) or "").startswith(start)]
         if len(found) != 1:
-            raise LookupError(f"{path}: {name} must have one statement that starts {statement!r}; it has {len(found)}")
-        node = found[0]
-    lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
-    print(f"`{path}`, `{name}`:\n\n```python\n{textwrap.dedent(chr(10).join(lines))}\n```")
+            raise LookupError(f"{path}: {name} must have one statement that starts {start!r}; it has {len(found)}")
+        shown += found
+    lines = text.splitlines()
+    blocks = (textwrap.dedent("\n".join(lines[each.lineno - 1 : each.end_lineno])) for each in shown)
+    print(f"`{path}`, `{name}`:\n\n```python\n" + "\n".join(blocks) + "\n```")
 
 
 def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
