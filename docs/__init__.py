@@ -1,1 +1,1 @@
-"""The documentation: its pages, and what builds a site of them."""
+"""Pages for readers, and the code that computes what stands on them."""
