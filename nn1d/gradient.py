@@ -95,7 +95,8 @@ def check_gradients(
     *context
         Further arguments of forward, such as the mask of an unpool. No gradient is checked for them.
     rng : numpy.random.Generator
-        Where dy and the directions are drawn from.
+        Where dy and the directions are drawn from. Not a new one with the seed that x was drawn with: dy would be x,
+        and a backward that looks at one instead of the other goes unseen.
     epsilon : float
         ε, along a direction of length 1. Kinks (a max pool has them where two samples tie) must be further away.
     tolerance : float
@@ -140,14 +141,16 @@ def check_gradients(
                 f"check_gradients: {path} of {title} must be float64; got {leaf.dtype}. Pass dtype=np.float64"
             )
 
-    before = map_leaves(lambda leaf: leaf.copy(), [x, layer.parameters])
+    watched = {"input": x, "parameters": layer.parameters}
+    before = map_leaves(lambda leaf: leaf.copy(), watched)
     y, cache = layer.forward(x, *context)
     dy = map_leaves(lambda leaf: _random_like(leaf, rng), y)
-    kept = map_leaves(lambda leaf: leaf.copy(), [y, dy])
-    faults = _differences([x, layer.parameters], before, "forward changed {}")
+    answers = {"output": y, "dy": dy}
+    kept = map_leaves(lambda leaf: leaf.copy(), answers)
+    faults = _differences(watched, before, "forward changed {}")
     dx, grads = layer.backward(dy, cache)
-    faults += _differences([x, layer.parameters], before, "backward changed {}")
-    faults += _differences([y, dy], kept, "backward changed the output or dy ({})")
+    faults += _differences(watched, before, "backward changed {}")
+    faults += _differences(answers, kept, "backward changed {}")
 
     slopes: list[Slope] = []
     gradients = {"input": dx} if hasattr(x, "dtype") else {f"input.{path}": leaf for path, leaf in named_leaves(dx)}

@@ -42,7 +42,7 @@ def test_a_wrong_backward_is_caught(name: str) -> None:
     for seed in range(5):
         layer, *arguments = GRADIENTS[name](np.random.default_rng(seed))
         with pytest.raises(GradientError) as caught:
-            check_gradients(layer, *arguments, rng=np.random.default_rng(seed), name=name)
+            check_gradients(layer, *arguments, rng=np.random.default_rng([seed, 1]), name=name)
         report = caught.value.report
         assert not report.ok
         # by the slopes, and far from the limit: where it fails does not hang on the tolerance
@@ -169,10 +169,10 @@ class Faulty(ELU):
 
 
 FAULTS = {
-    "forward changes x": "forward changed 0",
-    "forward changes a parameter": "forward changed 1.gain",
-    "backward changes dy": "backward changed the output or dy (1)",
-    "backward changes y": "backward changed the output or dy (0)",
+    "forward changes x": "forward changed input",
+    "forward changes a parameter": "forward changed parameters.gain",
+    "backward changes dy": "backward changed dy",
+    "backward changes y": "backward changed output",
     "no gradient": "backward returned no gradient for gain",
     "one too many": "backward returned a gradient for extra, which is no parameter",
     "shape": "the gradient of gain is float64 (2, 1), not float64 (2,)",
@@ -254,12 +254,24 @@ class Broken(Conv1d):
         return dx, grads
 
 
+class Leaky:
+    parameters = {}
+
+    def forward(self, x):
+        y = np.where(x > 0, x, 0.1 * x)
+        return y, y
+
+    def backward(self, dy, cache):
+        return np.where(dy > 0, dy, 0.1 * dy), {}  # the sign of the wrong array
+
+
 class Loses(Conv1d):
     def backward(self, dy, cache):
         return super().backward(dy, cache)[0], {}
 
 
 def gradient_cases(rng):
+    yield "my layer that looks at dy", Leaky(), rng.standard_normal((2, 12, 3))
     yield "my good layer", Upsample1d(2), rng.standard_normal((2, 3, 1))
     yield "my broken layer", Broken(2, 3, 3, rng=rng, dtype=np.float64), rng.standard_normal((2, 9, 2))
     yield "my forgetful layer", Loses(2, 3, 3, rng=rng, dtype=np.float64), rng.standard_normal((2, 9, 2))
@@ -274,16 +286,19 @@ def test_a_layer_of_ones_own_that_is_wrong_away_from_the_checkout(tmp_path: Path
     result = run("my_layers", path=tmp_path, cwd=tmp_path)
     assert result.returncode == 1, result.stdout + result.stderr
     rows = result.stdout.splitlines()
-    mine = next(i for i, row in enumerate(rows) if row.startswith("my good layer"))
-    assert not any("WRONG" in row for row in rows[: mine + 2])
+    mine = next(i for i, row in enumerate(rows) if row.startswith("my layer that looks at dy"))
+    assert not any("WRONG" in row for row in rows[:mine])
+    assert "WRONG" not in rows[mine + 2] + rows[mine + 3]  # my good layer
     assert re.search(r"^my good layer +input .*\d$", result.stdout, re.MULTILINE)
+    # x is the first thing that the case draws, as dy is of the check: they must not be the same numbers
+    assert re.search(r"^my layer that looks at dy +input .*WRONG$", result.stdout, re.MULTILINE)
     assert re.search(r"^my broken layer +input .*WRONG$", result.stdout, re.MULTILINE)
     assert re.search(
         r"^my forgetful layer +backward returned no gradient for weight +WRONG$", result.stdout, re.MULTILINE
     )
     assert rows[-2:] == [
         "models.autoencoder is not here and was not checked: run from the checkout",
-        "19 of 21 right",
+        "19 of 22 right",
     ]
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from nn1d import ELU, Conv1d, ConvTranspose1d, HardSigmoid, MaxPool1d, MaxUnpool1d, ResidualBlock, Upsample1d
+from nn1d import ELU, Adam, Conv1d, ConvTranspose1d, HardSigmoid, MaxPool1d, MaxUnpool1d, ResidualBlock, Upsample1d
 from nn1d.conv import slope_in_w, slope_in_x
+from nn1d.gradcheck import MeanSquaredError
 
 
 class SwappedClips(Conv1d):
@@ -188,6 +189,13 @@ class ReLUSlope(ELU):
         return dy * (cache > 0), {}
 
 
+class ELUWithTheSignOfDy(ELU):
+    """Right where dy is x, which is what two generators with one seed make of them."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return dy * np.where(dy > 0, 1, cache + self.alpha), {}
+
+
 class HardSigmoidWithoutEnds(HardSigmoid):
     def backward(self, dy: Any, cache: Any) -> Any:
         return dy * 0.2, {}
@@ -208,6 +216,30 @@ class ResidualWithSkipAlone(ResidualBlock):
     def backward(self, dy: Any, cache: Any) -> Any:
         _, grads = super().backward(dy, cache)
         return dy.copy(), grads
+
+
+class AdamWithoutCorrection(Adam):
+    """Takes m and v as they are, though both start at 0."""
+
+    def step(self, parameters: Any, gradient: Any) -> None:
+        taken = self.steps
+        self.steps = 10**9 - 1  # where the correction is 1
+        super().step(parameters, gradient)
+        self.steps = taken + 1
+
+
+class ErrorWithoutTheTwo(MeanSquaredError):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        return dx / 2, grads
+
+
+class ErrorPerClip(MeanSquaredError):
+    """Divides by the clips instead of by the numbers: right for signals of one number."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        return dx * dx[0].size, grads
 
 
 def _signal(rng: np.random.Generator) -> np.ndarray:
@@ -262,11 +294,14 @@ GRADIENTS: dict[str, Build] = {
     "UpsampleThatTakesTheFirst": lambda rng: (UpsampleThatTakesTheFirst(3), _signal(rng)),
     "ELUWithTheOtherSide": lambda rng: (ELUWithTheOtherSide(), _signal(rng)),
     "ELUWithoutAlpha": lambda rng: (ELUWithoutAlpha(0.5), _signal(rng)),
+    "ELUWithTheSignOfDy": lambda rng: (ELUWithTheSignOfDy(), _signal(rng)),
     "ReLUSlope": lambda rng: (ReLUSlope(), _signal(rng)),
     "HardSigmoidWithoutEnds": lambda rng: (HardSigmoidWithoutEnds(), 3 * _signal(rng)),
     "HardSigmoidOfTorch": lambda rng: (HardSigmoidOfTorch(), 3 * _signal(rng)),
     "ResidualWithoutSkip": lambda rng: (ResidualWithoutSkip(3, rng=rng, dtype=np.float64), _signal(rng)),
     "ResidualWithSkipAlone": lambda rng: (ResidualWithSkipAlone(3, rng=rng, dtype=np.float64), _signal(rng)),
+    "ErrorWithoutTheTwo": lambda rng: (ErrorWithoutTheTwo(), _signal(rng), _signal(rng)),
+    "ErrorPerClip": lambda rng: (ErrorPerClip(), _signal(rng), _signal(rng)),
 }
 
 

@@ -1,0 +1,1 @@
+"""The pages that teach a gradient, and the code that computes what stands on them."""
