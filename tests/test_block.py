@@ -38,8 +38,10 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").g
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 NOT_HERE = ("emodb", "savee")  # corpora that a test machine need not have
 OTHER_PROGRAMS = {".ci/run", "ruff", "mypy", "."}
-TINY = ("--no-report", "--clip-samples", "3200", "--epochs", "1", "--fine-tune-epochs", "1", "--limit", "6", "--threads",
-        "1", "--device", "cpu")  # fmt: skip
+TINY = (
+    "--clip-samples", "3200", "--epochs", "1", "--fine-tune-epochs", "1", "--limit", "6", "--threads", "1",
+    "--device", "cpu", "--no-report",
+)  # fmt: skip
 SHRUNK = ("--no-report", "--clip-samples", "16000", "--epochs", "2", "--fine-tune-epochs", "2", "--device", "cpu")
 
 
