@@ -73,7 +73,7 @@ def frames(x: Array, at: Windows, kernel_size: int, stride: int, padding: int) -
     start = (at.first * stride - padding) * channels
     bulk = view(x, start, (clips, *at.bulk, width), (length * channels, *steps, 1))
     ends = x.take(at.samples, axis=1)
-    ends *= at.inside
+    ends *= array_module(x).asarray(at.inside)
     return bulk, ends.reshape(clips, len(at.ends), width)
 
 

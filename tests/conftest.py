@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+from tests import standin
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -13,3 +18,11 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The CuPy of this machine where NN1D_GPU=1 says that it has a GPU, else what stands in for it."""
+    if os.environ.get("NN1D_GPU") == "1":
+        return importlib.import_module("cupy")
+    return standin.install(monkeypatch)
