@@ -11,17 +11,18 @@ __global__ void __launch_bounds__(THREADS) squared_difference(
     long long count, long long span, T factor)
 {
     __shared__ double sums[THREADS];
+    const int thread = threadIdx.x;
     const long long begin = blockIdx.x * span, end = begin + span < count ? begin + span : count;
     double sum = 0;
-    for (long long i = begin + threadIdx.x; i < end; i += THREADS) {
+    for (long long i = begin + thread; i < end; i += THREADS) {
         const T difference = y[i] - target[i];
         dy[i] = factor * difference;
         sum += double(difference) * double(difference);
     }
-    sums[threadIdx.x] = sum;
+    sums[thread] = sum;
     for (int half = THREADS / 2; half > 0; half /= 2) {
         __syncthreads();
-        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+        if (thread < half) sums[thread] += sums[thread + half];
     }
-    if (threadIdx.x == 0) rows[blockIdx.x] = sums[0];
+    if (thread == 0) rows[blockIdx.x] = sums[0];
 }
