@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-HEADER = Path(__file__).with_name("cuda.h")
+HEADER, ENGINE = (Path(__file__).with_name(name) for name in ("cuda.h", "fiber.cpp"))
 FLAGS = (
     *("-O1", "-g1", "-no-pie", "-fno-pie", "-fno-strict-aliasing", "-ffp-contract=off"),
     *("-fsanitize=address,bounds,alignment", "-fno-sanitize-recover=bounds,alignment"),
@@ -54,23 +54,30 @@ def _folder() -> Path:
 def compiled(code: str, options: Sequence[str], names: Sequence[str]) -> Path:
     """An executable that serves launches of the kernels `names`."""
     table = ", ".join(f"KERNEL({name})" for name in names)
+    # a nameless namespace: AddressSanitizer leaves no room around the shared memory of templates that others may see
     text = (
-        f'#include "{HEADER}"\nnamespace {{\n#line 1 "kernel.cu"\n{code}\n}}\n'  # nameless: so AddressSanitizer
-        f"int main(int argc, char** argv) {{ return harness::serve({{{table}}}, argc, argv); }}\n"
+        f'#include "{HEADER}"\nnamespace {{\n#line 1 "kernel.cu"\n{code}\n}}\nnamespace harness {{\n'
+        f"extern const Kernel kernels[] = {{{table}}};\nextern const int kernel_count = {len(names)};\n}}\n"
     )
     taken = [option for option in options if option.startswith(("-std", "-D"))]
-    key = hashlib.sha256(repr((HEADER.read_text("utf-8"), text, taken, FLAGS)).encode()).hexdigest()
-    program = _folder() / key[:32]
-    if not program.exists():
+    engine = _made(ENGINE.read_text("utf-8"), "-c", "-std=c++17", f"-I{ENGINE.parent}")
+    return _made(text, *(taken or ["-std=c++17"]), str(engine))
+
+
+def _made(text: str, *arguments: str) -> Path:
+    """What g++ makes of a text, once a text."""
+    key = hashlib.sha256(repr((HEADER.read_text("utf-8"), text, arguments, FLAGS)).encode()).hexdigest()
+    made = _folder() / f"{key[:32]}.o"
+    if not made.exists():
         with tempfile.TemporaryDirectory(dir=_folder()) as scratch:
-            source, made = Path(scratch, "kernel.cpp"), Path(scratch, "program")
+            source, unfinished = Path(scratch, "kernel.cpp"), Path(scratch, "made")
             source.write_text(text, "utf-8")
-            command = [compiler() or "g++", *FLAGS, *taken, str(source), "-o", str(made)]
+            command = [compiler() or "g++", *FLAGS, str(source), *arguments, "-o", str(unfinished)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 raise KernelError(f"g++ refuses the kernel:\n{done.stderr[-4000:]}")
-            made.rename(program)
-    return program
+            unfinished.rename(made)
+    return made
 
 
 def _shared_memory(program: Path) -> list[str]:
