@@ -83,21 +83,24 @@ def _made(text: str, *arguments: str) -> Path:
 def _shared_memory(program: Path) -> list[str]:
     """Addresses and sizes of the static variables of functions, which is what __shared__ becomes."""
     listed = subprocess.run(["nm", "-S", str(program)], capture_output=True, text=True, check=True).stdout
-    return [word for found in re.findall(r"^(\w+) (\w+) [bd] _ZZN12_GLOBAL__N_1", listed, re.M) for word in found]
+    return [
+        word for found in re.findall(r"^(\w+) (\w+) [bd] _ZZ(?:N12_GLOBAL__N_1|\d)", listed, re.M) for word in found
+    ]
 
 
 class _Program:
     """A running executable; started again after a launch that ended it."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.process = path, None
+        self.path = path
+        self.process: Any = None
         self.signatures: dict[str, list[str]] = {}
         self.start()
 
     def start(self) -> None:
         options = "detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=0:exitcode=99"
-        self.log = tempfile.TemporaryFile()
-        self.process: Any = subprocess.Popen(
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115  (as long as the program)
+        self.process = subprocess.Popen(
             [str(self.path), *_shared_memory(self.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
