@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.diagnosis import Spoilt, watched
 from nn1d import ELU, Adam, Conv1d, ConvTranspose1d, MaxPool1d, ResidualBlock, Sequential, ShapeError, mse
 from nn1d.backend import to_numpy, view
 from nn1d.conv import slope_in_w, slope_in_x, slope_in_y, sum_over_samples
@@ -117,7 +118,7 @@ def test_input_gradient(cupy: Any, g: Geometry, alpha: float, summed: bool) -> N
     close(found, dx * (elu_slope(at.astype(np.float64), alpha) if alpha else 1) + summed * plus)
 
 
-@drawn
+@settings(drawn, max_examples=24)
 @given(geometries(), st.sampled_from([0.0, 1.0]), st.booleans(), st.sampled_from([32, 1024]))
 def test_filter_gradient(cupy: Any, g: Geometry, alpha: float, backwards: bool, span: int) -> None:
     x, dy = g.numbers(g.clips, g.length, g.channels), g.numbers(g.clips, g.outputs, g.outs)
@@ -237,6 +238,14 @@ def test_a_clip_beyond_32_bits_is_refused(cupy: Any) -> None:
     x = view(cupy.asarray(np.zeros(4, "f")), 0, (1, 2**31, 1), (0, 0, 1))
     with pytest.raises(ShapeError, match="a clip may have 2147418112 numbers; got 2147483648 x 1"):
         convolution.convolve(x, cupy.asarray(np.zeros((1, 1, 1), "f")), 0, 1)
+
+
+def test_a_spoilt_layer_is_named_within_what_is_one_kernel(cupy: Any) -> None:
+    network = Sequential(ELU(), Conv1d(2, 2, 3, 1, 1, rng=np.random.default_rng(0)), ELU())
+    on_device(cupy, network.parameters["1"])
+    x = cupy.asarray(np.full((1, 5, 2), np.inf, "f"))
+    with watched(network), pytest.raises(Spoilt, match=r"^the output of 0 \(ELU"):
+        network.forward(x)
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 2), (2, 0, 2)])
