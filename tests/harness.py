@@ -27,7 +27,7 @@ import numpy as np
 
 HEADER, ENGINE = (Path(__file__).with_name(name) for name in ("cuda.h", "fiber.cpp"))
 FLAGS = (
-    *("-O1", "-g1", "-no-pie", "-fno-pie", "-fno-strict-aliasing", "-ffp-contract=off"),
+    *("-O2", "-g1", "-no-pie", "-fno-pie", "-fno-strict-aliasing", "-ffp-contract=off"),
     *("-fsanitize=address,bounds,alignment,signed-integer-overflow", "-fno-sanitize-recover=undefined"),
     *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function"),
 )
