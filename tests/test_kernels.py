@@ -1,7 +1,4 @@
-"""Every kernel against its NumPy form. Without a GPU the same text runs on the CPU (tests/harness.py).
-
-Where NN1D_GPU=1, CuPy runs it.
-"""
+"""Every kernel against its NumPy form. Without a GPU the text runs on the CPU (tests/harness.py); NN1D_GPU=1: on CuPy."""
 
 from __future__ import annotations
 
