@@ -1,4 +1,4 @@
-"""Every kernel against its NumPy form: without a GPU its text on the CPU (tests/harness.py), with NN1D_GPU=1 on CuPy."""
+"""Every kernel against its NumPy form: without a GPU on the CPU (tests/harness.py), with NN1D_GPU=1 on CuPy"""
 
 from __future__ import annotations
 
