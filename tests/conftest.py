@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import standin
 from tests.command import QUICK, train
 
 
@@ -24,3 +28,11 @@ def listened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("listened") / "run"
     train(*QUICK, "--db", "demo", "--out", folder)
     return folder
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The CuPy of this machine where NN1D_GPU=1 says that it has a GPU, else what stands in for it."""
+    if os.environ.get("NN1D_GPU") == "1":
+        return importlib.import_module("cupy")
+    return standin.install(monkeypatch)

@@ -1,0 +1,125 @@
+"""Memory of the device: pools with a limit, pointers, and what is in memory that nobody has written yet."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+
+TOTAL_BYTES = 1 << 32  # of the device
+ALIGNMENT = 512  # a pool hands out multiples of it
+_addresses = itertools.count(1 << 20, 1 << 36)
+
+
+class OutOfMemoryError(MemoryError):
+    """The text of CuPy's own."""
+
+    def __init__(self, size: int, total: int, limit: int) -> None:
+        text = f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes"
+        super().__init__(f"{text}, limit set to: {limit:,} bytes)." if limit else f"{text}).")
+
+
+class Memory:
+    """A block; it goes back to its pool with the last array that lies in it. Fresh memory holds NaN."""
+
+    def __init__(self, size: int, pool: MemoryPool) -> None:
+        self.size, self.ptr = size, next(_addresses)
+        self.bytes = np.full(size, 0xFF, np.uint8)
+        self._pool = pool
+
+    def __del__(self) -> None:
+        self._pool._take_back(self.size)
+
+
+class MemoryPointer:
+    """A place in a block."""
+
+    def __init__(self, mem: Memory, offset: int) -> None:
+        self.mem, self.offset = mem, offset
+
+    @property
+    def ptr(self) -> int:
+        return self.mem.ptr + self.offset
+
+    def __add__(self, offset: int) -> MemoryPointer:
+        return MemoryPointer(self.mem, self.offset + offset)
+
+
+class MemoryPool:
+    """Blocks that are freed stay in the pool and count towards its limit, as CuPy's do, until free_all_blocks."""
+
+    everyone: ClassVar[weakref.WeakSet[MemoryPool]] = weakref.WeakSet()
+
+    def __init__(self) -> None:
+        self._used = self._free = self._limit = 0
+        self._handed_out = 0  # changes whenever memory that was free may have got another owner
+        MemoryPool.everyone.add(self)
+
+    def malloc(self, size: int) -> MemoryPointer:
+        rounded = -(-size // ALIGNMENT) * ALIGNMENT
+        if rounded > self._free:
+            total = self.total_bytes()
+            others = sum(pool.total_bytes() for pool in MemoryPool.everyone if pool is not self)
+            if (self._limit and total + rounded > self._limit) or total + others + rounded > TOTAL_BYTES:
+                raise OutOfMemoryError(rounded, total, self._limit)
+            self._free += rounded
+        self._free -= rounded
+        self._used += rounded
+        self._handed_out += 1
+        return MemoryPointer(Memory(rounded, self), 0)
+
+    def _take_back(self, size: int) -> None:
+        self._used -= size
+        self._free += size
+
+    def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
+        if size is not None and fraction is not None:
+            raise ValueError("size and fraction cannot be specified at one time")
+        self._limit = int(size or (fraction or 0) * TOTAL_BYTES)
+
+    def get_limit(self) -> int:
+        return self._limit
+
+    def used_bytes(self) -> int:
+        return self._used
+
+    def free_bytes(self) -> int:
+        return self._free
+
+    def total_bytes(self) -> int:
+        return self._used + self._free
+
+    def free_all_blocks(self, stream: Any = None) -> None:
+        self._free = 0
+        self._handed_out += 1
+
+
+default_pool = MemoryPool()
+_allocator: Callable[[int], MemoryPointer] = default_pool.malloc
+
+
+def get_default_memory_pool() -> MemoryPool:
+    return default_pool
+
+
+def alloc(size: int) -> MemoryPointer:
+    return _allocator(size)
+
+
+def set_allocator(allocator: Callable[[int], MemoryPointer] | None = None) -> None:
+    global _allocator
+    _allocator = allocator or default_pool.malloc
+
+
+@contextmanager
+def using_allocator(allocator: Callable[[int], MemoryPointer] | None = None) -> Iterator[None]:
+    before = _allocator
+    set_allocator(allocator)
+    try:
+        yield
+    finally:
+        set_allocator(before)
