@@ -101,6 +101,8 @@ def resume(path: Path, given: dict[str, Any]) -> None:
     if given.get("out", path).resolve() != path.resolve():
         raise RunError(f"--resume: the run is in {path}; got --out {given['out']}. Leave --out out")
     settings = settings.resumed({name: value for name, value in given.items() if name != "out"})
+    if settings.device == "cpu" and "tf32" not in given:
+        settings = dataclasses.replace(settings, tf32=False)  # it was the GPU's
     found = Path(config["corpus"]) if config.get("corpus") else None
     work = prepare(settings, settings.data_dir if "data_dir" in given or found is None or not found.is_dir() else found)
     for name in ("split", "clips_sha256"):
@@ -134,7 +136,7 @@ class Work(NamedTuple):
 def prepare(settings: Configuration, data_dir: Path | None = None) -> Work:
     """Find the device, read the corpus, split it."""
     check_clip_samples(settings.clip_samples, len(settings.channels))
-    module, sentence = find_device(settings.device)
+    module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32)
     say(f"{sentence}, BLAS {blas_kernels()}" if module is np else sentence)
     threads = (settings.threads or available_cores()) if module is np else 1
     clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
