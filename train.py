@@ -245,9 +245,10 @@ def dry_run(settings: Configuration) -> None:
             started = time.perf_counter()
             loss, slope = phase.gradient(batch)
             phase.adam.step(phase.parameters, slope)
+            loss = float(loss)  # waits for a GPU
             spent = time.perf_counter() - started
             seconds += spent * steps * epochs
-            after, _ = phase.gradient(batch)
+            after = float(phase.gradient(batch)[0])
             say(f"{phase.name}: one step of {len(batch)} clips in {1e3 * spent:.0f} ms, loss {loss:.3e} -> {after:.3e}")
         say(f"a run of {settings.epochs} + {settings.fine_tune_epochs} epochs: at most about {seconds / 60:.0f} min")
     sizes = {
