@@ -12,6 +12,7 @@ from models.accelerator import Accelerator
 from models.configuration import Configuration
 from models.dual_training import DualTraining
 from models.graph import Repeated
+from models.phase import NotFinite
 from models.worker import Workers
 from nn1d import DeviceError
 from tests import standin
@@ -236,3 +237,56 @@ def test_a_whole_training_keeps_within_its_limit(cp: Any, caplog: pytest.LogCapt
     assert pool.total_bytes() <= pool.get_limit()
     assert any("goes in pieces of" in record.message for record in caplog.records)
     np.testing.assert_allclose(small.flat.vector.get(), weights, rtol=1e-3, atol=1e-5)
+
+
+def captured(accelerator: Accelerator) -> int:
+    """After three steps there is a graph: the bytes that it holds."""
+    for _ in range(3):
+        step(accelerator)
+    return accelerator.graph.bytes_held
+
+
+def test_the_graph_and_all_else_share_the_limit(cp: Any) -> None:
+    accelerator, pool = limited(cp, 400 * KILOBYTE), cp.get_default_memory_pool()
+    limit = pool.get_limit()
+    held = captured(accelerator)
+    assert held > 0
+    assert pool.get_limit() == limit - held
+
+
+def test_a_graph_lets_go_of_its_memory_where_it_is_needed(cp: Any, caplog: pytest.LogCaptureFixture) -> None:
+    accelerator = limited(cp, 400 * KILOBYTE)
+    held = captured(accelerator)
+    pool = cp.get_default_memory_pool()
+    left = pool.get_limit() - pool.used_bytes()
+    numbers = (left + held // 2) // 4  # of float32: more than is left, less than with what the graph holds
+
+    def large(x: Any) -> Any:
+        return cp.zeros(numbers, np.float32).sum()
+
+    with caplog.at_level(logging.WARNING):
+        ((count, found),) = accelerator.pieces(large, [CLIPS], np.arange(1), 1)
+    assert (count, float(found)) == (1, 0)
+    assert accelerator.graph.bytes_held == 0
+    assert not caplog.records
+    assert captured(accelerator) == held
+
+
+def test_a_diagnosis_looks_at_layers_and_not_at_a_graph(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoilt = CLIPS.copy()
+    spoilt[2, 5] = np.nan
+    training = DualTraining(SETTINGS, spoilt, Workers(1), cp)
+
+    def activation(x: Any) -> tuple[Any, Any]:  # a layer that can be captured without kernels of our own
+        y, _ = training.network.decoder.activation.forward(x)
+        return y.mean(), y.mean(0)
+
+    monkeypatch.setattr(training, "_whole", activation)
+    phase = training.pre_training(TRAIN, VALIDATION)
+    for _ in range(3):
+        phase.gradient(TRAIN)
+    assert training._gpu is not None
+    assert training._gpu.graph.bytes_held > 0
+    error = NotFinite("pre_training", 1, 1, float("nan"), TRAIN)
+    message = str(training.diverged(phase, error, [str(i) for i in range(12)]))
+    assert "the first of it was the output of decoder.activation (ELU(1))" in message
