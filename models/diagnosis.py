@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from nn1d.backend import array_module
+from nn1d.cuda.kernel import plain
 from nn1d.layer import named_leaves
 
 
@@ -22,7 +23,8 @@ def watched(network: Any) -> Iterator[None]:
         layer.forward = _checked(layer.forward, f"the output of {name} ({layer!r})")
         layer.backward = _checked(layer.backward, f"the gradient of {name} ({layer!r})")
     try:
-        yield
+        with plain():  # layer by layer, also where a kernel would take two of them in one
+            yield
     finally:
         for _, layer in found:
             del layer.forward, layer.backward

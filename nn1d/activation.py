@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from nn1d.backend import Array, array_module, vector_instructions
+from nn1d.cuda import activation as kernels
+from nn1d.cuda.kernel import has_kernels
 from nn1d.layer import require, require_floats, require_like
 
 # NumPy has expm1 in vector instructions for AVX-512 only; elsewhere the plain one takes twenty times as long as exp
@@ -48,6 +50,9 @@ class ELU:
     def forward(self, x: Array) -> tuple[Array, Array]:
         """y = α·(exp(min(x, 0)) - 1), and x where that is above 0, and y."""
         require_floats(self, x)
+        if has_kernels(x):
+            y = kernels.elu_forward(x, self.alpha)
+            return y, y
         xp = array_module(x)
         y = xp.clip(x, -math.inf, 0)  # three times as fast as minimum
         if EXPM1_IS_FAST:
@@ -67,6 +72,8 @@ class ELU:
         """dx = dy·slope with slope = min(y, 0) + α below 0 and 1 above."""
         y = cache
         require_like(self, dy, y.shape, y.dtype)
+        if has_kernels(dy, y):
+            return kernels.elu_backward(dy, y, self.alpha), {}
         xp = array_module(y)
         slope = xp.clip(y, -math.inf, 0)
         slope += self.alpha

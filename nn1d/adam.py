@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nn1d.backend import Array, array_module
+from nn1d.cuda import adam as kernel
 from nn1d.layer import require
 
 
@@ -71,6 +72,10 @@ class Adam:
         xp = array_module(parameters)
         if self.mean is None or self.square is None:
             self.mean, self.square = xp.zeros_like(parameters), xp.zeros_like(parameters)
+        if kernel.covers(self, parameters, gradient):
+            self.steps += 1
+            kernel.step(self, parameters, gradient)
+            return
         decays = not isinstance(self.weight_decay, (int, float)) or self.weight_decay != 0
         if decays and not self.decoupled:
             gradient = gradient + self.weight_decay * parameters

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn1d.backend import Array, array_module, view
+from nn1d.cuda import convolution as kernels
 from nn1d.initial import Initializer, glorot_uniform
 from nn1d.layer import require, require_like, require_signal
 
@@ -206,6 +207,8 @@ class Conv1d:
     the paper's Eq. 1; Dumoulin and Visin 2016, arXiv:1603.07285. Same values as torch.nn.Conv1d on transposed arrays.
     """
 
+    transposed = False
+
     def __init__(
         self,
         in_channels: int,
@@ -231,6 +234,8 @@ class Conv1d:
     def forward(self, x: Array) -> tuple[Array, Array]:
         """(N, L, C) -> (N, outputs, O), and x."""
         require_signal(self, x, self.in_channels)
+        if kernels.covers(self, x):
+            return kernels.forward(self, x), x
         y = slope_in_y(x, self.parameters["weight"], self.stride, self.padding, self.outputs(x.shape[1]))
         if "bias" in self.parameters:
             add_bias(y, self.parameters["bias"])
@@ -240,6 +245,8 @@ class Conv1d:
         """dx, and {"weight": dw, "bias": db}."""
         x, w = cache, self.parameters["weight"]
         require_like(self, dy, (len(x), self.outputs(x.shape[1]), self.out_channels), x.dtype)
+        if kernels.covers(self, x):
+            return kernels.backward(self, dy, x)
         dx = slope_in_x(dy, w, self.stride, self.padding, x.shape[1])
         grads = {"weight": slope_in_w(x, dy, self.kernel_size, self.stride, self.padding)}
         if "bias" in self.parameters:
@@ -304,6 +311,8 @@ class ConvTranspose1d:
     transposed arrays.
     """
 
+    transposed = True
+
     def __init__(
         self,
         in_channels: int,
@@ -337,6 +346,8 @@ class ConvTranspose1d:
     def forward(self, x: Array) -> tuple[Array, Array]:
         """(N, L, C) -> (N, outputs, O), and x."""
         require_signal(self, x, self.in_channels)
+        if kernels.covers(self, x):
+            return kernels.forward(self, x), x
         y = slope_in_x(x, self.parameters["weight"], self.stride, self.padding, self.outputs(x.shape[1]))
         if "bias" in self.parameters:
             add_bias(y, self.parameters["bias"])
@@ -346,6 +357,8 @@ class ConvTranspose1d:
         """dx, and {"weight": dw, "bias": db}."""
         x, w = cache, self.parameters["weight"]
         require_like(self, dy, (len(x), self.outputs(x.shape[1]), self.out_channels), x.dtype)
+        if kernels.covers(self, x):
+            return kernels.backward(self, dy, x)
         dx = slope_in_y(dy, w, self.stride, self.padding, x.shape[1])
         grads = {"weight": slope_in_w(dy, x, self.kernel_size, self.stride, self.padding)}
         if "bias" in self.parameters:

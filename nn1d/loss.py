@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from nn1d.backend import Array
+from nn1d.cuda import loss as kernels
+from nn1d.cuda.kernel import has_kernels
 from nn1d.layer import require
 
 
@@ -31,6 +33,8 @@ def mse(y: Array, target: Array) -> tuple[Array, Array]:
     require(
         y.shape == target.shape and y.size > 0, f"mse: y and target must be alike; got {y.shape} and {target.shape}"
     )
+    if has_kernels(y, target):
+        return kernels.mse(y, target)
     difference = y - target
     flat = difference.reshape(-1)
     loss = flat @ flat / y.size

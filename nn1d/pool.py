@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 
 from nn1d.backend import Array, array_module
+from nn1d.cuda import pool as kernels
+from nn1d.cuda.kernel import has_kernels
 from nn1d.layer import ShapeError, require, require_like, require_signal
 
 
@@ -38,11 +40,15 @@ def join(windows: Array) -> Array:
 
 def select(x: Array, mask: Array, size: int) -> Array:
     """S x: of each window the sample that the mask marks."""
+    if has_kernels(x):
+        return kernels.select(x, mask, size)
     return sum_windows(x * mask, size)
 
 
 def place(x: Array, mask: Array, size: int) -> Array:
     """Sᵀ x: each sample where the mask marks its window, 0 elsewhere. A multiplication, never a scatter."""
+    if has_kernels(x):
+        return kernels.place(x, mask, size)
     y = repeat(x, size)
     y *= mask
     return y
@@ -50,11 +56,15 @@ def place(x: Array, mask: Array, size: int) -> Array:
 
 def repeat(x: Array, size: int) -> Array:
     """Each sample `size` times."""
+    if has_kernels(x):
+        return kernels.place(x, None, size)
     return x.repeat(size, axis=1)
 
 
 def sum_windows(dy: Array, size: int) -> Array:
     """The sum of each window of `size` samples."""
+    if has_kernels(dy):
+        return kernels.select(dy, None, size)
     return split(dy, size).sum(1)
 
 
@@ -99,7 +109,10 @@ class MaxPool1d:
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         """The maxima and their mask."""
-        windows, xp = self._windows(x), array_module(x)
+        self._check(x)
+        if has_kernels(x):
+            return kernels.max_pool(x, self.size)
+        windows, xp = split(x, self.size), array_module(x)
         y = windows.max(1)
         marks = windows == y[:, None]
         free = xp.ones(y.shape, bool)  # windows whose maximum has not been met yet
@@ -111,15 +124,15 @@ class MaxPool1d:
 
     def maxima(self, x: Array) -> Array:
         """The maxima alone, for a network that only runs forward."""
-        return self._windows(x).max(1)
+        self._check(x)
+        return kernels.max_pool(x, self.size, masked=False)[0] if has_kernels(x) else split(x, self.size).max(1)
 
-    def _windows(self, x: Array) -> Array:
+    def _check(self, x: Array) -> None:
         require_signal(self, x)
         length, size = x.shape[1], self.size
         if length % size:
             nearest = ", ".join(str(m) for m in (length // size * size, -(-length // size) * size) if m)
             raise ShapeError(f"{self!r}: the length must be a multiple of {size}; got {length}. Nearest: {nearest}")
-        return split(x, size)
 
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
         """dx = Sᵀ dy."""

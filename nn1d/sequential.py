@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nn1d.backend import Array
+from nn1d.fusion import fused
 from nn1d.layer import Layer, Tree
 
 
@@ -26,7 +27,7 @@ class Sequential:
 
     Cache
     -----
-    the caches of the layers
+    the caches of the layers, as nn1d.fusion joins them on a GPU
     """
 
     def __init__(self, *layers: Layer, **named: Layer) -> None:
@@ -43,7 +44,7 @@ class Sequential:
     def forward(self, x: Array) -> tuple[Array, list[Any]]:
         """Down the list."""
         caches = []
-        for layer in self.layers.values():
+        for layer in fused(self.layers, x).values():
             x, cache = layer.forward(x)
             caches.append(cache)
         return x, caches
@@ -51,6 +52,7 @@ class Sequential:
     def backward(self, dy: Array, cache: list[Any]) -> tuple[Array, dict[str, Tree]]:
         """Up the list."""
         grads = {}
-        for (name, layer), kept in zip(reversed(self.layers.items()), reversed(cache), strict=True):
+        layers = fused(self.layers, dy)
+        for (name, layer), kept in zip(reversed(layers.items()), reversed(cache), strict=True):
             dy, grads[name] = layer.backward(dy, kept)
         return dy, {name: grads[name] for name in self.parameters}

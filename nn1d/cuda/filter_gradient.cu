@@ -1,0 +1,125 @@
+// The gradient of the filters and of the bias of a convolution with stride 1:
+//
+//     dw[k, c, o] = Σ_{n,l} f(x[n, l + k - p, c]) · dy[n, l, o],    db[o] = Σ_{n,l} dy[n, l, o]
+//
+// f is an ELU, x outside of its signal is 0. This is nn1d.conv.slope_in_w with stride 1 and nn1d.conv.sum_over_samples.
+// With `backwards` the filters are those of a ConvTranspose1d: dw[K - 1 - k, o, c] takes what is written above.
+//
+// No atomics: every block sums its share of all samples into a row of its own, and nn1d/cuda/sum.cu adds the rows. All
+// additions have an order that the shapes alone decide, so a run gives the same bits every time, on every GPU.
+//
+// A block makes the C_TILE·O_TILE filters of one tile; the clips are cut into stretches of `span` samples, and block i
+// takes the stretches i, i + gridDim.x, ... SAMPLES of them at a time lie in shared memory as they lie in global memory. A
+// team of threads shares the tile, each with K·CHANNELS·OUTS sums in registers (at most 48), and every team takes a part
+// of the samples; at the end the teams add up as a tree. Per sample a thread reads two packs of 16 bytes for up to
+// 48 multiplications, so arithmetic is the limit, as in convolution.cu.
+//
+// Shared memory: 21 KiB with K = 3 and 16 by 16 (float), at most 43 KiB (double).
+
+constexpr int THREADS = 128;
+
+template <typename T, int K, int C_TILE, int O_TILE>
+__global__ void __launch_bounds__(THREADS) filter_gradient(
+    const T* __restrict__ x,   // (clips, length, channels)
+    const T* __restrict__ dy,  // (clips, outputs, outs)
+    T* __restrict__ rows,      // (gridDim.x, K * channels * outs + outs): dw, then db
+    int clips, int length, int channels, int outputs, int outs, int padding, int backwards,
+    T alpha,                   // of f; 0 for none
+    int span, int wide_x, int wide_y)
+{
+    constexpr int CHANNELS = C_TILE < 4 ? 1 : K <= 3 ? 4 : K <= 6 ? 2 : 1;
+    constexpr int OUTS = O_TILE < 4 ? 1 : 4;
+    constexpr int TEAM = C_TILE / CHANNELS * (O_TILE / OUTS), TEAMS = THREADS / TEAM;
+    constexpr int SAMPLES = TEAMS * 4 < 64 ? 64 : TEAMS * 4, SHARE = SAMPLES / TEAMS;
+    constexpr int C_PACK = C_TILE < 4 ? 1 : 4, C_PACKS = C_TILE / C_PACK, O_PACKS = O_TILE / OUTS;
+    constexpr int SUMS = (K * CHANNELS + 1) * OUTS;  // filters, then bias
+    __shared__ __align__(16) T xs[SAMPLES + K - 1][C_TILE];
+    __shared__ __align__(16) T dys[SAMPLES][O_TILE];
+    __shared__ T half_sums[SUMS][THREADS / 2];
+
+    const int c_tiles = (channels + C_TILE - 1) / C_TILE;
+    const int first_c = blockIdx.y % c_tiles * C_TILE, first_o = blockIdx.y / c_tiles * O_TILE;
+    const int team = threadIdx.x / TEAM, member = threadIdx.x % TEAM;
+    const int own_o = member % O_PACKS * OUTS, own_c = member / O_PACKS * CHANNELS;
+    const int spans = (outputs + span - 1) / span;
+
+    T sum[SUMS] = {};
+    for (long long stretch = blockIdx.x; stretch < (long long)clips * spans; stretch += gridDim.x) {
+        const long long clip = stretch / spans;
+        const int begin = int(stretch % spans) * span, end = outputs - begin < span ? outputs : begin + span;
+        const T* const signal = x + clip * length * channels;
+        const T* const slope = dy + clip * outputs * outs;
+        for (int first = begin; first < end; first += SAMPLES) {
+            for (int i = threadIdx.x; i < (SAMPLES + K - 1) * C_PACKS; i += THREADS) {
+                const int c = i % C_PACKS * C_PACK, at = i / C_PACKS, l = first - padding + at;
+                Pack<T, C_PACK> pack = {};
+                if (l >= 0 && l < length && first_c + c < channels)
+                    pack = read<C_PACK>(signal + l * channels + first_c + c, channels - first_c - c, wide_x);
+                for (int j = 0; j < C_PACK; ++j) xs[at][c + j] = alpha == 0 ? pack.v[j] : elu(pack.v[j], alpha);
+            }
+            for (int i = threadIdx.x; i < SAMPLES * O_PACKS; i += THREADS) {
+                const int o = i % O_PACKS * OUTS, at = i / O_PACKS, l = first + at;
+                Pack<T, OUTS> pack = {};
+                if (l < end && first_o + o < outs)
+                    pack = read<OUTS>(slope + l * outs + first_o + o, outs - first_o - o, wide_y);
+                write<OUTS>(&dys[at][o], pack, OUTS, true);
+            }
+            __syncthreads();
+            for (int l = team * SHARE; l < (team + 1) * SHARE; l += 4) {
+                Pack<T, CHANNELS> seen[4 + K - 1];
+                Pack<T, OUTS> met[4];
+#pragma unroll
+                for (int i = 0; i < 4 + K - 1; ++i) seen[i] = read<CHANNELS>(&xs[l + i][own_c], CHANNELS, true);
+#pragma unroll
+                for (int i = 0; i < 4; ++i) met[i] = read<OUTS>(&dys[l + i][own_o], OUTS, true);
+#pragma unroll
+                for (int i = 0; i < 4; ++i)
+#pragma unroll
+                    for (int k = 0; k < K; ++k)
+#pragma unroll
+                        for (int c = 0; c < CHANNELS; ++c)
+#pragma unroll
+                            for (int o = 0; o < OUTS; ++o)
+                                sum[(k * CHANNELS + c) * OUTS + o] += seen[i + k].v[c] * met[i].v[o];
+                if (own_c == 0) {
+#pragma unroll
+                    for (int i = 0; i < 4; ++i)
+#pragma unroll
+                        for (int o = 0; o < OUTS; ++o) sum[K * CHANNELS * OUTS + o] += met[i].v[o];
+                }
+            }
+            __syncthreads();
+        }
+    }
+
+    for (int half = TEAMS / 2; half > 0; half /= 2) {  // the upper half of the teams hands its sums to the lower
+        if (team >= half && team < 2 * half) {
+#pragma unroll
+            for (int i = 0; i < SUMS; ++i) half_sums[i][threadIdx.x - half * TEAM] = sum[i];
+        }
+        __syncthreads();
+        if (team < half) {
+#pragma unroll
+            for (int i = 0; i < SUMS; ++i) sum[i] += half_sums[i][threadIdx.x];
+        }
+        __syncthreads();
+    }
+
+    if (team != 0) return;
+    rows += (long long)blockIdx.x * (K * channels * outs + outs);
+#pragma unroll
+    for (int o = 0; o < OUTS; ++o) {
+        const int out = first_o + own_o + o;
+        if (out >= outs) continue;
+#pragma unroll
+        for (int k = 0; k < K; ++k)
+#pragma unroll
+            for (int c = 0; c < CHANNELS; ++c) {
+                const int in = first_c + own_c + c;
+                if (in >= channels) continue;
+                rows[backwards ? ((K - 1 - k) * outs + out) * channels + in : (k * channels + in) * outs + out] =
+                    sum[(k * CHANNELS + c) * OUTS + o];
+            }
+        if (first_c == 0 && own_c == 0) rows[K * channels * outs + out] = sum[K * CHANNELS * OUTS + o];
+    }
+}

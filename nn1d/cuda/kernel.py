@@ -1,0 +1,87 @@
+"""Kernels from .cu files: compiled for what they are called with, kept, launched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib.resources import files
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from nn1d.backend import Array, array_module
+
+TYPES = {"float32": "float", "float64": "double"}  # of NumPy, in C++
+NUMBERS = 2**31 - 2**16  # in a clip: kernels count within a clip in 32 bits, and across clips in 64
+_switched_off = False
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Within, CuPy alone computes, layer by layer as NumPy does: to look into a network, or to compare with."""
+    global _switched_off
+    before, _switched_off = _switched_off, True
+    try:
+        yield
+    finally:
+        _switched_off = before
+
+
+def has_kernels(*arrays: Array) -> bool:
+    """Whether the kernels take these arrays: all on a GPU, of one type that has kernels."""
+    first = arrays[0]
+    return (
+        array_module(first) is not np
+        and not _switched_off
+        and first.dtype.name in TYPES
+        and all(each.dtype == first.dtype and array_module(each) is not np for each in arrays)
+    )
+
+
+def number(x: Array) -> str:
+    """What C++ calls the numbers of an array."""
+    return TYPES[x.dtype.name]
+
+
+def wide(*arrays: Array | None) -> bool:
+    """Whether four neighbouring channels of each array can be moved at once: they are there, and aligned."""
+    return all(x is None or (x.shape[-1] % 4 == 0 and x.data.ptr % (4 * min(x.itemsize, 4)) == 0) for x in arrays)
+
+
+def launch(x: Array, file: str, kernel: str, grid: tuple[int, ...], threads: int, *arguments: Any) -> None:
+    """Run a kernel on the GPU of x; a grid without blocks is no launch.
+
+    Parameters
+    ----------
+    x : array
+        Any array of that GPU.
+    file, kernel : str
+        The .cu file, and the instance of its template, such as "place<float, 4>".
+    grid : tuple of int
+        Blocks along each axis.
+    threads : int
+        Of a block.
+    *arguments : array, NumPy scalar or None
+        As the kernel takes them; None is a null pointer. Arrays are contiguous.
+    """
+    if 0 in grid:
+        return
+    cupy = array_module(x)
+    given = tuple(np.uintp(0) if argument is None else argument for argument in arguments)
+    _function(cupy, cupy.cuda.Device().id, file, kernel)(grid, (threads,), given)
+
+
+@lru_cache(maxsize=None)
+def _function(cupy: ModuleType, device: int, file: str, kernel: str) -> Callable[..., None]:
+    """The compiled kernel. CuPy keeps it on disk as well, so that it is compiled once a machine."""
+    module = cupy.RawModule(code=source(file), options=("-std=c++17",), name_expressions=(kernel,))
+    return module.get_function(kernel)
+
+
+def source(file: str) -> str:
+    """The text of a .cu file, with what all of them share before it."""
+    folder = files("nn1d.cuda")
+    parts = [f'#line 1 "{name}"\n{folder.joinpath(name).read_text("utf-8")}' for name in ("element.cuh", f"{file}.cu")]
+    return "\n".join(parts)

@@ -1,0 +1,208 @@
+// Runs the blocks of a kernel on one core: a server that tests/harness.py talks to.
+//
+// The threads of a block are fibers: each runs until it reaches a barrier or its end, then the next. A launch is
+// repeated with threads and blocks in other orders, so that what hangs on the order of threads comes out different.
+// Shared memory holds NaN when a block starts. Arrays lie in blocks of memory of exactly their size, and
+// AddressSanitizer watches their ends.
+
+#include "cuda.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+
+dim3 gridDim, blockDim, blockIdx, threadIdx;
+
+namespace harness {
+
+struct Fiber {
+    ucontext_t context;
+    std::vector<char> stack;
+    dim3 index;
+    bool ended;
+    int line;  // of the barrier that it waits at
+};
+
+static const size_t STACK = 64 * 1024;
+static std::vector<Fiber> fibers;
+static Fiber* running;
+static ucontext_t scheduler;
+static const void* scheduler_stack;
+static size_t scheduler_size;
+static Call kernel;
+static void** arguments;
+static std::string failure;
+
+// The second half of a switch: AddressSanitizer is told which stack is in use.
+static void arrived(const void** bottom, size_t* size) { __sanitizer_finish_switch_fiber(nullptr, bottom, size); }
+
+void pause(int line) {
+    running->line = line;
+    __sanitizer_start_switch_fiber(nullptr, scheduler_stack, scheduler_size);
+    swapcontext(&running->context, &scheduler);
+    arrived(&scheduler_stack, &scheduler_size);
+}
+
+static void thread_of_a_block() {
+    arrived(&scheduler_stack, &scheduler_size);
+    kernel(arguments);
+    running->ended = true;
+    pause(0);
+}
+
+static void resume(Fiber& fiber) {
+    running = &fiber;
+    threadIdx = fiber.index;
+    __sanitizer_start_switch_fiber(nullptr, fiber.stack.data(), STACK);
+    swapcontext(&scheduler, &fiber.context);
+    arrived(nullptr, nullptr);
+}
+
+// 0 ... count-1 in the order of a run: forward, backward, then at random.
+static std::vector<unsigned> order(unsigned count, int run, std::mt19937& random) {
+    std::vector<unsigned> indices(count);
+    for (unsigned i = 0; i < count; ++i) indices[i] = run == 1 ? count - 1 - i : i;
+    if (run > 1) std::shuffle(indices.begin(), indices.end(), random);
+    return indices;
+}
+
+static bool run_block(int run, std::mt19937& random) {
+    unsigned count = blockDim.x * blockDim.y * blockDim.z;
+    if (fibers.size() < count) fibers.resize(count);
+    for (unsigned i = 0; i < count; ++i) {
+        Fiber& fiber = fibers[i];
+        fiber.stack.resize(STACK);
+        __asan_unpoison_memory_region(fiber.stack.data(), STACK);  // what the thread before left behind
+        fiber.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
+        fiber.ended = false;
+        getcontext(&fiber.context);
+        fiber.context.uc_stack.ss_sp = fiber.stack.data();
+        fiber.context.uc_stack.ss_size = STACK;
+        fiber.context.uc_link = nullptr;
+        makecontext(&fiber.context, thread_of_a_block, 0);
+    }
+    for (unsigned ended = 0; ended < count;) {
+        int line = 0;
+        ended = 0;
+        for (unsigned i : order(count, run, random)) {
+            resume(fibers[i]);
+            ended += fibers[i].ended;
+            if (fibers[i].ended) continue;
+            if (line != 0 && fibers[i].line != line) failure = "threads of a block wait at different barriers";
+            line = fibers[i].line;
+        }
+        if (ended != 0 && ended != count) failure = "threads of a block have ended while others wait at a barrier";
+        if (!failure.empty()) return false;
+    }
+    return true;
+}
+
+// One argument of a launch: the bytes of a scalar, or of an array that lies `skew` bytes past an aligned address.
+struct Argument {
+    int64_t array, skew;
+    std::vector<char> bytes;
+    char *block = nullptr, *start = nullptr;
+
+    void place() {
+        size_t size = skew + bytes.size();
+        void* memory = nullptr;
+        if (posix_memalign(&memory, 256, size) != 0) abort();
+        block = static_cast<char*>(memory);
+        start = block + skew;
+        std::copy(bytes.begin(), bytes.end(), start);
+    }
+    std::vector<char> take() {
+        std::vector<char> found(start, start + bytes.size());
+        free(block);
+        return found;
+    }
+};
+
+static void get(void* bytes, size_t size) {
+    if (size != 0 && fread(bytes, 1, size, stdin) != size) exit(0);
+}
+
+static int64_t number() {
+    int64_t value;
+    get(&value, sizeof value);
+    return value;
+}
+
+static void put(const void* bytes, size_t size) { fwrite(bytes, 1, size, stdout); }
+
+static void put_number(int64_t value) { put(&value, sizeof value); }
+
+// One launch in every order; the arrays as the first run left them go to `found`.
+static void launch(const Kernel& chosen, int64_t runs, std::vector<Argument>& given,
+                   const std::vector<std::pair<char*, size_t>>& shared, std::vector<std::vector<char>>& found) {
+    for (int run = 0; run < runs; ++run) {
+        std::mt19937 random(run);
+        std::vector<void*> values;
+        for (Argument& argument : given) {
+            argument.place();
+            values.push_back(argument.array ? static_cast<void*>(&argument.start) : argument.start);
+        }
+        kernel = chosen.call;
+        arguments = values.data();
+        for (unsigned block : order(gridDim.x * gridDim.y * gridDim.z, run, random)) {
+            blockIdx = {block % gridDim.x, block / gridDim.x % gridDim.y, block / gridDim.x / gridDim.y};
+            for (auto [start, size] : shared) memset(start, 0xff, size);
+            if (!run_block(run, random)) return;
+        }
+        for (size_t i = 0; i < given.size(); ++i) {
+            std::vector<char> left = given[i].take();
+            if (run == 0)
+                found.push_back(left);
+            else if (given[i].array && left != found[i])
+                failure = "argument " + std::to_string(i) + " hangs on the order of threads: a barrier is missing";
+        }
+        if (!failure.empty()) return;
+    }
+}
+
+static void serve(int argc, char** argv) {
+    std::vector<std::pair<char*, size_t>> shared;  // where static shared memory lies: addresses and sizes
+    for (int i = 1; i + 1 < argc; i += 2)
+        shared.push_back({reinterpret_cast<char*>(strtoull(argv[i], nullptr, 16)), strtoull(argv[i + 1], nullptr, 16)});
+    for (int i = 0; i < kernel_count; ++i) {
+        printf("%s:", kernels[i].name);
+        kernels[i].describe();
+        printf("\n");
+    }
+    printf("\n");
+    fflush(stdout);
+    for (;;) {
+        int64_t chosen = number(), runs = number(), sizes[6], count;
+        for (int64_t& size : sizes) size = number();
+        gridDim = {unsigned(sizes[0]), unsigned(sizes[1]), unsigned(sizes[2])};
+        blockDim = {unsigned(sizes[3]), unsigned(sizes[4]), unsigned(sizes[5])};
+        count = number();
+        std::vector<Argument> given(count);
+        for (Argument& argument : given) {
+            argument.array = number();
+            argument.skew = number();
+            argument.bytes.resize(number());
+            get(argument.bytes.data(), argument.bytes.size());
+        }
+        failure.clear();
+        std::vector<std::vector<char>> found;
+        launch(kernels[chosen], runs, given, shared, found);
+        put_number(failure.size());
+        put(failure.data(), failure.size());
+        for (size_t i = 0; failure.empty() && i < given.size(); ++i)
+            if (given[i].array) put(found[i].data(), found[i].size());
+        fflush(stdout);
+    }
+}
+
+}  // namespace harness
+
+int main(int argc, char** argv) { harness::serve(argc, argv); }

@@ -1,0 +1,346 @@
+"""Every kernel against its NumPy form. Without a GPU the same text runs on the CPU (tests/harness.py).
+
+Where NN1D_GPU=1, CuPy runs it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nn1d import ELU, Adam, Conv1d, ConvTranspose1d, MaxPool1d, ResidualBlock, Sequential, ShapeError, mse
+from nn1d.backend import to_numpy, view
+from nn1d.conv import slope_in_w, slope_in_x, slope_in_y, sum_over_samples
+from nn1d.cuda import activation, convolution, kernel, loss, pool
+from nn1d.fusion import Activated, fused
+from tests import harness
+
+drawn = settings(
+    deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+CLOSE = {"float32": 1e-5, "float64": 1e-12}
+
+
+@pytest.fixture(autouse=True)
+def device(cupy: Any) -> Iterator[None]:
+    if os.environ.get("NN1D_GPU") != "1" and harness.compiler() is None:
+        pytest.skip("needs g++ with AddressSanitizer on Linux, or a GPU and NN1D_GPU=1")
+    yield
+
+
+def close(found: Any, expected: np.ndarray) -> None:
+    """Equal to what the type gives, in units of the largest number."""
+    found = to_numpy(found)
+    assert found.shape == expected.shape
+    size = max(1.0, float(abs(expected).max(initial=0)))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=CLOSE[found.dtype.name] * size)
+
+
+def elu(x: np.ndarray, alpha: float) -> np.ndarray:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))) if alpha else x
+
+
+def elu_slope(x: np.ndarray, alpha: float) -> np.ndarray:
+    return np.where(x > 0, 1, alpha * np.exp(np.minimum(x, 0)))
+
+
+class Geometry(NamedTuple):
+    dtype: str
+    clips: int
+    length: int
+    channels: int
+    outs: int
+    taps: int
+    padding: int
+    seed: int
+
+    @property
+    def outputs(self) -> int:
+        return self.length + 2 * self.padding - self.taps + 1
+
+    def numbers(self, *shape: int) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, *shape])
+        return rng.standard_normal(shape).astype(self.dtype)
+
+
+@st.composite
+def geometries(draw: st.DrawFn) -> Geometry:
+    """Every kernel that the paper's network needs, and the ends of what is covered: edges of tiles, short signals."""
+    dtype, taps = draw(st.sampled_from([("float32", 3), ("float64", 3), ("float32", 1), ("float64", 2), ("float32", 9)]))
+    channels = draw(st.sampled_from([1, 2, 4, 7, 8, 12, 16, 17, 64]))
+    outs = draw(st.sampled_from([1, 3, 4, 16, 20, 32, 33, 64, 70]))
+    edge = next(samples for tile, samples in convolution.SAMPLES.items() if tile >= min(outs, 64))
+    lengths = [1, 2, 5, 63, 64, 65] + [edge + more for more in (-1, 0, 1)] * (channels * outs < 600)
+    length = draw(st.sampled_from(lengths))
+    padding = draw(st.integers(max(0, -(-(taps - length) // 2)), taps + 1))
+    return Geometry(dtype, draw(st.integers(1, 2)), length, channels, outs, taps, padding, draw(st.integers(0, 99)))
+
+
+@drawn
+@given(geometries(), st.sampled_from([0.0, 1.0, 1.7]), st.booleans(), st.booleans(), st.booleans())
+def test_convolution(cupy: Any, g: Geometry, alpha: float, backwards: bool, biased: bool, summed: bool) -> None:
+    x, w, b = g.numbers(g.clips, g.length, g.channels), g.numbers(g.taps, g.channels, g.outs), g.numbers(g.outs)
+    plus = g.numbers(g.clips, g.outputs, g.outs)
+    stored = np.ascontiguousarray(w[::-1].swapaxes(1, 2)) if backwards else w
+    found = convolution.convolve(
+        *(cupy.asarray(x), cupy.asarray(stored), g.padding, g.outputs),
+        backwards=backwards,
+        b=cupy.asarray(b) if biased else None,
+        alpha=alpha,
+        plus=cupy.asarray(plus) if summed else None,
+    )
+    x, w = x.astype(np.float64), w.astype(np.float64)
+    close(found, slope_in_y(elu(x, alpha), w, 1, g.padding, g.outputs) + biased * b + summed * plus)
+
+
+@drawn
+@given(geometries(), st.sampled_from([0.0, 0.5, 1.0]), st.booleans())
+def test_input_gradient(cupy: Any, g: Geometry, alpha: float, summed: bool) -> None:
+    dy, w = g.numbers(g.clips, g.outputs, g.outs), g.numbers(g.taps, g.channels, g.outs)
+    at, plus = g.numbers(g.clips, g.length, g.channels), g.numbers(g.clips, g.length, g.channels)[::-1]
+    found = convolution.convolve(
+        *(cupy.asarray(dy), cupy.asarray(w), g.taps - 1 - g.padding, g.length),
+        backwards=True,
+        at=cupy.asarray(at) if alpha else None,
+        slope_alpha=alpha,
+        plus=cupy.asarray(plus) if summed else None,
+    )
+    dx = slope_in_x(dy.astype(np.float64), w.astype(np.float64), 1, g.padding, g.length)
+    close(found, dx * (elu_slope(at.astype(np.float64), alpha) if alpha else 1) + summed * plus)
+
+
+@drawn
+@given(geometries(), st.sampled_from([0.0, 1.0]), st.booleans(), st.sampled_from([32, 1024]))
+def test_filter_gradient(cupy: Any, g: Geometry, alpha: float, backwards: bool, span: int) -> None:
+    x, dy = g.numbers(g.clips, g.length, g.channels), g.numbers(g.clips, g.outputs, g.outs)
+    shape = (g.taps, g.outs, g.channels) if backwards else (g.taps, g.channels, g.outs)
+    with pytest.MonkeyPatch.context() as patch:  # many short stretches, and fewer blocks than stretches
+        patch.setattr(convolution, "SPAN", span)
+        patch.setattr(convolution, "PARTIAL_SUMS", 3 * g.taps * g.channels * g.outs + 10)
+        dw, db = convolution.filter_gradient(
+            cupy.asarray(x), cupy.asarray(dy), shape, g.padding, backwards=backwards, alpha=alpha
+        )
+    x, dy = x.astype(np.float64), dy.astype(np.float64)
+    expected = slope_in_w(elu(x, alpha), dy, g.taps, 1, g.padding)
+    close(dw, expected[::-1].swapaxes(1, 2) if backwards else expected)
+    close(db, sum_over_samples(dy))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layer_class", [Conv1d, ConvTranspose1d])
+@pytest.mark.parametrize(
+    ("taps", "stride", "padding", "covered"), [(3, 1, 1, True), (2, 1, 3, True), (3, 2, 1, False), (11, 1, 5, False)]
+)
+def test_layers(
+    cupy: Any, dtype: str, layer_class: Any, taps: int, stride: int, padding: int, covered: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    layer = layer_class(3, 5, taps, stride, padding, rng=rng, dtype=dtype, bias=taps != 2)
+    x = rng.standard_normal((2, 37, 3)).astype(dtype)
+    y, cache = layer.forward(x)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    dx, grads = layer.backward(dy, cache)
+    own = {name: cupy.asarray(each) for name, each in layer.parameters.items()}
+    layer.parameters = own
+    assert convolution.covers(layer, cupy.asarray(x)) is covered
+    found, cache = layer.forward(cupy.asarray(x))
+    found_dx, found_grads = layer.backward(cupy.asarray(dy), cache)
+    close(found, y)
+    close(found_dx, dx)
+    assert list(found_grads) == list(grads)
+    for name, each in grads.items():
+        close(found_grads[name], each)
+
+
+def on_device(cupy: Any, tree: Any) -> None:
+    for name, child in tree.items():
+        if isinstance(child, dict):
+            on_device(cupy, child)
+        else:
+            tree[name] = cupy.asarray(child)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layer_class", [Conv1d, ConvTranspose1d])
+@pytest.mark.parametrize("alpha", [1.0, 0.3])
+def test_fused_forms_equal_layer_by_layer(cupy: Any, dtype: str, layer_class: Any, alpha: float) -> None:
+    rng = np.random.default_rng(1)
+    network = Sequential(
+        first=layer_class(2, 4, 3, 1, 1, rng=rng, dtype=dtype),
+        activation=ELU(alpha),
+        convolution=layer_class(4, 6, 3, 1, 1, rng=rng, dtype=dtype),
+        residual=ResidualBlock(6, 3, convolution=layer_class, alpha=alpha, rng=rng, dtype=dtype),
+        last=ELU(alpha),
+    )
+    x = rng.standard_normal((2, 41, 2)).astype(dtype)
+    y, cache = network.forward(x)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    dx, grads = network.backward(dy, cache)
+    on_device(cupy, network.parameters["first"])
+    on_device(cupy, network.parameters["convolution"])
+    on_device(cupy, network.parameters["residual"])
+    joined = fused(network.layers, cupy.asarray(x))
+    assert [type(layer).__name__ for layer in joined.values()] == [layer_class.__name__, "Activated", "ResidualBlock", "ELU"]
+    assert list(joined) == ["first", "convolution", "residual", "last"]
+    assert all(isinstance(each, Activated) for each in fused(network.layers["residual"].body.layers, cupy.asarray(x)).values())
+    found, cache = network.forward(cupy.asarray(x))
+    found_dx, found_grads = network.backward(cupy.asarray(dy), cache)
+    with kernel.plain():
+        assert fused(network.layers, cupy.asarray(x)) == network.layers
+        plain, plain_cache = network.forward(cupy.asarray(x))
+        plain_dx, _ = network.backward(cupy.asarray(dy), plain_cache)
+    close(found, y)
+    close(plain, y)
+    close(found_dx, dx)
+    close(plain_dx, dx)
+    assert list(found_grads) == list(grads) == ["first", "convolution", "residual"]
+    assert list(found_grads["residual"]["body"]) == ["1", "3"]
+    for part in ("first", "convolution"):
+        for name, each in grads[part].items():
+            close(found_grads[part][name], each)
+    for place, filters in grads["residual"]["body"].items():
+        for name, each in filters.items():
+            close(found_grads["residual"]["body"][place][name], each)
+
+
+def test_signals_that_lie_askew(cupy: Any) -> None:
+    """Strided, and not aligned to 16 bytes: packs of four would be read from between two addresses."""
+    rng = np.random.default_rng(2)
+    x, w = rng.standard_normal((2, 21, 8)).astype("f"), rng.standard_normal((3, 8, 8)).astype("f")
+    flat = cupy.asarray(np.concatenate([[0], x.ravel()]).astype("f"))
+    askew = flat[1:].reshape(x.shape)
+    strided = cupy.asarray(np.repeat(x, 2, axis=1))[:, ::2]
+    for given_x in (askew, strided):
+        close(convolution.convolve(given_x, cupy.asarray(w), 1, 21), slope_in_y(x, w, 1, 1, 21))
+        dw, db = convolution.filter_gradient(cupy.asarray(x), given_x, (3, 8, 8), 1)
+        close(dw, slope_in_w(x, x, 3, 1, 1))
+        close(db, sum_over_samples(x))
+        y, cache = ELU().forward(given_x)
+        close(y, elu(x, 1))
+        close(ELU().backward(given_x, cache)[0], x * elu_slope(x, 1))
+        close(pool.place(given_x, None, 2), x.repeat(2, axis=1))
+
+
+def test_a_clip_beyond_32_bits_is_refused(cupy: Any) -> None:
+    x = view(cupy.asarray(np.zeros(4, "f")), 0, (1, 2**31, 1), (0, 0, 1))
+    with pytest.raises(ShapeError, match="a clip may have 2147418112 numbers; got 2147483648 x 1"):
+        convolution.convolve(x, cupy.asarray(np.zeros((1, 1, 1), "f")), 0, 1)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 2), (2, 0, 2)])
+def test_nothing_is_made_of_nothing(cupy: Any, shape: tuple[int, ...]) -> None:
+    layer = Conv1d(2, 3, 3, 1, 1, rng=np.random.default_rng(0))
+    expected = layer.forward(np.zeros((0, 5, 2), "f"))[0] if not shape[0] else None
+    on_device(cupy, layer.parameters)
+    x = cupy.asarray(np.zeros(shape, "f"))
+    if expected is None:
+        with pytest.raises(ShapeError):
+            layer.forward(x)
+        return
+    y, cache = layer.forward(x)
+    dx, grads = layer.backward(y, cache)
+    assert (y.shape, dx.shape) == (expected.shape, shape)
+    assert (to_numpy(grads["weight"]) == 0).all()
+    assert (to_numpy(grads["bias"]) == 0).all()
+
+
+@drawn
+@given(st.integers(1, 4), st.sampled_from([1, 3, 4, 8]), st.integers(1, 70), st.integers(0, 99), st.booleans())
+def test_pools(cupy: Any, size: int, channels: int, windows: int, seed: int, double: bool) -> None:
+    dtype = "float64" if double else "float32"
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 4, (2, windows * size, channels)).astype(dtype)  # many ties
+    layer = MaxPool1d(size)
+    y, mask = layer.forward(x)
+    dx, _ = layer.backward(y, mask)
+    found, found_mask = layer.forward(cupy.asarray(x))
+    found_dx, _ = layer.backward(found, found_mask)
+    pairs = [(found, y), (found_mask, mask), (found_dx, dx), (layer.maxima(cupy.asarray(x)), y)]
+    pairs += [
+        (pool.select(cupy.asarray(x), found_mask, size), (x * mask).reshape(2, windows, size, channels).sum(2)),
+        (pool.select(cupy.asarray(x), None, size), x.reshape(2, windows, size, channels).sum(2)),
+        (pool.place(found, None, size), y.repeat(size, axis=1)),
+    ]
+    for here, there in pairs:
+        assert here.dtype == there.dtype
+        np.testing.assert_array_equal(to_numpy(here), there)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_pool_of_what_is_not_a_number(cupy: Any, channels: int) -> None:
+    x = np.array([np.nan, 1, 1, np.nan, np.nan, np.nan, -np.inf, np.inf, 0, -0.0, -np.inf, -np.inf], "f")
+    x = x.reshape(1, -1, 1).repeat(channels, axis=2)
+    for size in (2, 3):
+        y, mask = MaxPool1d(size).forward(x)
+        found, found_mask = MaxPool1d(size).forward(cupy.asarray(x))
+        np.testing.assert_array_equal(to_numpy(found), y)
+        np.testing.assert_array_equal(to_numpy(found_mask), mask)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5, 2.0])
+@pytest.mark.parametrize("count", [1, 4, 255, 1025])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_elu(cupy: Any, alpha: float, count: int, dtype: str) -> None:
+    x = np.random.default_rng(count).standard_normal((1, count)).astype(dtype)
+    x[0, 0] = 0
+    y, cache = ELU(alpha).forward(x)
+    dy = x[:, ::-1].copy()
+    found, found_cache = ELU(alpha).forward(cupy.asarray(x))
+    close(found, y)
+    close(ELU(alpha).backward(cupy.asarray(dy), found_cache)[0], ELU(alpha).backward(dy, cache)[0])
+    close(activation.elu_forward(cupy.asarray(x), alpha), elu(x, alpha))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [1, 255, 4096, 4097, 20_000])
+def test_mse(cupy: Any, monkeypatch: pytest.MonkeyPatch, dtype: str, count: int) -> None:
+    monkeypatch.setattr(loss, "MOST_BLOCKS", 3)
+    rng = np.random.default_rng(count)
+    y, target = rng.standard_normal((2, 1, count)).astype(dtype)
+    found, dy = mse(cupy.asarray(y), cupy.asarray(target))
+    assert (found.shape, found.dtype) == ((), dtype)
+    difference = y.astype(np.float64) - target
+    np.testing.assert_allclose(float(found), (difference**2).mean(), rtol=1e-7 if dtype == "float32" else 1e-13)
+    close(dy, 2 / count * difference)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("decay", ["none", "number", "array"])
+def test_adam(cupy: Any, dtype: str, decoupled: bool, decay: str) -> None:
+    rng = np.random.default_rng(3)
+    start, gradients = rng.standard_normal(300).astype(dtype), rng.standard_normal((4, 300)).astype(dtype)
+    decays = {"none": 0.0, "number": 0.1, "array": rng.uniform(0, 0.1, 300).astype(dtype) * (rng.random(300) < 0.5)}
+    strength: Any = decays[decay]
+    ours, theirs = (
+        Adam(0.01, weight_decay=each, decoupled=decoupled)
+        for each in (strength, cupy.asarray(strength) if decay == "array" else strength)
+    )
+    here, there = start.copy(), cupy.asarray(start)
+    for gradient in gradients:
+        ours.step(here, gradient)
+        theirs.step(there, cupy.asarray(gradient))
+    assert theirs.steps == 4
+    for found, expected in ((there, here), (theirs.mean, ours.mean), (theirs.square, ours.square)):
+        close(found, expected)  # type: ignore[arg-type]
+
+
+def test_two_runs_give_the_same_bits(cupy: Any) -> None:
+    rng = np.random.default_rng(4)
+    block = ResidualBlock(16, 3, rng=rng)
+    on_device(cupy, block.parameters["body"])
+    x = cupy.asarray(rng.standard_normal((3, 1100, 16)).astype("f"))
+    runs = []
+    for _ in range(2):
+        y, cache = block.forward(x)
+        value, dy = mse(y, x)
+        dx, grads = block.backward(dy, cache)
+        runs.append([value, dx, *(each for part in grads["body"].values() for each in part.values())])
+    for one, other in zip(*runs, strict=True):
+        assert to_numpy(one).tobytes() == to_numpy(other).tobytes()
