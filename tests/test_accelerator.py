@@ -23,6 +23,8 @@ CLIPS = np.random.default_rng(0).uniform(0, 1, (12, 1024)).astype(np.float32)
 TRAIN, VALIDATION = np.arange(8), np.arange(8, 12)
 KILOBYTE = 1024
 
+pytestmark = pytest.mark.usefixtures("quick_kernels")
+
 
 @pytest.fixture
 def cp(monkeypatch: pytest.MonkeyPatch) -> Any:

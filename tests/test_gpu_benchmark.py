@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,17 @@ from benchmarks import gpu
 from benchmarks.step import clips
 from models.autoencoder import CHANNELS, Autoencoder
 from nn1d import Conv1d, ConvTranspose1d, MaxPool1d, MaxUnpool1d
+from nn1d.cuda.kernel import plain
 
 ROOT = Path(__file__).parents[1]
 SIZES: dict[str, Any] = {"batch": 2, "samples": 320, "precision": "float32", "repeats": 2}
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    """Where the GPU is a stand-in the plain form computes: thirty convolutions on one core take a minute else."""
+    with nullcontext() if os.environ.get("NN1D_GPU") == "1" else plain():
+        yield
 
 
 @pytest.mark.parametrize("work", gpu.WORK)

@@ -22,11 +22,14 @@ from nn1d import array_module, to_numpy
 from tests.command import make_recordings, rows
 
 SETTINGS = Configuration(
-    channels=(3, 4), clip_samples=64, epochs=4, fine_tune_epochs=4, batch_size=3, device="cpu", learning_rate=0.003
+    channels=(3, 4), clip_samples=64, epochs=2, fine_tune_epochs=2, batch_size=3, device="cpu", learning_rate=0.003
 )
-TRAIN, VALIDATION = np.arange(8), np.arange(8, 11)
-CLIPS = np.random.default_rng(0).uniform(0, 1, (11, 64)).astype(np.float32)
+TRAIN, VALIDATION = np.arange(5), np.arange(5, 7)
+CLIPS = np.random.default_rng(0).uniform(0, 1, (7, 64)).astype(np.float32)
 CLIPS = np.apply_along_axis(np.convolve, 1, CLIPS, np.hanning(6) / 2.5, "same").astype(np.float32).clip(0, 1)
+
+
+pytestmark = pytest.mark.usefixtures("quick_kernels")
 
 
 def make(module: Any, clips: np.ndarray = CLIPS, **changes: Any) -> DualTraining:
@@ -57,10 +60,22 @@ def assert_alike(found: list[Epoch], expected: list[Epoch], rtol: float = 1e-4) 
 def test_both_phases_come_to_what_numpy_comes_to(cupy: Any, changes: dict[str, Any]) -> None:
     history, weights, features = both(make(cupy, **changes))
     expected_history, expected_weights, expected_features = both(make(np, **changes))
-    assert len(history) == 8
+    assert len(history) == 4
     assert_alike(history, expected_history)
     np.testing.assert_allclose(features, expected_features, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(weights, expected_weights, rtol=1e-3, atol=1e-4)
+
+
+def test_the_step_is_captured_as_a_graph(cupy: Any, quick_kernels: bool, caplog: pytest.LogCaptureFixture) -> None:
+    training = make(cupy, middle_weight=0.1)
+    with caplog.at_level(logging.WARNING):
+        found = [training.whole_gradient(TRAIN) for _ in range(3)]
+    assert training._gpu is not None
+    assert (training._gpu.graph.bytes_held > 0) == quick_kernels  # the plain form multiplies by cuBLAS
+    assert len(caplog.records) == (0 if quick_kernels else 1)
+    for loss, slope in found[1:]:
+        assert float(loss) == float(found[0][0])
+        assert to_numpy(slope).tobytes() == to_numpy(found[0][1]).tobytes()
 
 
 def test_two_runs_come_to_the_same_bits(cupy: Any) -> None:
@@ -101,13 +116,13 @@ def test_a_state_moves_between_cpu_and_gpu(cupy: Any, tmp_path: Path, way: str) 
     before, after = (np, cupy) if way == "to the GPU" else (cupy, np)
     run = RunFolder.create(tmp_path / "moved")
     try:
-        finished(run, make(before), 2)
-        phase, history = finished(run, make(after), 4)
+        finished(run, make(before), 1)
+        phase, history = finished(run, make(after), 2)
     finally:
         run.release()
     straight = RunFolder.create(tmp_path / "straight")
     try:
-        expected, expected_history = finished(straight, make(np), 4)
+        expected, expected_history = finished(straight, make(np), 2)
     finally:
         straight.release()
     assert array_module(phase.parameters) is after
@@ -142,7 +157,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_where_it_does_on_the_cpu(
     cupy: Any, tmp_path: Path, saves: bool
 ) -> None:
     clips = CLIPS.copy()
-    clips[5, 3] = np.nan
+    clips[3, 3] = np.nan
     found = []
     for module in (np, cupy):
         training = make(module, clips)
@@ -158,7 +173,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_where_it_does_on_the_cpu(
                 phase.run(on_step)
         finally:
             run.release()
-        message = str(training.diverged(phase, caught.value, [f"clip{i}" for i in range(11)]))
+        message = str(training.diverged(phase, caught.value, [f"clip{i}" for i in range(7)]))
         found.append((message, phase.adam.steps, to_numpy(training.flat.vector)))
     (expected, steps, weights), (own, own_steps, own_weights) = found
     assert own == expected
@@ -197,7 +212,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *options: object, expect: int = 0) 
 @pytest.fixture
 def corpus(tmp_path: Path) -> list[object]:
     folder = make_recordings(tmp_path / "recordings")
-    sizes = ["--channels", "3,4", "--clip-samples", "640", "--epochs", "2", "--fine-tune-epochs", "2"]
+    sizes = ["--channels", "3,4", "--clip-samples", "640", "--epochs", "1", "--fine-tune-epochs", "1"]
     return ["--db", "folder", "--data-dir", folder, "--cache-dir", tmp_path / "cache", *sizes]
 
 
@@ -211,13 +226,12 @@ def test_a_run_of_train_py_moves_from_gpu_to_cpu_and_back(
     assert "device: GPU " in out
     assert "at most 1.0 GB used, products of matrices in TF32\n" in out
     for device in ("cpu", "gpu"):
-        more = "3" if device == "cpu" else "4"
-        command(monkeypatch, "--resume", run, "--device", device, "--epochs", more, "--schedule", "cosine")
+        command(monkeypatch, "--resume", run, "--device", device, "--epochs", "2" if device == "cpu" else "3")
     command(monkeypatch, *corpus, "--device", "cpu", "--out", only_cpu)
-    for more in ("3", "4"):
+    for more in ("2", "3"):
         command(monkeypatch, "--resume", only_cpu, "--epochs", more)
     found, expected = rows(run / "history.csv"), rows(only_cpu / "history.csv")
-    assert len(found) == len(expected) == 6
+    assert len(found) == len(expected) == 4
     if "Stand-in" in out:  # a real GPU has TF32
         for own, other in zip(found, expected, strict=True):
             assert float(own["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-3)

@@ -72,7 +72,9 @@ class Geometry(NamedTuple):
 @st.composite
 def geometries(draw: st.DrawFn) -> Geometry:
     """Every kernel that the paper's network needs, and the ends of what is covered: edges of tiles, short signals."""
-    dtype, taps = draw(st.sampled_from([("float32", 3), ("float64", 3), ("float32", 1), ("float64", 2), ("float32", 9)]))
+    dtype, taps = draw(
+        st.sampled_from([("float32", 3), ("float64", 3), ("float32", 1), ("float64", 2), ("float32", 9)])
+    )
     channels = draw(st.sampled_from([1, 2, 4, 7, 8, 12, 16, 17, 64]))
     outs = draw(st.sampled_from([1, 3, 4, 16, 20, 32, 33, 64, 70]))
     edge = next(samples for tile, samples in convolution.SAMPLES.items() if tile >= min(outs, 64))
@@ -137,9 +139,7 @@ def test_filter_gradient(cupy: Any, g: Geometry, alpha: float, backwards: bool, 
 @pytest.mark.parametrize(
     ("taps", "stride", "padding", "covered"), [(3, 1, 1, True), (2, 1, 3, True), (3, 2, 1, False), (11, 1, 5, False)]
 )
-def test_layers(
-    cupy: Any, dtype: str, layer_class: Any, taps: int, stride: int, padding: int, covered: bool
-) -> None:
+def test_layers(cupy: Any, dtype: str, layer_class: Any, taps: int, stride: int, padding: int, covered: bool) -> None:
     rng = np.random.default_rng(0)
     layer = layer_class(3, 5, taps, stride, padding, rng=rng, dtype=dtype, bias=taps != 2)
     x = rng.standard_normal((2, 37, 3)).astype(dtype)
@@ -186,9 +186,16 @@ def test_fused_forms_equal_layer_by_layer(cupy: Any, dtype: str, layer_class: An
     on_device(cupy, network.parameters["convolution"])
     on_device(cupy, network.parameters["residual"])
     joined = fused(network.layers, cupy.asarray(x))
-    assert [type(layer).__name__ for layer in joined.values()] == [layer_class.__name__, "Activated", "ResidualBlock", "ELU"]
+    assert [type(layer).__name__ for layer in joined.values()] == [
+        layer_class.__name__,
+        "Activated",
+        "ResidualBlock",
+        "ELU",
+    ]
     assert list(joined) == ["first", "convolution", "residual", "last"]
-    assert all(isinstance(each, Activated) for each in fused(network.layers["residual"].body.layers, cupy.asarray(x)).values())
+    assert all(
+        isinstance(each, Activated) for each in fused(network.layers["residual"].body.layers, cupy.asarray(x)).values()
+    )
     found, cache = network.forward(cupy.asarray(x))
     found_dx, found_grads = network.backward(cupy.asarray(dy), cache)
     with kernel.plain():
