@@ -111,7 +111,7 @@ def resume(path: Path, given: dict[str, Any]) -> None:
                 f"--resume: the recordings of {settings.db} are not those that the run began with ({name} in "
                 "config.json). Bring them back, name their folder with --data-dir, or start a new run"
             )
-    again = {"command": work.config["command"], "git_commit": work.config["git_commit"], "threads": work.threads}
+    again = {name: work.config[name] for name in ("command", "git_commit", "threads", "device")}
     config |= {"settings": settings.written(), "resumed": [*config.get("resumed", []), again]}
     run.write_json("config.json", config)
     go_on(run, work)
@@ -146,7 +146,7 @@ def prepare(settings: Configuration, data_dir: Path | None = None) -> Work:
         validate_on=settings.validate_on,
         rng=generator(settings.seed, "split"),
     )
-    config = describe(settings, threads, clips, left_out, directory, split)
+    config = describe(settings, threads, clips, left_out, directory, split) | {"device": sentence}
     return Work(settings, module, threads, clips, split, config)
 
 

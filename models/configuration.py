@@ -123,7 +123,9 @@ class Configuration:
 
     device: str = _setting("auto", "machine", "where to compute", choices=("auto", "cpu", "gpu"))
     gpu_memory: str | None = _setting(None, "machine", "most that a GPU may hold: 8GB, 500MB or 50%%; all unless given")
-    tf32: bool = _setting(False, "machine", "matrix products on a GPU in TF32: quicker, three digits", bool)
+    tf32: bool = _setting(
+        False, "machine", "cuBLAS in TF32; our kernels, which do most convolutions, stay in float32", bool
+    )
     threads: int | None = _setting(None, "machine", "clips at a time on the CPU; all cores unless given", int, least=1)
     out: Path | None = _setting(None, "machine", "the run's folder; runs/<db>-<date>-<time> unless given", Path)
     force: bool = _setting(False, "machine", "replace the run in that folder", bool)

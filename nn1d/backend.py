@@ -175,7 +175,7 @@ def _prepared(gpu: Gpu, memory: str | None, tf32: bool) -> tuple[ModuleType, str
             "tf32 needs a GPU of compute capability 8.0 or later; got "
             f"{'.'.join(map(str, gpu.capability))} ({gpu.name}). Leave it out"
         )
-    return gpu.cupy, sentence + (", products of matrices in TF32" if tf32 else "")
+    return gpu.cupy, sentence + (", cuBLAS in TF32" if tf32 else "")
 
 
 # The four steps. Each gives what it found as a sentence for the doctor, or raises NoGpu with the cure.

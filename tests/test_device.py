@@ -192,7 +192,7 @@ def test_tf32_is_for_gpus_that_have_it(cp: Any, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(DeviceError, match=r"^tf32 needs a GPU; got the CPU \(as asked\)\. Leave it out$"):
         find_device("cpu", tf32=True)
     assert os.environ["CUPY_TF32"] == "0"
-    assert find_device("gpu", tf32=True)[1].endswith(", products of matrices in TF32")
+    assert find_device("gpu", tf32=True)[1].endswith(", cuBLAS in TF32")
     assert os.environ["CUPY_TF32"] == "1"
     older = {**cp.cuda.runtime.getDeviceProperties(0), "major": 7, "minor": 5}
     monkeypatch.setattr(cp.cuda.runtime, "getDeviceProperties", lambda device: older)
