@@ -103,7 +103,8 @@ class ndarray:
     def reshape(self, *shape: Any, order: str = "C") -> ndarray:
         wanted = shape[0] if len(shape) == 1 else shape
         values = self._values.reshape(wanted)
-        return self._view(values) if np.may_share_memory(values, self._values) else self.copy().reshape(wanted)
+        shares = not values.size or np.may_share_memory(values, self._values)
+        return self._view(values) if shares else self.copy().reshape(wanted)
 
     def ravel(self, order: str = "C") -> ndarray:
         return self.reshape(-1)

@@ -25,10 +25,10 @@ class Memory:
     """A block; it goes back to its pool with the last array that lies in it. Fresh memory holds NaN."""
 
     def __init__(self, size: int, pool: MemoryPool) -> None:
+        self._pool, self.size = pool, size
         room = np.full(size + ALIGNMENT, 0xFF, np.uint8)
         self.bytes = room[-room.ctypes.data % ALIGNMENT :][:size]
-        self.size, self.ptr = size, self.bytes.ctypes.data
-        self._pool = pool
+        self.ptr = self.bytes.ctypes.data
 
     def __del__(self) -> None:
         self._pool._take_back(self.size)
