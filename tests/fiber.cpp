@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -105,25 +106,35 @@ static bool run_block(int run, std::mt19937& random) {
     return true;
 }
 
-// One argument of a launch: the bytes of a scalar, or of an array that lies `skew` bytes past an aligned address.
+// One argument of a launch: the bytes of a scalar, or of an array that lies `skew` bytes past an aligned address. Of an
+// array that is too large to be made, the first `missing` bytes are addresses without memory.
 struct Argument {
-    int64_t array, skew;
+    int64_t array, skew, missing;
     std::vector<char> bytes;
     char *block = nullptr, *start = nullptr;
 
     void place() {
-        size_t size = skew + bytes.size();
         void* memory = nullptr;
-        if (posix_memalign(&memory, 256, size) != 0) abort();
+        if (missing != 0) {
+            memory = mmap(nullptr, size(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            const int64_t page = missing / 4096 * 4096;
+            if (memory == MAP_FAILED || mprotect(static_cast<char*>(memory) + page, size() - page, 3) != 0) abort();
+        } else if (posix_memalign(&memory, 256, size()) != 0) {
+            abort();
+        }
         block = static_cast<char*>(memory);
         start = block + skew;
-        std::copy(bytes.begin(), bytes.end(), start);
+        std::copy(bytes.begin(), bytes.end(), start + missing);
     }
     std::vector<char> take() {
-        std::vector<char> found(start, start + bytes.size());
-        free(block);
+        std::vector<char> found(start + missing, start + missing + bytes.size());
+        if (missing != 0)
+            munmap(block, size());
+        else
+            free(block);
         return found;
     }
+    size_t size() const { return skew + missing + bytes.size(); }
 };
 
 static void get(void* bytes, size_t size) {
@@ -140,9 +151,10 @@ static void put(const void* bytes, size_t size) { fwrite(bytes, 1, size, stdout)
 
 static void put_number(int64_t value) { put(&value, sizeof value); }
 
-// One launch in every order; the arrays as the first run left them go to `found`.
-static void launch(const Kernel& chosen, int64_t runs, std::vector<Argument>& given,
-                   const std::vector<std::pair<char*, size_t>>& shared, std::vector<std::vector<char>>& found) {
+// Some blocks of a launch in every order; the arrays as the first run left them go to `found`.
+static void launch(const Kernel& chosen, int64_t runs, int64_t first_block, int64_t blocks,
+                   std::vector<Argument>& given, const std::vector<std::pair<char*, size_t>>& shared,
+                   std::vector<std::vector<char>>& found) {
     for (int run = 0; run < runs; ++run) {
         std::mt19937 random(run);
         std::vector<void*> values;
@@ -152,8 +164,10 @@ static void launch(const Kernel& chosen, int64_t runs, std::vector<Argument>& gi
         }
         kernel = chosen.call;
         arguments = values.data();
-        for (unsigned block : order(gridDim.x * gridDim.y * gridDim.z, run, random)) {
-            blockIdx = {block % gridDim.x, block / gridDim.x % gridDim.y, block / gridDim.x / gridDim.y};
+        for (int64_t block : order(blocks, run, random)) {
+            block += first_block;
+            blockIdx = {unsigned(block % gridDim.x), unsigned(block / gridDim.x % gridDim.y),
+                        unsigned(block / gridDim.x / gridDim.y)};
             for (auto [start, size] : shared) memset(start, 0xff, size);
             if (!run_block(run, random)) return;
         }
@@ -184,17 +198,19 @@ static void serve(int argc, char** argv) {
         for (int64_t& size : sizes) size = number();
         gridDim = {unsigned(sizes[0]), unsigned(sizes[1]), unsigned(sizes[2])};
         blockDim = {unsigned(sizes[3]), unsigned(sizes[4]), unsigned(sizes[5])};
+        int64_t first_block = number(), blocks = number();
         count = number();
         std::vector<Argument> given(count);
         for (Argument& argument : given) {
             argument.array = number();
             argument.skew = number();
+            argument.missing = number();
             argument.bytes.resize(number());
             get(argument.bytes.data(), argument.bytes.size());
         }
         failure.clear();
         std::vector<std::vector<char>> found;
-        launch(kernels[chosen], runs, given, shared, found);
+        launch(kernels[chosen], runs, first_block, blocks, given, shared, found);
         put_number(failure.size());
         put(failure.data(), failure.size());
         for (size_t i = 0; failure.empty() && i < given.size(); ++i)

@@ -21,14 +21,14 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 HEADER, ENGINE = (Path(__file__).with_name(name) for name in ("cuda.h", "fiber.cpp"))
 FLAGS = (
-    *("-O1", "-g1", "-no-pie", "-fno-pie", "-fno-strict-aliasing", "-ffp-contract=off"),
-    *("-fsanitize=address,bounds,alignment", "-fno-sanitize-recover=bounds,alignment"),
+    *("-O2", "-g1", "-no-pie", "-fno-pie", "-fno-strict-aliasing", "-ffp-contract=off"),
+    *("-fsanitize=address,bounds,alignment,signed-integer-overflow", "-fno-sanitize-recover=undefined"),
     *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function"),
 )
 MOST = {"grid": (2**31 - 1, 65535, 65535), "block": (1024, 1024, 64)}
@@ -36,6 +36,13 @@ MOST = {"grid": (2**31 - 1, 65535, 65535), "block": (1024, 1024, 64)}
 
 class KernelError(RuntimeError):
     """A launch did something that a GPU would do wrong without a word; the message says what."""
+
+
+class Part(NamedTuple):
+    """The end of an array that is too large to be made: `before` numbers are missing."""
+
+    numbers: np.ndarray
+    before: int
 
 
 def compiler() -> str | None:
@@ -83,21 +90,24 @@ def _made(text: str, *arguments: str) -> Path:
 def _shared_memory(program: Path) -> list[str]:
     """Addresses and sizes of the static variables of functions, which is what __shared__ becomes."""
     listed = subprocess.run(["nm", "-S", str(program)], capture_output=True, text=True, check=True).stdout
-    return [word for found in re.findall(r"^(\w+) (\w+) [bd] _ZZN12_GLOBAL__N_1", listed, re.M) for word in found]
+    return [
+        word for found in re.findall(r"^(\w+) (\w+) [bd] _ZZ(?:N12_GLOBAL__N_1|\d)", listed, re.M) for word in found
+    ]
 
 
 class _Program:
     """A running executable; started again after a launch that ended it."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.process = path, None
+        self.path = path
+        self.process: Any = None
         self.signatures: dict[str, list[str]] = {}
         self.start()
 
     def start(self) -> None:
         options = "detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=0:exitcode=99"
-        self.log = tempfile.TemporaryFile()
-        self.process: Any = subprocess.Popen(
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115  (as long as the program)
+        self.process = subprocess.Popen(
             [str(self.path), *_shared_memory(self.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -122,9 +132,10 @@ class _Program:
             if length:
                 raise KernelError(pipe.stdout.read(length).decode())
             return [pipe.stdout.read(size) for size in sizes]
-        self.close()
+        pipe.wait()
         self.log.seek(0)
         report = self.log.read().decode(errors="replace")
+        self.close()
         said = [line for line in report.splitlines() if "ERROR: " in line or "runtime error: " in line]
         where = re.findall(r"\w+\.cuh?:\d+", report)[:1]
         raise KernelError("; ".join([*said[:1], *where]) or f"the kernel ended its process: {report[-2000:]}")
@@ -135,6 +146,7 @@ class _Program:
                 self.process.stdin.close()
             self.process.stdout.close()
             self.process.wait()
+            self.log.close()
             self.process = None
 
 
@@ -173,7 +185,7 @@ class RawModule:
         self.program = _program(compiled(code, options, self.names))
 
     def get_function(self, name: str) -> Callable[..., None]:
-        """A function (grid, block, args, *, shared_mem=0, stream=None)."""
+        """A function (grid, block, args, *, shared_mem=0, stream=None); `blocks` has only some of the grid run."""
         if name not in self.names:
             raise KernelError(f"no kernel {name}; there are {', '.join(self.names)}")
         return functools.partial(self._launch, name)
@@ -187,6 +199,7 @@ class RawModule:
         *,
         shared_mem: int = 0,
         stream: Any = None,
+        blocks: range | None = None,
     ) -> None:
         sizes = {"grid": grid, "block": block}
         for what, given in sizes.items():
@@ -199,13 +212,16 @@ class RawModule:
             raise KernelError(f"{name} takes {len(signature)} arguments; got {len(args)}")
         arrays, message = [], []
         for i, (word, given) in enumerate(zip(signature, args, strict=True)):
-            is_array, start, size = _bytes(f"{name}, argument {i}", word, given)
-            content = ctypes.string_at(start, size) if is_array else given.tobytes()
-            message.append(struct.pack("qqq", is_array, start % 16 if is_array else 0, len(content)) + content)
+            numbers, before = given if isinstance(given, Part) else (given, 0)
+            is_array, start, size = _bytes(f"{name}, argument {i}", word, numbers)
+            content = ctypes.string_at(start, size) if is_array else numbers.tobytes()
+            skew, missing = start % 16 if is_array and not before else 0, before * numbers.itemsize
+            message.append(struct.pack("4q", is_array, skew, missing, len(content)) + content)
             if is_array:
                 arrays.append((i, word, start, content))
         whole = [*grid, *[1] * (3 - len(grid)), *block, *[1] * (3 - len(block))]
-        head = struct.pack("9q", self.names.index(name), self.runs, *whole, len(args))
+        blocks = range(int(np.prod(grid, dtype=np.int64))) if blocks is None else blocks
+        head = struct.pack("11q", self.names.index(name), self.runs, *whole, blocks.start, len(blocks), len(args))
         after = self.program.launch(head + b"".join(message), [len(content) for *_, content in arrays])
         for (i, word, start, content), left in zip(arrays, after, strict=True):
             if word[0] == "P":

@@ -1,7 +1,4 @@
-"""Every kernel against its NumPy form. Without a GPU the same text runs on the CPU (tests/harness.py).
-
-Where NN1D_GPU=1, CuPy runs it.
-"""
+"""Every kernel against its NumPy form: without a GPU on the CPU (tests/harness.py), with NN1D_GPU=1 on CuPy"""
 
 from __future__ import annotations
 
@@ -14,10 +11,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nn1d import ELU, Adam, Conv1d, ConvTranspose1d, MaxPool1d, ResidualBlock, Sequential, ShapeError, mse
+from models.diagnosis import Spoilt, watched
+from nn1d import (
+    ELU,
+    Adam,
+    Conv1d,
+    ConvTranspose1d,
+    GradientError,
+    MaxPool1d,
+    ResidualBlock,
+    Sequential,
+    ShapeError,
+    check_gradients,
+    mse,
+)
 from nn1d.backend import to_numpy, view
 from nn1d.conv import slope_in_w, slope_in_x, slope_in_y, sum_over_samples
-from nn1d.cuda import activation, convolution, kernel, loss, pool
+from nn1d.cuda import convolution, kernel, loss, pool
 from nn1d.fusion import Activated, fused
 from tests import harness
 
@@ -117,7 +127,7 @@ def test_input_gradient(cupy: Any, g: Geometry, alpha: float, summed: bool) -> N
     close(found, dx * (elu_slope(at.astype(np.float64), alpha) if alpha else 1) + summed * plus)
 
 
-@drawn
+@settings(drawn, max_examples=24)
 @given(geometries(), st.sampled_from([0.0, 1.0]), st.booleans(), st.sampled_from([32, 1024]))
 def test_filter_gradient(cupy: Any, g: Geometry, alpha: float, backwards: bool, span: int) -> None:
     x, dy = g.numbers(g.clips, g.length, g.channels), g.numbers(g.clips, g.outputs, g.outs)
@@ -171,11 +181,12 @@ def on_device(cupy: Any, tree: Any) -> None:
 @pytest.mark.parametrize("alpha", [1.0, 0.3])
 def test_fused_forms_equal_layer_by_layer(cupy: Any, dtype: str, layer_class: Any, alpha: float) -> None:
     rng = np.random.default_rng(1)
+    block = ResidualBlock(6, 3, convolution=layer_class, alpha=alpha, rng=rng, dtype=dtype)
     network = Sequential(
         first=layer_class(2, 4, 3, 1, 1, rng=rng, dtype=dtype),
         activation=ELU(alpha),
         convolution=layer_class(4, 6, 3, 1, 1, rng=rng, dtype=dtype),
-        residual=ResidualBlock(6, 3, convolution=layer_class, alpha=alpha, rng=rng, dtype=dtype),
+        residual=block,
         last=ELU(alpha),
     )
     x = rng.standard_normal((2, 41, 2)).astype(dtype)
@@ -193,9 +204,7 @@ def test_fused_forms_equal_layer_by_layer(cupy: Any, dtype: str, layer_class: An
         "ELU",
     ]
     assert list(joined) == ["first", "convolution", "residual", "last"]
-    assert all(
-        isinstance(each, Activated) for each in fused(network.layers["residual"].body.layers, cupy.asarray(x)).values()
-    )
+    assert all(isinstance(each, Activated) for each in fused(block.body.layers, cupy.asarray(x)).values())
     found, cache = network.forward(cupy.asarray(x))
     found_dx, found_grads = network.backward(cupy.asarray(dy), cache)
     with kernel.plain():
@@ -238,6 +247,14 @@ def test_a_clip_beyond_32_bits_is_refused(cupy: Any) -> None:
     x = view(cupy.asarray(np.zeros(4, "f")), 0, (1, 2**31, 1), (0, 0, 1))
     with pytest.raises(ShapeError, match="a clip may have 2147418112 numbers; got 2147483648 x 1"):
         convolution.convolve(x, cupy.asarray(np.zeros((1, 1, 1), "f")), 0, 1)
+
+
+def test_a_spoilt_layer_is_named_within_what_is_one_kernel(cupy: Any) -> None:
+    network = Sequential(ELU(), Conv1d(2, 2, 3, 1, 1, rng=np.random.default_rng(0)), ELU())
+    on_device(cupy, network.parameters["1"])
+    x = cupy.asarray(np.full((1, 5, 2), np.inf, "f"))
+    with watched(network), pytest.raises(Spoilt, match=r"^the output of 0 \(ELU"):
+        network.forward(x)
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 2), (2, 0, 2)])
@@ -296,12 +313,11 @@ def test_a_pool_of_what_is_not_a_number(cupy: Any, channels: int) -> None:
 def test_elu(cupy: Any, alpha: float, count: int, dtype: str) -> None:
     x = np.random.default_rng(count).standard_normal((1, count)).astype(dtype)
     x[0, 0] = 0
-    y, cache = ELU(alpha).forward(x)
+    _, cache = ELU(alpha).forward(x)
     dy = x[:, ::-1].copy()
     found, found_cache = ELU(alpha).forward(cupy.asarray(x))
-    close(found, y)
     close(ELU(alpha).backward(cupy.asarray(dy), found_cache)[0], ELU(alpha).backward(dy, cache)[0])
-    close(activation.elu_forward(cupy.asarray(x), alpha), elu(x, alpha))
+    close(found, elu(x, alpha))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -336,6 +352,34 @@ def test_adam(cupy: Any, dtype: str, decoupled: bool, decay: str) -> None:
     assert theirs.steps == 4
     for found, expected in ((there, here), (theirs.mean, ours.mean), (theirs.square, ours.square)):
         close(found, expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layer_class", [Conv1d, ConvTranspose1d])
+def test_the_gradient_check_runs_through_the_kernels(
+    cupy: Any, monkeypatch: pytest.MonkeyPatch, layer_class: Any
+) -> None:
+    """Against differences of the forward kernels, which know nothing of the backward ones."""
+    monkeypatch.setattr(harness.RawModule, "runs", 1)
+    rng = np.random.default_rng(5)
+    network = Sequential(
+        layer_class(1, 4, 3, 1, 1, rng=rng, dtype=np.float64),
+        ResidualBlock(4, 3, convolution=layer_class, rng=rng, dtype=np.float64),
+        MaxPool1d(2),
+        ELU(),
+    )
+    for name in ("0", "1"):
+        on_device(cupy, network.parameters[name])
+    x = cupy.asarray(rng.standard_normal((2, 12, 1)))
+    assert check_gradients(network, x, rng=rng).ok
+    right = convolution.backward
+
+    def wrong(*given: Any) -> Any:
+        dx, grads = right(*given)
+        return dx, grads | {"bias": grads["bias"] * 1.001}
+
+    monkeypatch.setattr(convolution, "backward", wrong)
+    with pytest.raises(GradientError, match=r"\* .*bias"):
+        check_gradients(network, x, rng=rng)
 
 
 def test_two_runs_give_the_same_bits(cupy: Any) -> None:

@@ -15,7 +15,7 @@
 // multiplications: shared memory gives 32 numbers a cycle and an SM multiplies 128 times, so arithmetic and not memory
 // is the limit. Larger tiles a thread would take more than the 128 registers that let four blocks share an SM.
 //
-// Shared memory: 10 KiB with K = 3, at most 46 KiB (double, K = 9, O_TILE = 64). The rows of x are 4 numbers longer
+// Shared memory: 10 to 18 KiB with K = 3, at most 45 KiB (double, K = 9, O_TILE = 64). The rows of x are 4 numbers longer
 // than a multiple of 8: then the two fours of a sample that neighbouring threads write fall into different banks.
 // The channels of a thread are two fours half a tile apart, for the same reason and for whole lines of y.
 

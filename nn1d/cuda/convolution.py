@@ -11,7 +11,7 @@ from nn1d.cuda.kernel import NUMBERS, has_kernels, launch, number, wide
 from nn1d.layer import require
 
 MOST_TAPS = 9  # more would not leave room for a tile in shared memory
-MOST_CHANNELS = 256  # beyond, the large products of cuBLAS pay; not measured
+MOST_CHANNELS = 256  # beyond, the products of cuBLAS are likely to be faster; not measured
 SAMPLES = {1: 512, 16: 512, 32: 256, 64: 128}  # of the tile that a block of convolution.cu makes, by its channels
 SPAN = 1024  # samples that a block of filter_gradient.cu takes from a clip at a time
 PARTIAL_SUMS = 2**21  # numbers that its rows have together, at most

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from types import ModuleType
 from typing import Any
@@ -73,7 +73,7 @@ def launch(x: Array, file: str, kernel: str, grid: tuple[int, ...], threads: int
     _function(cupy, cupy.cuda.Device().id, file, kernel)(grid, (threads,), given)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _function(cupy: ModuleType, device: int, file: str, kernel: str) -> Callable[..., None]:
     """The compiled kernel. CuPy keeps it on disk as well, so that it is compiled once a machine."""
     module = cupy.RawModule(code=source(file), options=("-std=c++17",), name_expressions=(kernel,))
