@@ -298,8 +298,8 @@ def said(count: int | None) -> str:
 
 
 def test_suite() -> int:
-    """Run the tests that name the GPU on the real CuPy; pytest's exit code."""
-    files = sorted(str(path) for path in (ROOT / "tests").glob("test_*gpu*.py"))
+    """Run the tests of kernels and training on the real CuPy; pytest's exit code."""
+    files = sorted(str(path) for path in (ROOT / "tests").glob("test_*gpu*.py")) + ["tests/test_kernels.py"]
     command = [sys.executable, "-m", "pytest", "-q", *files]
     return subprocess.run(command, cwd=ROOT, env=os.environ | {"NN1D_GPU": "1"}, check=False).returncode
 
