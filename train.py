@@ -103,8 +103,10 @@ def resume(path: Path, given: dict[str, Any]) -> None:
     if given.get("out", path).resolve() != path.resolve():
         raise RunError(f"--resume: the run is in {path}; got --out {given['out']}. Leave --out out")
     settings = settings.resumed({name: value for name, value in given.items() if name != "out"})
+    if settings.device == "cpu" and "tf32" not in given:
+        settings = dataclasses.replace(settings, tf32=False)  # it was the GPU's
     work = prepare_again(config, settings, given.get("data_dir"), "--resume")
-    again = {"command": work.config["command"], "git_commit": work.config["git_commit"], "threads": work.threads}
+    again = {name: work.config[name] for name in ("command", "git_commit", "threads", "device")}
     config |= {"settings": settings.written(), "resumed": [*config.get("resumed", []), again]}
     run.write_json("config.json", config)
     go_on(run, work)
@@ -142,7 +144,7 @@ class Work(NamedTuple):
 def prepare(settings: Configuration, data_dir: Path | None = None) -> Work:
     """Find the device, read the corpus, split it."""
     check_clip_samples(settings.clip_samples, len(settings.channels))
-    module, sentence = find_device(settings.device)
+    module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32)
     say(f"{sentence}, BLAS {blas_kernels()}" if module is np else sentence)
     threads = (settings.threads or available_cores()) if module is np else 1
     clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
@@ -152,7 +154,7 @@ def prepare(settings: Configuration, data_dir: Path | None = None) -> Work:
         validate_on=settings.validate_on,
         rng=generator(settings.seed, "split"),
     )
-    config = describe(settings, threads, clips, left_out, directory, split)
+    config = describe(settings, threads, clips, left_out, directory, split) | {"device": sentence}
     return Work(settings, module, threads, clips, split, config)
 
 
@@ -256,9 +258,10 @@ def dry_run(settings: Configuration) -> None:
             started = time.perf_counter()
             loss, slope = phase.gradient(batch)
             phase.adam.step(phase.parameters, slope)
+            loss = float(loss)  # waits for a GPU
             spent = time.perf_counter() - started
             seconds += spent * steps * epochs
-            after, _ = phase.gradient(batch)
+            after = float(phase.gradient(batch)[0])
             say(f"{phase.name}: one step of {len(batch)} clips in {1e3 * spent:.0f} ms, loss {loss:.3e} -> {after:.3e}")
         say(f"a run of {settings.epochs} + {settings.fine_tune_epochs} epochs: at most about {seconds / 60:.0f} min")
     sizes = {

@@ -37,6 +37,7 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
     from benchmarks import step
     from models import autoencoder, worker
     from models.dual_training import DualTraining
+    from models.rows import take
     from nn1d import ELU, Sequential, activation, conv, pool
 
     def put(place: Any, name: str, plain: Any) -> None:
@@ -87,7 +88,12 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
     elif trick == "long_rows":
         put(conv, "add_bias", lambda y, b: np.add(y, b, out=y))
     elif trick == "one_clip_a_thread":
-        put(DualTraining, "_mean_gradient", lambda self, gradient, clips: gradient(clips))
+
+        def at_once(self: Any, gradient: Any, sources: Any, clips: Any) -> Any:
+            loss, slope = gradient(*(take(source, clips) for source in sources))
+            return float(loss), slope
+
+        put(DualTraining, "_mean_gradient", at_once)
     function = step.ours("train", batch, samples, 1 if trick == "one_clip_a_thread" else threads)
     if trick == "one_clip_a_thread":
         threadpool_limits(threads, user_api="blas")

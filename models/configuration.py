@@ -16,7 +16,9 @@ from models.autoencoder import CHANNELS
 
 INITIALS = ("glorot_uniform", "he_normal", "lecun_normal")
 EXTENDS = ("epochs", "fine_tune_epochs")  # may be raised when a run is resumed
-FREE = ("data_dir", "cache_dir", "device", "threads", "checkpoint_every", "no_report")  # do not change what is learned
+FREE = (  # do not change what is learned, but for rounding
+    "data_dir", "cache_dir", "device", "gpu_memory", "tf32", "threads", "checkpoint_every", "no_report",
+)  # fmt: skip
 
 
 class ConfigurationError(ValueError):
@@ -122,6 +124,10 @@ class Configuration:
     seed: int = _setting(0, "training", "of the split, the first weights and the order of the clips", int, least=0)
 
     device: str = _setting("auto", "machine", "where to compute", choices=("auto", "cpu", "gpu"))
+    gpu_memory: str | None = _setting(None, "machine", "most that a GPU may hold: 8GB, 500MB or 50%%; all unless given")
+    tf32: bool = _setting(
+        False, "machine", "cuBLAS in TF32; our kernels, which do most convolutions, stay in float32", bool
+    )
     threads: int | None = _setting(None, "machine", "clips at a time on the CPU; all cores unless given", int, least=1)
     out: Path | None = _setting(None, "machine", "the run's folder; runs/<db>-<date>-<time> unless given", Path)
     force: bool = _setting(False, "machine", "replace the run in that folder", bool)
@@ -242,9 +248,8 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Command:
         if rule["kind"] is bool:
             group.add_argument(option, action="store_true", help=text)
         else:
-            metavar = (
-                None if rule["choices"] else {int: "N", float: "X", Path: "PATH", _integers: "N,N,..."}[rule["kind"]]
-            )
+            names = {int: "N", float: "X", str: "SIZE", Path: "PATH", _integers: "N,N,..."}
+            metavar = None if rule["choices"] else names[rule["kind"]]
             group.add_argument(option, type=rule["kind"], choices=rule["choices"], metavar=metavar, help=text)
     groups["machine"].add_argument(
         "--config",

@@ -116,10 +116,11 @@ class Course:
             self.stop.check()
 
         try:
-            phase.run(on_step, on_epoch, self.progress)
-        except Stopped:
-            save()
-            raise
+            try:
+                phase.run(on_step, on_epoch, self.progress)
+            except Stopped:
+                save()
+                raise
         except NotFinite as error:
             raise self.training.diverged(phase, error, self.names) from error
         self._write(phase, earlier)

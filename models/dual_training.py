@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from models.accelerator import Accelerator
 from models.autoencoder import Autoencoder, Trace
 from models.configuration import Configuration
 from models.diagnosis import Spoilt, watched
@@ -25,6 +26,7 @@ from nn1d import FlatParameters, flatten, initial, mse, to_numpy
 from nn1d.backend import Array
 from storage.whole import new_file
 
+AT_ONCE = 16  # clips a thread, or on a GPU, between two looks at the world
 ACCURACY_DISTANCE = 0.01  # a sample this near to its target counts as right
 
 
@@ -45,7 +47,7 @@ class DualTraining:
         Clips scaled to [0, 1].
     workers : Workers
     module : numpy or cupy
-        Where the network computes: on NumPy a clip a thread, on CuPy a batch at once.
+        Where the network computes: on NumPy a clip a thread, on CuPy a batch at once (models/accelerator.py).
 
     Attributes
     ----------
@@ -66,20 +68,20 @@ class DualTraining:
         )
         self.flat = FlatParameters(self.network.parameters, module)
         self.on_clips: Callable[[], None] = lambda: None  # called between clips that are judged; may raise
-        self._chunk = 1 if module is np else configuration.batch_size
+        self._gpu = None if module is np else Accelerator(module)
 
     def pre_training(self, train: np.ndarray, validation: np.ndarray) -> Phase:
         """Phase 1: encoder and decoder."""
-        return self._phase("pre_training", self.flat.vector, self.whole_gradient, self.judge_whole, train, validation)
+        return self._phase("pre_training", self.flat.vector, self.whole_gradient, self._judge_whole, train, validation)
 
     def fine_tuning(self, features: np.ndarray, train: np.ndarray, validation: np.ndarray) -> Phase:
         """Phase 2: the decoder, from the representations that `encode` gave."""
 
-        def gradient(clips: np.ndarray) -> tuple[float, Array]:
+        def gradient(clips: np.ndarray) -> tuple[float | Array, Array]:
             return self.decoder_gradient(features, clips)
 
         def judge(clips: np.ndarray) -> Judgement:
-            return self.judge_decoder(features, clips)
+            return self._judge_decoder(features, clips)
 
         encoder_size = sum(view.size for name, view in self.flat.views.items() if name.startswith("encoder."))
         return self._phase("fine_tuning", self.flat.vector[encoder_size:], gradient, judge, train, validation)
@@ -102,6 +104,8 @@ class DualTraining:
     def diverged(self, phase: Phase, error: NotFinite, names: Sequence[str]) -> Diverged:
         """What to tell the user: the first layer whose output or gradient was not finite, and the clips by name."""
         layer = "the loss"
+        if self._gpu is not None:
+            self._gpu.graph.forget()  # layers that are watched are to be called
         try:
             with watched(self.network):
                 phase.gradient(error.clips)
@@ -110,56 +114,63 @@ class DualTraining:
         clips = ", ".join(names[i] for i in error.clips)
         return Diverged(f"{error}, clips {clips}; the first of it was {layer}. Try a lower learning rate")
 
-    def whole_gradient(self, clips: np.ndarray) -> tuple[float, Array]:
-        """Loss of a batch in phase 1, and its gradient as one vector."""
+    def whole_gradient(self, clips: np.ndarray) -> tuple[float | Array, Array]:
+        """Loss of a batch in phase 1, and its gradient as one vector. On a GPU nobody has waited for either."""
+        return self._mean_gradient(self._whole, [self.samples], clips)
 
-        def one(chunk: np.ndarray) -> tuple[float, Array]:
-            trace, cache = self._trace(x := self._batch(chunk))
-            loss, d_trace = objective(trace, x, self.configuration.middle_weight)
-            _, grads = self.network.backward(d_trace, cache)
-            return float(loss.total), flatten(grads)
-
-        return self._mean_gradient(one, clips)
-
-    def decoder_gradient(self, features: np.ndarray, clips: np.ndarray) -> tuple[float, Array]:
+    def decoder_gradient(self, features: np.ndarray, clips: np.ndarray) -> tuple[float | Array, Array]:
         """Loss of a batch in phase 2, and the gradient of the decoder's weights as one vector."""
+        return self._mean_gradient(self._decoder, [self.samples, features], clips)
 
-        def one(chunk: np.ndarray) -> tuple[float, Array]:
-            (y, _), cache = self._decode(features, chunk)
-            loss, dy = mse(y, self._batch(chunk))
-            _, grads = self.network.decoder.backward(dy, cache)
-            return float(loss), flatten(grads)
+    def _whole(self, x: Array) -> tuple[Array, Array]:
+        trace, cache = self._trace(x := x[:, :, None])
+        loss, d_trace = objective(trace, x, self.configuration.middle_weight)
+        _, grads = self.network.backward(d_trace, cache)
+        return loss.total, flatten(grads)
 
-        return self._mean_gradient(one, clips)
+    def _decoder(self, x: Array, z: Array) -> tuple[Array, Array]:
+        (y, _), cache = self._decode(x := x[:, :, None], z)
+        loss, dy = mse(y, x)
+        _, grads = self.network.decoder.backward(dy, cache)
+        return loss, flatten(grads)
 
     def encode(self, clips: Iterable[int]) -> Iterator[np.ndarray]:
         """The representation (L / 2^depth, C) of each clip, in order."""
+        indices, at_once = np.fromiter(clips, int), AT_ONCE * self.workers.threads
 
-        def one(clip: int) -> np.ndarray:
-            return to_numpy(self.network.encoder.represent(self._batch(np.array([clip])))[0])
+        def represent(x: Array) -> np.ndarray:
+            return to_numpy(self.network.encoder.represent(x[:, :, None]))
 
+        if self._gpu is not None:
+            for _, rows in self._gpu.pieces(represent, [self.samples], indices, at_once):
+                yield from rows
+            return
         # A few at a time: the disk may be slower than the network, and what waits for it takes memory.
-        for some in _chunks(np.fromiter(clips, int), 16 * self.workers.threads):
-            yield from self.workers.map(one, some)
+        for some in _chunks(indices, at_once):
+            yield from self.workers.map(lambda clip: represent(take(self.samples, np.array([clip])))[0], some)
 
     def judge_whole(self, clips: np.ndarray) -> Judgement:
         """Encoder, masks and decoder on some clips, weights as they are."""
-
-        def one(chunk: np.ndarray) -> Judgement:
-            trace, _ = self._trace(x := self._batch(chunk))
-            loss, _ = objective(trace, x, self.configuration.middle_weight)
-            return _judge(trace.reconstruction, x, float(loss.middle))
-
-        return self._mean(one, clips)
+        return Judgement(*map(float, self._judge_whole(clips)))
 
     def judge_decoder(self, features: np.ndarray, clips: np.ndarray) -> Judgement:
         """The decoder on the representations of some clips, with masks only if phase 2 has them."""
+        return Judgement(*map(float, self._judge_decoder(features, clips)))
 
-        def one(chunk: np.ndarray) -> Judgement:
-            (y, _), _ = self._decode(features, chunk)
-            return _judge(y, self._batch(chunk), 0.0)
+    def _judge_whole(self, clips: np.ndarray) -> Judgement:
+        def judge(x: Array) -> Judgement:
+            trace, _ = self._trace(x := x[:, :, None])
+            loss, _ = objective(trace, x, self.configuration.middle_weight)
+            return _judge(trace.reconstruction, x, loss.middle)
 
-        return self._mean(one, clips)
+        return self._mean(judge, [self.samples], clips)
+
+    def _judge_decoder(self, features: np.ndarray, clips: np.ndarray) -> Judgement:
+        def judge(x: Array, z: Array) -> Judgement:
+            (y, _), _ = self._decode(x := x[:, :, None], z)
+            return _judge(y, x, 0.0)
+
+        return self._mean(judge, [self.samples, features], clips)
 
     def weight_decay_part(self, parameters: Array) -> float:
         """½·λ·|w|² over the filters: what classic L2 adds to the loss, and what decoupled decay stands for."""
@@ -168,28 +179,27 @@ class DualTraining:
     def _trace(self, x: Array) -> tuple[Trace, Any]:
         return self.network.forward(x, middle=self.configuration.middle_weight > 0)
 
-    def _decode(self, features: np.ndarray, clips: np.ndarray) -> tuple[tuple[Array, list[Array]], Any]:
-        z = self._on_device(features, clips)
-        return self.network.decoder.forward(z, self._masks(clips), middle=False)
+    def _decode(self, x: Array, z: Array) -> tuple[tuple[Array, list[Array]], Any]:
+        masks = None
+        if self.configuration.fine_tune_masks:
+            masks = self.network.encoder.forward(x, middle=False)[0].masks
+        return self.network.decoder.forward(z, masks, middle=False)
 
-    def _batch(self, clips: np.ndarray) -> Array:
-        return self._on_device(self.samples, clips)[:, :, None]
+    def _mean(self, judge: Callable[..., Judgement], sources: Sequence[np.ndarray], clips: np.ndarray) -> Judgement:
+        """The mean over clips; on a GPU numbers that nobody has waited for."""
+        if self._gpu is not None:
+            total: list[Any] = [0.0] * len(Judgement._fields)
+            for count, judged in self._gpu.pieces(judge, sources, clips, AT_ONCE):
+                total = [sum_ + number * (count / len(clips)) for sum_, number in zip(total, judged, strict=True)]
+                self.on_clips()
+            return Judgement(*total)
 
-    def _on_device(self, arrays: np.ndarray, clips: np.ndarray) -> Array:
-        return self.module.asarray(take(arrays, clips))
+        def one(chunk: np.ndarray) -> tuple[float, ...]:
+            return tuple(map(float, judge(*(take(source, chunk) for source in sources))))
 
-    def _masks(self, clips: np.ndarray) -> list[Array] | None:
-        if not self.configuration.fine_tune_masks:
-            return None
-        return self.network.encoder.forward(self._batch(clips), middle=False)[0].masks
-
-    def _mean(self, judge: Callable[[np.ndarray], Judgement], clips: np.ndarray) -> Judgement:
         rows = []
-        for some in _chunks(clips, 16 * self.workers.threads * self._chunk):
-            chunks = _chunks(some, self._chunk)
-            rows += [
-                np.array(row) * len(chunk) for chunk, row in zip(chunks, self.workers.map(judge, chunks), strict=True)
-            ]
+        for some in _chunks(clips, AT_ONCE * self.workers.threads):
+            rows += [np.array(row) for row in self.workers.map(one, _chunks(some, 1))]
             self.on_clips()
         return Judgement(*(float(number) for number in np.sum(rows, axis=0) / len(clips)))
 
@@ -217,14 +227,20 @@ class DualTraining:
         return Phase(name, self.configuration, parameters, decay, gradient, judge, train, validation, order)
 
     def _mean_gradient(
-        self, gradient: Callable[[np.ndarray], tuple[float, Array]], batch: np.ndarray
-    ) -> tuple[float, Array]:
-        """Loss and gradient of a batch: chunks in flight on all workers, summed in the order of the clips."""
-        chunk = 1 if self.module is np else len(batch)
+        self, gradient: Callable[..., tuple[Array, Array]], sources: Sequence[np.ndarray], batch: np.ndarray
+    ) -> tuple[float | Array, Array]:
+        """Loss and gradient of a batch: clips in flight on all workers, summed in their order; on a GPU all at once."""
+        if self._gpu is not None:
+            return self._gpu.mean_gradient(gradient, sources, batch)
+
+        def one(chunk: np.ndarray) -> tuple[float, Array]:
+            loss, slope = gradient(*(take(source, chunk) for source in sources))
+            return float(loss), slope
+
         loss, total = 0.0, None
-        for one_loss, slope in self.workers.map(gradient, _chunks(batch, chunk)):
-            loss += one_loss * chunk / len(batch)
-            slope *= chunk / len(batch)
+        for one_loss, slope in self.workers.map(one, _chunks(batch, 1)):
+            loss += one_loss * 1 / len(batch)
+            slope *= 1 / len(batch)
             total = slope if total is None else total + slope
         return loss, total
 
@@ -254,6 +270,6 @@ def _chunks(clips: np.ndarray, size: int) -> list[np.ndarray]:
     return [clips[i : i + size] for i in range(0, len(clips), size)]
 
 
-def _judge(y: Array, x: Array, middle: float) -> Judgement:
+def _judge(y: Array, x: Array, middle: Any) -> Judgement:
     loss, _ = mse(y, x)
-    return Judgement(float(loss), float((abs(y - x) <= ACCURACY_DISTANCE).mean()), middle)
+    return Judgement(loss, (abs(y - x) <= ACCURACY_DISTANCE).mean(), middle)

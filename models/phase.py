@@ -11,11 +11,11 @@ import numpy as np
 from tqdm import tqdm
 
 from models.configuration import Configuration
-from nn1d import Adam
+from nn1d import Adam, to_numpy
 from nn1d.backend import Array, array_module
 
 ARRAYS = ("last", "average", "best", "mean", "square")  # what Phase.arrays gives
-Gradient = Callable[[np.ndarray], tuple[float, Array]]
+Gradient = Callable[[np.ndarray], tuple[float | Array, Array]]
 
 
 class Epoch(NamedTuple):
@@ -31,7 +31,7 @@ class Epoch(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """Means over clips."""
+    """Means over clips; on a GPU arrays without axes, which somebody has to wait for."""
 
     loss: float  # mean squared error of the reconstruction, on [0, 1]
     accuracy: float  # share of samples within 0.01 of their target
@@ -48,6 +48,10 @@ class NotFinite(RuntimeError):
 
 class Phase:
     """One phase, from its first step to its best weights.
+
+    On the CPU every loss and gradient is looked at before its step. On a GPU that would keep it waiting, so they are
+    looked at together at the end of an epoch and before a state is saved: one synchronisation. If one is not finite
+    then, the steps since the last look are taken again one by one, to end before the one that spoils the weights.
 
     Parameters
     ----------
@@ -98,7 +102,11 @@ class Phase:
         self.history: list[Epoch] = []
         self._order, self._before_epoch = order, order.bit_generator.state
         self._last: Array | None = None  # the parameters of the last step, once those in place are the best
-        self._batches, self._loss = 0, 0.0  # of the running epoch
+        self._batches = 0  # of the running epoch
+        self._loss: Any = 0.0  # their sum, on the GPU unless somebody has looked
+        self._looks = array_module(parameters) is np  # at every step, before it is taken
+        self._unseen: list[np.ndarray] = []  # batches of the steps that nobody has looked at
+        self._seen: dict[str, Any] = {}  # where they began
         self._spent, self._since = 0.0, time.perf_counter()  # seconds of the running epoch: before, and since when
 
     @property
@@ -113,6 +121,7 @@ class Phase:
 
     def arrays(self) -> dict[str, Array]:
         """With `words`, all that the steps to come depend on: the parameters, their averages, the moments of Adam."""
+        self._look()
         zeros = array_module(self.parameters).zeros_like(self.parameters)
         moments = (zeros if moment is None else moment for moment in (self.adam.mean, self.adam.square))
         last = self.parameters if self._last is None else self._last
@@ -120,6 +129,7 @@ class Phase:
 
     def words(self) -> dict[str, Any]:
         """What else they depend on, as JSON can hold it."""
+        self._look()
         return {
             "phase": self.name,
             "epoch": self.epoch,
@@ -137,6 +147,7 @@ class Phase:
     def restore(self, arrays: Mapping[str, Array], words: Mapping[str, Any]) -> None:
         """Go on where `arrays` and `words` were taken."""
         xp = array_module(self.parameters)
+        self._unseen = []
         last, average, best, mean, square = (xp.array(arrays[name]) for name in ARRAYS)
         self.parameters[...] = last
         self.average, self.best, self.adam.mean, self.adam.square = average, best, mean, square
@@ -185,24 +196,61 @@ class Phase:
         settings, steps = self.configuration, self.epoch * batches + self._batches
         if settings.schedule == "cosine":
             self.adam.learning_rate = self.rate * 0.5 * (1 + math.cos(math.pi * steps / (self.epochs * batches)))
+        if not self._looks and not self._unseen:
+            self._seen = {"parameters": self.parameters.copy(), "average": self.average.copy(), "loss": self._loss,
+                          "mean": _copy(self.adam.mean), "square": _copy(self.adam.square),
+                          "steps": self.adam.steps, "batches": self._batches}  # fmt: skip
+        loss: Any
         loss, slope = self.gradient(batch)
-        if not (math.isfinite(loss) and bool(array_module(slope).isfinite(slope).all())):
-            raise NotFinite(self.name, self.epoch + 1, self._batches + 1, loss, batch)
+        if self._looks:
+            loss = float(loss)
+            if not (math.isfinite(loss) and bool(array_module(slope).isfinite(slope).all())):
+                raise NotFinite(self.name, self.epoch + 1, self._batches + 1, loss, batch)
+        else:
+            self._unseen.append(batch)
+            loss = loss.astype(np.float64)
         self.adam.step(self.parameters, slope)
         pace = 1 / (1 + settings.average * batches)
         self.average *= 1 - pace
         self.average += pace * self.parameters
-        self._loss += loss * len(batch)
+        self._loss = self._loss + loss * len(batch)
         self._batches += 1
+
+    def _look(self, judged: Judgement | None = None) -> Judgement | None:
+        """Wait for the GPU: whether the steps since the last look are finite, and the numbers of a judgement."""
+        if not self._unseen:
+            return None if judged is None else Judgement(*map(float, judged))
+        xp = array_module(self.parameters)
+        steps = (self._loss, xp.isfinite(self.parameters).all())
+        numbers = [xp.asarray(number, np.float64) for number in (*steps, *(judged or ()))]
+        loss, finite, *rest = to_numpy(xp.stack(numbers)).tolist()
+        if not (math.isfinite(loss) and finite):
+            self._repeat()
+        self._loss, self._unseen = loss, []
+        return Judgement(*rest) if judged else None
+
+    def _repeat(self) -> None:
+        """Raise NotFinite before the step that is not finite, among those that nobody has looked at."""
+        again, seen, self._unseen = self._unseen, self._seen, []
+        self.parameters[...], self.average, self._loss = seen["parameters"], seen["average"], seen["loss"]
+        self.adam.mean, self.adam.square, self.adam.steps = seen["mean"], seen["square"], seen["steps"]
+        self._batches, self._looks = seen["batches"], True
+        try:
+            for batch in again:
+                self._step(batch, math.ceil(len(self.train) / self.configuration.batch_size))
+        finally:
+            self._looks = False
+        raise NotFinite(self.name, self.epoch + 1, self._batches, math.nan, again[-1])  # not twice in the same place
 
     def _judge(self) -> tuple[Epoch, bool]:
         """Judge the average, and close the epoch."""
         last = self.parameters.copy()
         self.parameters[...] = self.average
         try:
-            judged = self.judge(self.validation)
+            found = self.judge(self.validation)
         finally:
             self.parameters[...] = last
+        judged = self._look(found) or found
         value = judged.accuracy if self.configuration.monitor == "val_accuracy" else -judged.loss
         improved, self.epoch = value > self.best_value, self.epoch + 1
         if improved:
@@ -213,3 +261,7 @@ class Phase:
         self.history.append(Epoch(self.name, self.epoch, *line))
         self._batches, self._loss, self._before_epoch = 0, 0.0, self._order.bit_generator.state
         return self.history[-1], improved
+
+
+def _copy(array: Array | None) -> Array | None:
+    return None if array is None else array.copy()

@@ -151,4 +151,12 @@ def flatten(tree: Tree) -> Array:
     tree of P numbers in all -> (P,)
     """
     leaves = [leaf.reshape(-1) for _, leaf in named_leaves(tree)]
-    return array_module(leaves[0]).concatenate(leaves) if leaves else np.zeros(0, np.float32)
+    if not leaves or array_module(leaves[0]) is np:
+        return np.concatenate(leaves) if leaves else np.zeros(0, np.float32)
+    # CuPy would join many by a table of addresses sent from the host, which a CUDA graph must not hold
+    vector = array_module(leaves[0]).empty(sum(leaf.size for leaf in leaves), leaves[0].dtype)
+    start = 0
+    for leaf in leaves:
+        vector[start : start + leaf.size] = leaf
+        start += leaf.size
+    return vector

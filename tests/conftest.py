@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import standin
+from nn1d.cuda.kernel import plain
+from tests import harness, standin
 from tests.command import QUICK, train
 
 
@@ -36,3 +38,12 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
     if os.environ.get("NN1D_GPU") == "1":
         return importlib.import_module("cupy")
     return standin.install(monkeypatch)
+
+
+@pytest.fixture
+def quick_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
+    """Kernels in one order of threads, since test_kernels.py tries the others; without g++ the plain form. Which?"""
+    monkeypatch.setattr(harness.RawModule, "runs", 1)
+    there = os.environ.get("NN1D_GPU") == "1" or harness.compiler() is not None
+    with nullcontext() if there else plain():
+        yield there

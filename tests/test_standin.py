@@ -29,8 +29,8 @@ def test_nothing_is_converted_by_itself(cp: Any) -> None:
     with pytest.raises(TypeError, match="Implicit conversion to a NumPy array is not allowed"):
         np.asarray(x)
     for mixed in (
-        lambda: x + y, lambda: y + x, lambda: cp.exp(y), lambda: np.add(y, x), lambda: cp.maximum(x, [1, 2, 3]),
-        lambda: cp.concatenate([x, y]), lambda: x.__setitem__(slice(0, 3), y), lambda: x @ y,
+        lambda: x + y, lambda: y + x, lambda: x @ y, lambda: cp.exp(y), lambda: np.add(y, x),
+        lambda: cp.maximum(x, [1, 2, 3]), lambda: cp.concatenate([x, y]), lambda: x.__setitem__(slice(0, 3), y),
     ):  # fmt: skip
         with pytest.raises(TypeError):
             mixed()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ import numpy as np
 
 TOTAL_BYTES = 1 << 32  # of the device
 ALIGNMENT = 512  # a pool hands out multiples of it
-_addresses = itertools.count(1 << 20, 1 << 36)
 
 
 class OutOfMemoryError(MemoryError):
@@ -27,9 +25,10 @@ class Memory:
     """A block; it goes back to its pool with the last array that lies in it. Fresh memory holds NaN."""
 
     def __init__(self, size: int, pool: MemoryPool) -> None:
-        self.size, self.ptr = size, next(_addresses)
-        self.bytes = np.full(size, 0xFF, np.uint8)
-        self._pool = pool
+        self._pool, self.size = pool, size
+        room = np.full(size + ALIGNMENT, 0xFF, np.uint8)
+        self.bytes = room[-room.ctypes.data % ALIGNMENT :][:size]
+        self.ptr = self.bytes.ctypes.data
 
     def __del__(self) -> None:
         self._pool._take_back(self.size)

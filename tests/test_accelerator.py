@@ -1,0 +1,294 @@
+"""What the training step asks of a GPU, counted on what stands in for one: waits, copies, memory, graphs."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.accelerator import Accelerator
+from models.configuration import Configuration
+from models.dual_training import DualTraining
+from models.graph import Repeated
+from models.phase import NotFinite
+from models.worker import Workers
+from nn1d import DeviceError
+from tests import standin
+from tests.standin.stream import Counts
+
+SETTINGS = Configuration(channels=(3, 4), clip_samples=1024, epochs=3, batch_size=8, device="cpu", average=0.0)
+CLIPS = np.random.default_rng(0).uniform(0, 1, (12, 1024)).astype(np.float32)
+TRAIN, VALIDATION = np.arange(8), np.arange(8, 12)
+KILOBYTE = 1024
+
+pytestmark = pytest.mark.usefixtures("quick_kernels")
+
+
+@pytest.fixture
+def cp(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return standin.install(monkeypatch)
+
+
+def make(module: Any) -> DualTraining:
+    return DualTraining(SETTINGS, CLIPS, Workers(1), module)
+
+
+def limited(cp: Any, room: int) -> Accelerator:
+    """An accelerator that may take so many bytes beyond what is taken now."""
+    pool = cp.get_default_memory_pool()
+    pool.free_all_blocks()
+    pool.set_limit(size=pool.used_bytes() + room)
+    return Accelerator(cp)
+
+
+# functions as the training step has: rows of clips in, a loss and a gradient out
+
+
+def products(x: Any) -> tuple[Any, Any]:
+    """Without a product of matrices, which cannot be captured."""
+    y = x * x + 1
+    return y.mean(), (y * x).mean(0)
+
+
+def expected(x: np.ndarray) -> tuple[float, np.ndarray]:
+    y = x * x + 1
+    return float(y.mean()), (y * x).mean(0)
+
+
+def test_one_wait_an_epoch(cp: Any) -> None:
+    training = make(cp)
+    phase = training.pre_training(TRAIN, VALIDATION)
+    waits: list[int] = []
+    phase.run(on_epoch=lambda line, improved: waits.append(Counts.synchronisations))
+    assert np.diff(waits).tolist() == [1, 1]
+
+
+def test_clips_that_fit_are_sent_once(cp: Any) -> None:
+    accelerator, batch = Accelerator(cp), np.array([3, 1, 11])
+    found = accelerator.rows(CLIPS, batch)
+    np.testing.assert_array_equal(found.get(), CLIPS[batch])
+    before = Counts.uploaded_bytes
+    np.testing.assert_array_equal(accelerator.rows(CLIPS, batch[::-1]).get(), CLIPS[batch[::-1]])
+    assert Counts.uploaded_bytes - before == batch.nbytes
+
+
+def test_clips_are_sent_to_stay_a_part_at_a_time(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.accelerator.UPLOAD_BYTES", 5 * CLIPS[0].nbytes)
+    before = Counts.uploads
+    found = Accelerator(cp).rows(CLIPS, np.arange(12))
+    assert Counts.uploads - before == 3 + 1  # and the indices
+    np.testing.assert_array_equal(found.get(), CLIPS)
+
+
+@pytest.mark.parametrize("bound", ["limit", "device"])
+def test_clips_that_do_not_fit_are_sent_a_batch_at_a_time(cp: Any, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    batch = np.array([3, 1])
+    if bound == "limit":
+        accelerator = limited(cp, CLIPS.nbytes + 9 * KILOBYTE)
+    else:
+        accelerator = Accelerator(cp)
+        monkeypatch.setattr(cp.cuda.runtime, "memGetInfo", lambda: (CLIPS.nbytes, 1 << 32))
+        cp.get_default_memory_pool().free_all_blocks()
+    for _ in range(2):
+        before = Counts.uploaded_bytes
+        np.testing.assert_array_equal(accelerator.rows(CLIPS, batch).get(), CLIPS[batch])
+        assert Counts.uploaded_bytes - before == CLIPS[batch].nbytes
+
+
+def test_clips_and_representations_stay_and_those_before_go(cp: Any) -> None:
+    accelerator, arrays = Accelerator(cp), [CLIPS + i for i in range(3)]
+    before = cp.get_default_memory_pool().used_bytes()
+    for array in arrays:
+        accelerator.rows(array, TRAIN)
+    used = cp.get_default_memory_pool().used_bytes() - before
+    assert 2 * CLIPS.nbytes <= used < 2.5 * CLIPS.nbytes
+    np.testing.assert_array_equal(accelerator.rows(arrays[0], TRAIN).get(), arrays[0][TRAIN])
+
+
+def test_a_repeated_function_becomes_a_graph(cp: Any) -> None:
+    repeated, rng = Repeated(cp), np.random.default_rng(1)
+    launches = []
+    for _ in range(4):
+        x = rng.standard_normal((4, 1024)).astype(np.float32)
+        given = cp.asarray(x)
+        before = Counts.launches
+        loss, slope = repeated(products, given)
+        launches.append(Counts.launches - before)
+        value, vector = expected(x)
+        assert float(loss) == pytest.approx(value, rel=1e-5)
+        np.testing.assert_allclose(slope.get(), vector, rtol=1e-4, atol=1e-5)
+    assert launches[0] == 5  # plain
+    assert launches[2:] == [2, 2]  # the inputs are copied, the graph is launched
+    assert repeated.bytes_held > 0
+
+
+def test_fewer_clips_run_plainly_and_leave_the_graph_alone(cp: Any) -> None:
+    repeated = Repeated(cp)
+    whole, part = cp.asarray(CLIPS), cp.asarray(CLIPS[:3])
+    for _ in range(3):
+        repeated(products, whole)
+    held = repeated.bytes_held
+    assert float(repeated(products, part)[0]) == pytest.approx(expected(CLIPS[:3])[0], rel=1e-5)
+    assert repeated.bytes_held == held
+    before = Counts.launches
+    assert float(repeated(products, whole)[0]) == pytest.approx(expected(CLIPS)[0], rel=1e-5)
+    assert Counts.launches - before == 2
+    repeated(lambda x: (x.sum(), x), whole)  # another function: the second phase
+    assert repeated.bytes_held == 0
+
+
+def test_what_cannot_be_captured_runs_plainly_which_is_said_once(cp: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def with_a_product(x: Any) -> tuple[Any, Any]:
+        return x.sum(), x @ x.T
+
+    repeated, x = Repeated(cp), cp.asarray(CLIPS)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(4):
+            _, slope = repeated(with_a_product, x)
+            np.testing.assert_allclose(slope.get(), CLIPS @ CLIPS.T, rtol=1e-5)
+    assert [record.message for record in caplog.records] == [
+        "gpu: the training step is not captured as a CUDA graph (calling cuBLAS API during stream capture is currently "
+        "unsupported)"
+    ]
+    assert not cp.cuda.get_current_stream().is_capturing()
+
+
+def step(accelerator: Accelerator, clips: np.ndarray = TRAIN) -> tuple[float, np.ndarray]:
+    loss, slope = accelerator.mean_gradient(products, [CLIPS], clips)
+    return float(loss), slope.get()
+
+
+def test_a_batch_that_does_not_fit_goes_in_pieces_which_is_said_once(cp: Any, caplog: pytest.LogCaptureFixture) -> None:
+    value, vector = expected(CLIPS[TRAIN])
+    pool, most = cp.get_default_memory_pool(), []
+    with caplog.at_level(logging.WARNING):
+        accelerator = limited(cp, 80 * KILOBYTE)  # the clips do not stay; 8 of them take 32, and as much twice more
+        limit = pool.get_limit()
+        for _ in range(5):
+            loss, slope = step(accelerator)
+            assert loss == pytest.approx(value, rel=1e-5)
+            np.testing.assert_allclose(slope, vector, rtol=1e-4)
+            most.append(pool.total_bytes() + accelerator.graph.bytes_held)
+    assert max(most) <= limit
+    (record,) = caplog.records
+    assert record.message.startswith(
+        "gpu: the memory does not suffice for a whole batch, which goes in pieces of 4 clips and smaller ones if need "
+        "be (Out of memory allocating "
+    )
+
+
+def test_the_gradient_of_pieces_is_that_of_the_batch(cp: Any) -> None:
+    training = make(cp)
+    loss, slope = training.whole_gradient(TRAIN)
+    whole_loss, whole = float(loss), slope.get()
+    assert training._gpu is not None
+    training._gpu._largest["DualTraining._whole"] = 3
+    loss, slope = training.whole_gradient(TRAIN)
+    assert float(loss) == pytest.approx(whole_loss, rel=1e-6)
+    np.testing.assert_allclose(slope.get(), whole, rtol=1e-4, atol=1e-6 * abs(whole).max())
+
+
+def test_a_single_clip_that_does_not_fit_ends_with_a_sentence(cp: Any) -> None:
+    accelerator = limited(cp, 4 * KILOBYTE)
+    with pytest.raises(
+        DeviceError, match=r"^gpu: the memory does not suffice for a single clip \(Out of memory .+\)\. "
+    ):
+        step(accelerator)
+
+
+def test_what_others_left_in_the_pool_is_no_reason_for_pieces(cp: Any, caplog: pytest.LogCaptureFixture) -> None:
+    accelerator = limited(cp, 160 * KILOBYTE)
+    left = [cp.zeros(KILOBYTE, np.uint8) for _ in range(140)]
+    del left  # free, but in the pool, as blocks that are too small
+    pool = cp.get_default_memory_pool()
+    pool._free, kept = 0, pool._free
+    pool._used += kept
+    release = pool.free_all_blocks
+
+    def free_all_blocks(stream: Any = None) -> None:
+        nonlocal kept
+        pool._used, kept = pool._used - kept, 0
+        release()
+
+    pool.free_all_blocks = free_all_blocks
+    try:
+        with caplog.at_level(logging.WARNING):
+            loss, _ = step(accelerator)
+    finally:
+        del pool.free_all_blocks
+    assert loss == pytest.approx(expected(CLIPS[TRAIN])[0], rel=1e-5)
+    assert not caplog.records
+
+
+def test_a_whole_training_keeps_within_its_limit(cp: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where a batch does not fit, and with the same result."""
+    plain = make(cp)
+    phase = plain.pre_training(TRAIN, VALIDATION)
+    phase.run()
+    pool = cp.get_default_memory_pool()
+    needed = pool.total_bytes()
+    weights = plain.flat.vector.get()
+    del plain, phase
+    pool.free_all_blocks()
+    pool.set_limit(size=pool.used_bytes() + needed // 2)
+    with caplog.at_level(logging.WARNING):
+        small = make(cp)
+        small.pre_training(TRAIN, VALIDATION).run()
+    assert pool.total_bytes() <= pool.get_limit()
+    assert any("goes in pieces of" in record.message for record in caplog.records)
+    np.testing.assert_allclose(small.flat.vector.get(), weights, rtol=1e-3, atol=1e-5)
+
+
+def captured(accelerator: Accelerator) -> int:
+    """After three steps there is a graph: the bytes that it holds."""
+    for _ in range(3):
+        step(accelerator)
+    return accelerator.graph.bytes_held
+
+
+def test_the_graph_and_all_else_share_the_limit(cp: Any) -> None:
+    accelerator, pool = limited(cp, 400 * KILOBYTE), cp.get_default_memory_pool()
+    limit = pool.get_limit()
+    held = captured(accelerator)
+    assert held > 0
+    assert pool.get_limit() == limit - held
+
+
+def test_a_graph_lets_go_of_its_memory_where_it_is_needed(cp: Any, caplog: pytest.LogCaptureFixture) -> None:
+    accelerator = limited(cp, 400 * KILOBYTE)
+    held = captured(accelerator)
+    pool = cp.get_default_memory_pool()
+    left = pool.get_limit() - pool.used_bytes()
+    numbers = (left + held // 2) // 4  # of float32: more than is left, less than with what the graph holds
+
+    def large(x: Any) -> Any:
+        return cp.zeros(numbers, np.float32).sum()
+
+    with caplog.at_level(logging.WARNING):
+        ((count, found),) = accelerator.pieces(large, [CLIPS], np.arange(1), 1)
+    assert (count, float(found)) == (1, 0)
+    assert accelerator.graph.bytes_held == 0
+    assert not caplog.records
+    assert captured(accelerator) == held
+
+
+def test_a_diagnosis_looks_at_layers_and_not_at_a_graph(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoilt = CLIPS.copy()
+    spoilt[2, 5] = np.nan
+    training = DualTraining(SETTINGS, spoilt, Workers(1), cp)
+
+    def activation(x: Any) -> tuple[Any, Any]:  # a layer that can be captured without kernels of our own
+        y, _ = training.network.decoder.activation.forward(x)
+        return y.mean(), y.mean(0)
+
+    monkeypatch.setattr(training, "_whole", activation)
+    phase = training.pre_training(TRAIN, VALIDATION)
+    for _ in range(3):
+        phase.gradient(TRAIN)
+    assert training._gpu is not None
+    assert training._gpu.graph.bytes_held > 0
+    error = NotFinite("pre_training", 1, 1, float("nan"), TRAIN)
+    message = str(training.diverged(phase, error, [str(i) for i in range(12)]))
+    assert "the first of it was the output of decoder.activation (ELU(1))" in message

@@ -1,0 +1,115 @@
+"""The measuring code of benchmarks/gpu.py, on what stands in for a GPU and on PyTorch's CPU: no figure counts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import gpu
+from benchmarks.step import clips
+from models.autoencoder import CHANNELS, Autoencoder
+from nn1d import Conv1d, ConvTranspose1d, MaxPool1d, MaxUnpool1d
+from nn1d.cuda.kernel import plain
+
+ROOT = Path(__file__).parents[1]
+SIZES: dict[str, Any] = {"batch": 2, "samples": 320, "precision": "float32", "repeats": 2}
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    """Where the GPU is a stand-in the plain form computes: thirty convolutions on one core take a minute else."""
+    with nullcontext() if os.environ.get("NN1D_GPU") == "1" else plain():
+        yield
+
+
+@pytest.mark.parametrize("work", gpu.WORK)
+def test_ours_and_theirs_compute_the_same(cupy: Any, work: str) -> None:
+    torch = pytest.importorskip("torch", reason="the rival needs pip install -e '.[oracle]'")
+    torch.set_num_threads(1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    own = gpu.ours(work, **SIZES)
+    found = [own(), own()]
+    assert found[0]["value"] == found[1]["value"]  # before the first step
+    assert all(each["seconds"] > 0 and each["held_mib"] > 0 for each in found)
+    for layout in gpu.LAYOUTS:
+        rival = gpu.theirs(work, **SIZES, layout=layout, mode="eager", device=device)()
+        assert rival["value"] == pytest.approx(found[0]["value"], rel=1e-4)
+
+
+def test_the_roof_is_measured(cupy: Any) -> None:
+    found = gpu.roof("float32", size=64, mebibytes=1)()
+    assert found["gflops"] > 0 < found["copy_gb_s"]
+
+
+def test_a_case_is_told_in_lines() -> None:
+    own = {"seconds": 0.064 * 0.3, "value": 0.5, "held_mib": 100.0, "launches": 12}
+    rival = {"seconds": 0.064 * 0.6, "value": 0.500005, "held_mib": 200.0, "launches": None}
+    found = {"work": "train", "batch": 64, "precision": "float32", "samples": 64_000, "nn1d": own,
+             "torch": {"eager, contiguous": rival, "compile, contiguous": None},
+             "roof": {"gflops": 50_000.0, "copy_gb_s": 3_000.0}}  # fmt: skip
+    first, second, third = gpu.lines(found)
+    assert first.startswith("train   batch 64   float32  nn1d 0.3000 ms a clip, ")
+    assert first.endswith(" bandwidth, 100 MiB, 12 launches")
+    assert second == "    torch eager, contiguous: 0.6000 ms, ratio 2.00, 200 MiB, ? launches, values differ by 1e-05"
+    assert third == "    torch compile, contiguous: failed; see above"
+    assert gpu.lines({**found, "nn1d": None}) == ["train   batch 64   float32  nn1d: failed; see above"]
+
+
+def test_the_bytes_of_a_clip_are_counted_from_the_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = {"forward": 0, "backward": 0}
+
+    def counted(kind: type, forward: int, backward: tuple[int, int]) -> None:
+        plain_forward, plain_backward = kind.forward, kind.backward  # type: ignore[attr-defined]
+
+        def count_forward(self: Any, x: np.ndarray, *rest: Any) -> Any:
+            y, cache = plain_forward(self, x, *rest)
+            moved["forward"] += forward * (x.nbytes + y.nbytes)
+            return y, cache
+
+        def count_backward(self: Any, dy: np.ndarray, cache: Any) -> Any:
+            dx, grads = plain_backward(self, dy, cache)
+            moved["backward"] += backward[0] * dy.nbytes + backward[1] * dx.nbytes
+            return dx, grads
+
+        monkeypatch.setattr(kind, "forward", count_forward)
+        monkeypatch.setattr(kind, "backward", count_backward)
+
+    for kind in (Conv1d, ConvTranspose1d):
+        counted(kind, 1, (2, 2))  # x, as large as dx, is read once more
+    for pool in (MaxPool1d, MaxUnpool1d):
+        counted(pool, 1, (1, 1))
+    network = Autoencoder(CHANNELS, rng=np.random.default_rng(0))
+    x = np.array(clips(1, 640))[:, :, None]
+    trace, cache = network.forward(x, middle=False)
+    network.backward(trace._replace(encoded=[], decoded=[]), cache)
+    assert gpu.gigabytes("train", 640) == pytest.approx(sum(moved.values()) / 1e9)
+    forward = moved["forward"]
+    moved["forward"] = 0
+    network.encoder.forward(x, middle=False)
+    assert gpu.gigabytes("encode", 640) == pytest.approx(moved["forward"] / 1e9)
+    assert forward > moved["forward"]
+
+
+def test_without_a_gpu_there_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "cupy.py").write_text("raise ImportError('none here')\n")
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu"],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("benchmarks.gpu: no GPU: CuPy cannot be imported (none here). For one: pip install")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_side_that_fails_leaves_the_others_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    assert gpu.measure("theirs", 1, **SIZES, work="train", layout="contiguous", mode="eager", device="nowhere") is None
+    capfd.readouterr()
