@@ -35,6 +35,7 @@ from speech.distortion import MEASURES, missing
 from speech.moment import distortion_over_time
 
 PAGE_BYTES = 15_000_000
+PLAYER_BYTES = 9_000_000  # of them for the players' sounds, before they are written as text
 MADE = {"figures": ("*.svg", "*.png"), "audio": ("*.wav",)}
 COLUMNS = 800  # of a waveform in the page
 CHANNEL_COLUMNS = 500
@@ -86,6 +87,9 @@ def publish(
     first = [judgement for judgement in judgements if judgement.phase == "pre_training"]
     labels = [clips.recordings[judgement.clip].label for judgement in first]
     chosen = select([judgement.values["si_sdr_db"] for judgement in first], labels)
+    seconds = [float(clips.valid[first[at].clip]) / SAMPLE_RATE_HZ for at, _ in chosen]
+    encode, count = sound.fitting([(1 + len(models)) * each for each in seconds], SAMPLE_RATE_HZ, PLAYER_BYTES)
+    chosen = chosen[:count]
     features = np.load(run.path / "features.npy", mmap_mode="r")
     step = next(iter(models.values())).step
     with run.writing():
@@ -103,7 +107,7 @@ def publish(
             }
             frames = np.asarray(features[i, : math.ceil(clips.valid[i] / step)])
             own = [judgement for judgement in judgements if judgement.clip == i]
-            shown.append(_shown_clip(run.path, number, clips, i, why, sounds, frames, own))
+            shown.append(_shown_clip(run.path, number, clips, i, why, sounds, encode, frames, own))
         content = {
             "losses": _losses(run.path, results),
             "clips": shown,
@@ -232,6 +236,7 @@ def _shown_clip(
     i: int,
     why: str,
     sounds: Mapping[str, np.ndarray],
+    encode: sound.Encode,
     frames: np.ndarray,
     judgements: Sequence[Judgement],
 ) -> dict[str, Any]:
@@ -273,7 +278,7 @@ def _shown_clip(
         "about": ", ".join([*described, f"{seconds:.2f} s"]),
         "seconds": round(seconds, 4),
         "sounds": [
-            {"title": figure.TITLES[name], "uri": figure.data_uri(*sound.lossless(samples, SAMPLE_RATE_HZ))}
+            {"title": figure.TITLES[name], "uri": figure.data_uri(*encode(samples, SAMPLE_RATE_HZ))}
             for name, samples in sounds.items()
         ],
         "columns": COLUMNS,

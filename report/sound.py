@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,10 @@ import soundfile
 
 from storage.whole import new_file
 
-SMALL = 0.9  # of MP3 for the map: 24 kbit/s at 16 kHz
+SMALL = 0.9  # compression of an MP3: 24 kbit/s at 16 kHz
+SMALL_BYTES = 3200  # of such a second, at most
+TEXT = 4 / 3  # bytes of text for a byte
+Encode = Callable[[np.ndarray, int], tuple[str, bytes]]
 
 
 def write_wav(path: Path, waveform: np.ndarray, sample_rate_hz: int) -> None:
@@ -32,3 +37,19 @@ def small(waveform: np.ndarray, sample_rate_hz: int) -> tuple[str, bytes]:
     waveform = np.clip(waveform, -1, 1)
     soundfile.write(memory, waveform, sample_rate_hz, format="MP3", bitrate_mode="CONSTANT", compression_level=SMALL)
     return "audio/mpeg", memory.getvalue()
+
+
+def fitting(seconds: Sequence[float], sample_rate_hz: int, room: int) -> tuple[Encode, int]:
+    """How to hold sounds in a page, and how many: lossless if all fit, else small, else small and only the first ones.
+
+    Parameters
+    ----------
+    seconds : sequence of float
+        Of each; the first one is always held.
+    sample_rate_hz : int
+    room : int
+        Bytes of text that all may take.
+    """
+    if sum(seconds) * 2 * sample_rate_hz * TEXT <= room:
+        return lossless, len(seconds)
+    return small, max(1, sum(total * SMALL_BYTES * TEXT <= room for total in accumulate(seconds)))
