@@ -103,8 +103,8 @@ def resume(path: Path, given: dict[str, Any]) -> None:
     if given.get("out", path).resolve() != path.resolve():
         raise RunError(f"--resume: the run is in {path}; got --out {given['out']}. Leave --out out")
     settings = settings.resumed({name: value for name, value in given.items() if name != "out"})
-    if settings.device == "cpu" and "tf32" not in given:
-        settings = dataclasses.replace(settings, tf32=False)  # it was the GPU's
+    if settings.device == "cpu":  # what was the GPU's
+        settings = dataclasses.replace(settings, tf32="tf32" in given, half="half" in given)
     work = prepare_again(config, settings, given.get("data_dir"), "--resume")
     again = {name: work.config[name] for name in ("command", "git_commit", "threads", "device")}
     config |= {"settings": settings.written(), "resumed": [*config.get("resumed", []), again]}
@@ -144,7 +144,7 @@ class Work(NamedTuple):
 def prepare(settings: Configuration, data_dir: Path | None = None) -> Work:
     """Find the device, read the corpus, split it."""
     check_clip_samples(settings.clip_samples, len(settings.channels))
-    module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32)
+    module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32, settings.half)
     say(f"{sentence}, BLAS {blas_kernels()}" if module is np else sentence)
     threads = (settings.threads or available_cores()) if module is np else 1
     clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)

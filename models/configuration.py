@@ -17,7 +17,7 @@ from models.autoencoder import CHANNELS
 INITIALS = ("glorot_uniform", "he_normal", "lecun_normal")
 EXTENDS = ("epochs", "fine_tune_epochs")  # may be raised when a run is resumed
 FREE = (  # do not change what is learned, but for rounding
-    "data_dir", "cache_dir", "device", "gpu_memory", "tf32", "threads", "checkpoint_every", "no_report",
+    "data_dir", "cache_dir", "device", "gpu_memory", "tf32", "half", "threads", "checkpoint_every", "no_report",
 )  # fmt: skip
 
 
@@ -125,8 +125,9 @@ class Configuration:
 
     device: str = _setting("auto", "machine", "where to compute", choices=("auto", "cpu", "gpu"))
     gpu_memory: str | None = _setting(None, "machine", "most that a GPU may hold: 8GB, 500MB or 50%%; all unless given")
-    tf32: bool = _setting(
-        False, "machine", "cuBLAS in TF32; our kernels, which do most convolutions, stay in float32", bool
+    tf32: bool = _setting(False, "machine", "on a GPU, multiply with three digits instead of seven (TF32)", bool)
+    half: bool = _setting(
+        False, "machine", "on a GPU, float16 between layers: half the memory; weights and sums stay float32", bool
     )
     threads: int | None = _setting(None, "machine", "clips at a time on the CPU; all cores unless given", int, least=1)
     out: Path | None = _setting(None, "machine", "the run's folder; runs/<db>-<date>-<time> unless given", Path)

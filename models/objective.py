@@ -30,7 +30,7 @@ def objective(trace: Trace, x: Array, middle_weight: float = 0.0) -> tuple[Loss,
     ----------
     trace : Trace
     x : (N, L, 1) array
-        The clips.
+        The clips; the loss and its gradient have their type, also where signals are float16.
     middle_weight : float
         Of L_middle; at 0 it is not computed and reported as 0.
 
@@ -42,13 +42,17 @@ def objective(trace: Trace, x: Array, middle_weight: float = 0.0) -> tuple[Loss,
     ------
     the paper's Eq. 7 and 8
     """
-    reconstruction, dy = mse(trace.reconstruction, x)
+
+    def wide(h: Array) -> Array:
+        return h.astype(x.dtype, copy=False)
+
+    reconstruction, dy = mse(wide(trace.reconstruction), x)
     if middle_weight == 0:
         return Loss(reconstruction, reconstruction, 0.0), Trace(dy, [], [])
     middle = 0.0
     d_encoded, d_decoded = [], []
     for encoded, decoded in zip(trace.encoded, trace.decoded, strict=True):
-        difference, d = mse(encoded, decoded)
+        difference, d = mse(wide(encoded), wide(decoded))
         middle = middle + difference
         d_encoded.append(middle_weight * d)
         d_decoded.append(-middle_weight * d)

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from models.configuration import Configuration
+from models.precision import Precision
 from nn1d import Adam, to_numpy
 from nn1d.backend import Array, array_module
 
@@ -68,6 +69,8 @@ class Phase:
         Clips.
     order : numpy.random.Generator
         Draws the order of the clips.
+    precision : Precision
+        Asked for a smaller scale where a gradient is not finite but the loss is; then the step is taken again.
 
     Attributes
     ----------
@@ -90,9 +93,11 @@ class Phase:
         train: np.ndarray,
         validation: np.ndarray,
         order: np.random.Generator,
+        precision: Precision,
     ) -> None:
         self.name, self.configuration, self.parameters = name, configuration, parameters
         self.gradient, self.judge, self.train, self.validation = gradient, judge, train, validation
+        self.precision = precision
         first = name == "pre_training"
         self.epochs = configuration.epochs if first else configuration.fine_tune_epochs
         self.rate = configuration.learning_rate if first else configuration.fine_tune_learning_rate
@@ -139,6 +144,7 @@ class Phase:
             "learning_rate": self.adam.learning_rate,
             "best_epoch": self.best_epoch,
             "best_value": self.best_value,
+            "loss_halvings": self.precision.halvings,
             "order": self._before_epoch,
             "seconds": self._spent + time.perf_counter() - self._since,
             "history": self.history,
@@ -156,6 +162,7 @@ class Phase:
         self.history = [Epoch(*line) for line in words["history"]]
         self._order.bit_generator.state = self._before_epoch = words["order"]
         self._batches, self._loss, self._spent = words["batches"], words["loss"], words["seconds"]
+        self.precision.halvings = words.get("loss_halvings", 0)  # states of before there was half precision have none
 
     def run(
         self,
@@ -203,9 +210,10 @@ class Phase:
         loss: Any
         loss, slope = self.gradient(batch)
         if self._looks:
-            loss = float(loss)
-            if not (math.isfinite(loss) and bool(array_module(slope).isfinite(slope).all())):
-                raise NotFinite(self.name, self.epoch + 1, self._batches + 1, loss, batch)
+            while not (math.isfinite(loss := float(loss)) and bool(array_module(slope).isfinite(slope).all())):
+                if not (math.isfinite(loss) and self.precision.lower()):
+                    raise NotFinite(self.name, self.epoch + 1, self._batches + 1, loss, batch)
+                loss, slope = self.gradient(batch)
         else:
             self._unseen.append(batch)
             loss = loss.astype(np.float64)
@@ -217,7 +225,10 @@ class Phase:
         self._batches += 1
 
     def _look(self, judged: Judgement | None = None) -> Judgement | None:
-        """Wait for the GPU: whether the steps since the last look are finite, and the numbers of a judgement."""
+        """Wait for the GPU: whether the steps since the last look are finite, and the numbers of a judgement.
+
+        None where those are of weights that are gone, since the steps had to be taken again.
+        """
         if not self._unseen:
             return None if judged is None else Judgement(*map(float, judged))
         xp = array_module(self.parameters)
@@ -226,12 +237,20 @@ class Phase:
         loss, finite, *rest = to_numpy(xp.stack(numbers)).tolist()
         if not (math.isfinite(loss) and finite):
             self._repeat()
+            return None
         self._loss, self._unseen = loss, []
         return Judgement(*rest) if judged else None
 
     def _repeat(self) -> None:
-        """Raise NotFinite before the step that is not finite, among those that nobody has looked at."""
+        """Take the steps again that nobody has looked at, one by one, with a smaller scale from where that helps.
+
+        Raises
+        ------
+        NotFinite
+            Before the step that is not finite.
+        """
         again, seen, self._unseen = self._unseen, self._seen, []
+        halvings = self.precision.halvings
         self.parameters[...], self.average, self._loss = seen["parameters"], seen["average"], seen["loss"]
         self.adam.mean, self.adam.square, self.adam.steps = seen["mean"], seen["square"], seen["steps"]
         self._batches, self._looks = seen["batches"], True
@@ -240,17 +259,14 @@ class Phase:
                 self._step(batch, math.ceil(len(self.train) / self.configuration.batch_size))
         finally:
             self._looks = False
-        raise NotFinite(self.name, self.epoch + 1, self._batches, math.nan, again[-1])  # not twice in the same place
+        if self.precision.halvings == halvings:  # not twice in the same place
+            raise NotFinite(self.name, self.epoch + 1, self._batches, math.nan, again[-1])
 
     def _judge(self) -> tuple[Epoch, bool]:
         """Judge the average, and close the epoch."""
-        last = self.parameters.copy()
-        self.parameters[...] = self.average
-        try:
-            found = self.judge(self.validation)
-        finally:
-            self.parameters[...] = last
-        judged = self._look(found) or found
+        judged = None
+        while judged is None:
+            judged = self._look(self._judge_average())
         value = judged.accuracy if self.configuration.monitor == "val_accuracy" else -judged.loss
         improved, self.epoch = value > self.best_value, self.epoch + 1
         if improved:
@@ -261,6 +277,14 @@ class Phase:
         self.history.append(Epoch(self.name, self.epoch, *line))
         self._batches, self._loss, self._before_epoch = 0, 0.0, self._order.bit_generator.state
         return self.history[-1], improved
+
+    def _judge_average(self) -> Judgement:
+        last = self.parameters.copy()
+        self.parameters[...] = self.average
+        try:
+            return self.judge(self.validation)
+        finally:
+            self.parameters[...] = last
 
 
 def _copy(array: Array | None) -> Array | None:

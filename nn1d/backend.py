@@ -108,7 +108,7 @@ class Gpu:
     free_bytes = total_bytes = 0
 
 
-def find_device(name: str, memory: str | None = None, tf32: bool = False) -> tuple[ModuleType, str]:
+def find_device(name: str, memory: str | None = None, tf32: bool = False, half: bool = False) -> tuple[ModuleType, str]:
     """Choose the array module for a device name and say why.
 
     Parameters
@@ -118,7 +118,10 @@ def find_device(name: str, memory: str | None = None, tf32: bool = False) -> tup
     memory : str or None
         The most that arrays may take on the GPU, as memory_bytes reads it; None is all that is there.
     tf32 : bool
-        Let cuBLAS multiply float32 matrices with ten bits of mantissa instead of 23.
+        Multiply float32 with ten bits of mantissa instead of 23, on tensor cores: sets CUPY_TF32, which nn1d's kernels
+        and CuPy read.
+    half : bool
+        The caller will have signals in float16. Nothing is set; where there is no GPU, it is refused.
 
     Returns
     -------
@@ -127,8 +130,8 @@ def find_device(name: str, memory: str | None = None, tf32: bool = False) -> tup
     Raises
     ------
     DeviceError
-        name is "gpu" and no GPU works here, tf32 is asked of a CPU or of a GPU before Ampere, or an argument is none
-        of the above.
+        name is "gpu" and no GPU works here, tf32 or half is asked of a CPU, tf32 of a GPU before Ampere, or an argument
+        is none of the above.
     """
     if name not in ("cpu", "gpu", "auto"):
         raise DeviceError(f"device must be cpu, gpu or auto; got {name!r}")
@@ -139,13 +142,14 @@ def find_device(name: str, memory: str | None = None, tf32: bool = False) -> tup
         if tf32:
             os.environ["CUPY_TF32"] = "1"  # CuPy reads it before its first product
         try:
-            return _prepared(_working_gpu(), memory, tf32)
+            return _prepared(_working_gpu(), memory, tf32, half)
         except NoGpu as error:
             if name == "gpu":
                 raise
             reason = str(error)
-    if tf32:
-        raise DeviceError(f"tf32 needs a GPU; got the CPU ({reason}). Leave it out")
+    for option, asked in (("tf32", tf32), ("half", half)):
+        if asked:
+            raise DeviceError(f"{option} needs a GPU; got the CPU ({reason}). Leave it out")
     return np, "device: CPU, as asked" if name == "cpu" else f"device: CPU ({reason})"
 
 
@@ -171,7 +175,7 @@ def _working_gpu() -> Gpu:
     return gpu
 
 
-def _prepared(gpu: Gpu, memory: str | None, tf32: bool) -> tuple[ModuleType, str]:
+def _prepared(gpu: Gpu, memory: str | None, tf32: bool, half: bool) -> tuple[ModuleType, str]:
     sentence = f"device: GPU {gpu.name}, CuPy {gpu.cupy.__version__}, {gpu.free_bytes / 1e9:.1f} GB free"
     if memory is not None:
         limit = memory_bytes(memory, gpu.total_bytes)
@@ -184,7 +188,7 @@ def _prepared(gpu: Gpu, memory: str | None, tf32: bool) -> tuple[ModuleType, str
             "tf32 needs a GPU of compute capability 8.0 or later; got "
             f"{'.'.join(map(str, gpu.capability))} ({gpu.name}). Leave it out"
         )
-    return gpu.cupy, sentence + (", cuBLAS in TF32" if tf32 else "")
+    return gpu.cupy, sentence + ", products in TF32" * tf32 + ", float16 between layers" * half
 
 
 # The four steps. Each gives what it found as a sentence for the doctor, or raises NoGpu with the cure.

@@ -85,9 +85,14 @@ def answers(y: Array, at: Windows) -> Array:
     return view(y, at.first * channels, (clips, *at.bulk, channels), (*steps, 1))
 
 
+def widened(x: Array) -> Array:
+    """A signal in the numbers that sums have: float32 for float16, else its own."""
+    return x.astype(np.result_type(x.dtype, np.float32), copy=False)
+
+
 def slope_in_y(x: Array, w: Array, stride: int, padding: int, outputs: int) -> Array:
     """Convolution: y[n, l, o] = Σ_{k,c} x[n, s·l + k - p, c] · w[k, c, o], for l < outputs."""
-    xp, (taps, channels, channels_out) = array_module(x), w.shape
+    xp, x, (taps, channels, channels_out) = array_module(x), widened(x), w.shape
     at = windows(x.shape[1], taps, stride, padding, outputs, most_rows(*w.shape))
     bulk, ends = frames(xp.ascontiguousarray(x), at, taps, stride, padding)
     w = w.reshape(taps * channels, channels_out)
@@ -105,6 +110,7 @@ def slope_in_x(y: Array, w: Array, stride: int, padding: int, length: int) -> Ar
     """
     if stride == 1:
         return slope_in_y(y, w[::-1].swapaxes(1, 2), 1, len(w) - 1 - padding, length)
+    y = widened(y)
     x = array_module(y).zeros((len(y), length, w.shape[1]), y.dtype)
     for phase in range(min(stride, len(w))):
         taps = w[phase::stride]
@@ -116,7 +122,7 @@ def slope_in_x(y: Array, w: Array, stride: int, padding: int, length: int) -> Ar
 
 def slope_in_w(x: Array, y: Array, kernel_size: int, stride: int, padding: int) -> Array:
     """Gradient of the filters: w[k, c, o] = Σ_{n,l} x[n, s·l + k - p, c] · y[n, l, o]."""
-    xp, channels, channels_out = array_module(x), x.shape[2], y.shape[2]
+    xp, x, y, channels, channels_out = array_module(x), widened(x), widened(y), x.shape[2], y.shape[2]
     at = windows(x.shape[1], kernel_size, stride, padding, y.shape[1], most_rows(kernel_size, channels, channels_out))
     bulk, ends = frames(xp.ascontiguousarray(x), at, kernel_size, stride, padding)
     y = xp.ascontiguousarray(y)
@@ -135,8 +141,8 @@ def add_bias(y: Array, b: Array) -> None:
 
 def sum_over_samples(dy: Array) -> Array:
     """The gradient of a bias, db[o] = Σ_{n,l} dy[n, l, o], as a matrix product: much faster than a sum over rows."""
-    xp, rows = array_module(dy), dy.reshape(-1, dy.shape[2])
-    return xp.ones(len(rows), dy.dtype) @ rows
+    xp, rows = array_module(dy), widened(dy).reshape(-1, dy.shape[2])
+    return xp.ones(len(rows), rows.dtype) @ rows
 
 
 def _check_sizes(name: str, sizes: dict[str, int], least: dict[str, int]) -> None:
@@ -239,7 +245,7 @@ class Conv1d:
         y = slope_in_y(x, self.parameters["weight"], self.stride, self.padding, self.outputs(x.shape[1]))
         if "bias" in self.parameters:
             add_bias(y, self.parameters["bias"])
-        return y, x
+        return y.astype(x.dtype, copy=False), x
 
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
         """dx, and {"weight": dw, "bias": db}."""
@@ -251,7 +257,7 @@ class Conv1d:
         grads = {"weight": slope_in_w(x, dy, self.kernel_size, self.stride, self.padding)}
         if "bias" in self.parameters:
             grads["bias"] = sum_over_samples(dy)
-        return dx, grads
+        return dx.astype(x.dtype, copy=False), grads
 
     def outputs(self, length: int) -> int:
         """How many samples come out of `length`."""
@@ -351,7 +357,7 @@ class ConvTranspose1d:
         y = slope_in_x(x, self.parameters["weight"], self.stride, self.padding, self.outputs(x.shape[1]))
         if "bias" in self.parameters:
             add_bias(y, self.parameters["bias"])
-        return y, x
+        return y.astype(x.dtype, copy=False), x
 
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
         """dx, and {"weight": dw, "bias": db}."""
@@ -363,7 +369,7 @@ class ConvTranspose1d:
         grads = {"weight": slope_in_w(dy, x, self.kernel_size, self.stride, self.padding)}
         if "bias" in self.parameters:
             grads["bias"] = sum_over_samples(dy)
-        return dx, grads
+        return dx.astype(x.dtype, copy=False), grads
 
     def outputs(self, length: int) -> int:
         """How many samples come out of `length`."""

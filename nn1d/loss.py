@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from nn1d.backend import Array
 from nn1d.cuda import loss as kernels
 from nn1d.cuda.kernel import has_kernels
@@ -24,7 +26,7 @@ def mse(y: Array, target: Array) -> tuple[Array, Array]:
     Raises
     ------
     ShapeError
-        The shapes differ, or y is empty.
+        The shapes differ, y is empty, or y is of float16, where a gradient divided by n would vanish.
 
     Source
     ------
@@ -32,6 +34,11 @@ def mse(y: Array, target: Array) -> tuple[Array, Array]:
     """
     require(
         y.shape == target.shape and y.size > 0, f"mse: y and target must be alike; got {y.shape} and {target.shape}"
+    )
+    require(
+        y.dtype != np.float16,
+        "mse: y must be float32 or float64; got float16. Convert it, y.astype(np.float32), and scale dy before you "
+        "convert that back",
     )
     if has_kernels(y, target):
         return kernels.mse(y, target)

@@ -1,7 +1,7 @@
 // Runs the blocks of a kernel on one core: a server that tests/harness.py talks to.
 //
-// The threads of a block are fibers: each runs until it reaches a barrier or its end, then the next. A launch is
-// repeated with threads and blocks in other orders, so that what hangs on the order of threads comes out different.
+// The threads of a block are fibers: each runs until it reaches a barrier, a product of its warp, or its end, then the
+// next. A launch is repeated with threads and blocks in other orders, so that what hangs on the order of threads comes out different.
 // Shared memory holds NaN when a block starts. Arrays lie in blocks of memory of exactly their size, and
 // AddressSanitizer watches their ends.
 
@@ -24,16 +24,22 @@ dim3 gridDim, blockDim, blockIdx, threadIdx;
 
 namespace harness {
 
+enum class Wait { none, warp, block, ended };
+
 struct Fiber {
     ucontext_t context;
     std::vector<char> stack;
     dim3 index;
-    bool ended;
-    int line;  // of the barrier that it waits at
+    Wait wait;
+    int line;          // of the barrier that it waits at
+    unsigned products;  // of its warp that it has taken part in
 };
+
+static const unsigned WARP = 32;
 
 static const size_t STACK = 64 * 1024;
 static std::vector<Fiber> fibers;
+static std::vector<Fragment> fragments[2];  // a thread may be one product ahead of its warp, not two
 static Fiber* running;
 static ucontext_t scheduler;
 static const void* scheduler_stack;
@@ -45,8 +51,8 @@ static std::string failure;
 // The second half of a switch: AddressSanitizer is told which stack is in use.
 static void arrived(const void** bottom, size_t* size) { __sanitizer_finish_switch_fiber(nullptr, bottom, size); }
 
-void pause(int line) {
-    running->line = line;
+static void leave(Wait wait) {
+    running->wait = wait;
     __sanitizer_start_switch_fiber(nullptr, scheduler_stack, scheduler_size);
     swapcontext(&running->context, &scheduler);
     arrived(&scheduler_stack, &scheduler_size);
@@ -55,8 +61,24 @@ void pause(int line) {
 static void thread_of_a_block() {
     arrived(&scheduler_stack, &scheduler_size);
     kernel(arguments);
-    running->ended = true;
-    pause(0);
+    leave(Wait::ended);
+}
+
+void pause(int line) {
+    running->line = line;
+    leave(Wait::block);
+}
+
+void fail(const char* words) { failure = words; }
+
+int lane() { return int((running - fibers.data()) % WARP); }
+
+const Fragment* exchange(const Fragment& own) {
+    std::vector<Fragment>& all = fragments[running->products++ % 2];
+    const unsigned place = unsigned(running - fibers.data());
+    all[place] = own;
+    leave(Wait::warp);
+    return all.data() + place / WARP * WARP;
 }
 
 static void resume(Fiber& fiber) {
@@ -75,35 +97,69 @@ static std::vector<unsigned> order(unsigned count, int run, std::mt19937& random
     return indices;
 }
 
+// Whether some may go on: because nothing keeps them, because all threads of their warp are at a product, or all of the
+// block at a barrier.
+static bool release(unsigned count) {
+    unsigned waiting = 0, ended = 0, free = 0;
+    for (unsigned first = 0; first < count; first += WARP) {
+        unsigned there = 0;
+        for (unsigned i = first; i < count && i < first + WARP; ++i)
+            there += fibers[i].wait == Wait::warp && fibers[i].products == fibers[first].products;
+        for (unsigned i = first; i < count && i < first + WARP; ++i) {
+            if (there == WARP) fibers[i].wait = Wait::none;
+            free += fibers[i].wait == Wait::none;
+            waiting += fibers[i].wait == Wait::block;
+            ended += fibers[i].wait == Wait::ended;
+        }
+    }
+    if (free != 0 || ended == count) return free != 0;
+    if (waiting + ended < count)
+        failure = "a product of a warp of which threads are missing";
+    else if (ended != 0)
+        failure = "threads of a block have ended while others wait at a barrier";
+    for (unsigned i = 0; failure.empty() && i < count; ++i) {
+        if (fibers[i].line != fibers[0].line) failure = "threads of a block wait at different barriers";
+        fibers[i].wait = Wait::none;
+    }
+    return failure.empty();
+}
+
+// The warps whose turn it is. Between two products a warp runs by itself: as far as it can, the first before the others,
+// or the last, or by chance.
+static std::vector<bool> turns(unsigned count, int run, std::mt19937& random) {
+    std::vector<bool> turn((count + WARP - 1) / WARP);
+    std::vector<unsigned> able;
+    for (unsigned i = 0; i < count; ++i)
+        if (fibers[i].wait == Wait::none) able.push_back(i / WARP);
+    if (run == 0) turn[able.front()] = true;
+    if (run == 1) turn[able.back()] = true;
+    for (unsigned warp = 0; run > 1 && warp < turn.size(); ++warp) turn[warp] = random() % 2;
+    return turn;
+}
+
 static bool run_block(int run, std::mt19937& random) {
     unsigned count = blockDim.x * blockDim.y * blockDim.z;
     if (fibers.size() < count) fibers.resize(count);
+    for (std::vector<Fragment>& all : fragments) all.resize(fibers.size());
     for (unsigned i = 0; i < count; ++i) {
         Fiber& fiber = fibers[i];
         fiber.stack.resize(STACK);
         __asan_unpoison_memory_region(fiber.stack.data(), STACK);  // what the thread before left behind
         fiber.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
-        fiber.ended = false;
+        fiber.wait = Wait::none;
+        fiber.products = 0;
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = fiber.stack.data();
         fiber.context.uc_stack.ss_size = STACK;
         fiber.context.uc_link = nullptr;
         makecontext(&fiber.context, thread_of_a_block, 0);
     }
-    for (unsigned ended = 0; ended < count;) {
-        int line = 0;
-        ended = 0;
-        for (unsigned i : order(count, run, random)) {
-            resume(fibers[i]);
-            ended += fibers[i].ended;
-            if (fibers[i].ended) continue;
-            if (line != 0 && fibers[i].line != line) failure = "threads of a block wait at different barriers";
-            line = fibers[i].line;
-        }
-        if (ended != 0 && ended != count) failure = "threads of a block have ended while others wait at a barrier";
-        if (!failure.empty()) return false;
-    }
-    return true;
+    do {
+        const std::vector<bool> turn = turns(count, run, random);
+        for (unsigned i : order(count, run, random))
+            if (turn[i / WARP] && fibers[i].wait == Wait::none) resume(fibers[i]);
+    } while (failure.empty() && release(count));
+    return failure.empty();
 }
 
 // One argument of a launch: the bytes of a scalar, or of an array that lies `skew` bytes past an aligned address. Of an

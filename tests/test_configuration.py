@@ -40,7 +40,7 @@ def test_every_setting_is_an_option() -> None:
         "batch_size": 5, "learning_rate": 0.1, "fine_tune_learning_rate": 0.2, "schedule": "constant",
         "average": 0.25, "weight_decay": 0.3, "decay": "l2", "middle_weight": 0.4, "patience": 7,
         "monitor": "val_accuracy", "fine_tune_masks": True, "seed": 8, "device": "cpu",
-        "gpu_memory": "8GB", "tf32": True, "threads": 4,
+        "gpu_memory": "8GB", "tf32": True, "half": True, "threads": 4,
         "out": "o", "force": True, "no_report": True, "checkpoint_every": 2.5,
     }  # fmt: skip
     assert list(given) == [field.name for field in dataclasses.fields(Configuration)]

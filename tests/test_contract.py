@@ -243,6 +243,25 @@ def check_double_precision_throughout(case: Case) -> None:
         assert (a != b).mean() > 0.2, f"{name} has no more digits than single precision"
 
 
+def check_half_signals_meet_single_parameters(case: Case) -> None:
+    """Signals of float16 stay so, gradients of parameters are float32, and both are near those of single precision."""
+    layer, single = case.build(np.float32), case.build(np.float32)
+    x, *context = inputs(case, 0, np.float16)
+    y, cache = layer.forward(x, *context)
+    y_single, cache_single = single.forward(x.astype(np.float32), *context)
+    dy = gradient_of(y, 0)
+    dx, grads = layer.backward(dy, cache)
+    dx_single, grads_single = single.backward(like(dy, lambda leaf: leaf.astype(np.float32)), cache_single)
+    for name, leaf in leaves((y, dx)):
+        assert leaf.dtype == np.float16, f"{name} came out as {leaf.dtype}"
+    for name, leaf in leaves(grads):
+        assert leaf.dtype == np.float32, f"the gradient of {name} came out as {leaf.dtype}"
+    for (name, half), (_, whole) in zip(
+        leaves((y, dx, grads)), leaves((y_single, dx_single, grads_single)), strict=True
+    ):
+        np.testing.assert_allclose(half, whole, rtol=0, atol=1e-2 * abs(whole).max(initial=1), err_msg=name)
+
+
 def check_the_same_bits_again(case: Case) -> None:
     layer, arguments = case.build(np.float64), inputs(case, 0)
     y, cache = layer.forward(*arguments)
@@ -324,6 +343,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
         check_any_layout,
         check_dtypes_stay,
         check_double_precision_throughout,
+        check_half_signals_meet_single_parameters,
         check_the_same_bits_again,
         check_clips_are_independent,
         check_no_clips_at_all,

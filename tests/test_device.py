@@ -192,7 +192,7 @@ def test_tf32_is_for_gpus_that_have_it(cp: Any, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(DeviceError, match=r"^tf32 needs a GPU; got the CPU \(as asked\)\. Leave it out$"):
         find_device("cpu", tf32=True)
     assert os.environ["CUPY_TF32"] == "0"
-    assert find_device("gpu", tf32=True)[1].endswith(", cuBLAS in TF32")
+    assert find_device("gpu", tf32=True)[1].endswith(", products in TF32")
     assert os.environ["CUPY_TF32"] == "1"
     older = {**cp.cuda.runtime.getDeviceProperties(0), "major": 7, "minor": 5}
     monkeypatch.setattr(cp.cuda.runtime, "getDeviceProperties", lambda device: older)
@@ -203,6 +203,14 @@ def test_tf32_is_for_gpus_that_have_it(cp: Any, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(DeviceError, match=r"^tf32 needs a GPU; got the CPU \(no GPU: CuPy cannot .+\)\. Leave it out$"):
         find_device("auto", tf32=True)
+
+
+def test_half_is_for_gpus(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUPY_TF32", "0")
+    assert find_device("gpu", half=True)[1].endswith(" GB free, float16 between layers")
+    assert find_device("auto", tf32=True, half=True)[1].endswith(", products in TF32, float16 between layers")
+    with pytest.raises(DeviceError, match=r"^half needs a GPU; got the CPU \(as asked\)\. Leave it out$"):
+        find_device("cpu", half=True)
 
 
 def run(*command: str, cupy: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -218,10 +226,14 @@ def test_train_ends_with_2_and_the_cure_where_there_is_no_gpu(tmp_path: Path) ->
     done = run("train.py", "--device", "gpu", "--dry-run", cupy="raise ImportError('none here')\n", folder=tmp_path)
     assert done.returncode == 2
     assert re.fullmatch(rf"train\.py: no GPU: CuPy cannot be imported \(none here\)\. For one: {CURE}\n", done.stderr)
-    for options in (["--device", "cpu", "--tf32"], ["--device", "cpu", "--gpu-memory", "much"]):
+    for options in (
+        ["--device", "cpu", "--tf32"],
+        ["--device", "cpu", "--half"],
+        ["--device", "cpu", "--gpu-memory", "much"],
+    ):
         done = run("train.py", "--dry-run", *options, cupy="raise SystemExit('imported')\n", folder=tmp_path)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-        assert re.match(r"train\.py: (tf32 needs a GPU|gpu_memory must be like)", done.stderr)
+        assert re.match(r"train\.py: ((tf32|half) needs a GPU|gpu_memory must be like)", done.stderr)
 
 
 def test_the_doctor_works_without_a_gpu(tmp_path: Path) -> None:

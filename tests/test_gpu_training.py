@@ -224,7 +224,7 @@ def test_a_run_of_train_py_moves_from_gpu_to_cpu_and_back(
     command(monkeypatch, *corpus, "--device", "gpu", "--gpu-memory", "1GB", "--tf32", "--out", run)
     out = capsys.readouterr().out
     assert "device: GPU " in out
-    assert "at most 1.0 GB used, cuBLAS in TF32\n" in out
+    assert "at most 1.0 GB used, products in TF32\n" in out
     for device in ("cpu", "gpu"):
         command(monkeypatch, "--resume", run, "--device", device, "--epochs", "2" if device == "cpu" else "3")
     command(monkeypatch, *corpus, "--device", "cpu", "--out", only_cpu)

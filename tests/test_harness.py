@@ -93,6 +93,71 @@ def test_what_threads_do_to_each_other(code: str, found: str | None) -> None:
         reverse((1,), (32,), (x, y, np.int32(32)))
 
 
+PRODUCT = """
+__global__ void product(const float* a, const float* b, float* d) {
+    const int group = threadIdx.x % 32 / 4, member = threadIdx.x % 4, warp = threadIdx.x / 32;
+    unsigned left[4], right[2];
+    for (int i = 0; i < 4; ++i) left[i] = tf32_bits(a[(group + i % 2 * 8) * 8 + member + i / 2 * 4]);
+    for (int i = 0; i < 2; ++i) right[i] = tf32_bits(b[(member + i * 4) * 8 + group]);
+    float sum[4] = {};
+    multiply(sum, left, right);
+    multiply(sum, left, right);
+    for (int i = 0; i < 4; ++i) d[warp * 128 + (group + i / 2 * 8) * 8 + member * 2 + i % 2] = sum[i];
+}
+"""
+
+
+def product(code: str, threads: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    d = np.zeros((2, 16, 8), "f")
+    RawModule(code, ("-std=c++17",), ("product",)).get_function("product")((1,), (threads,), (a, b, d))
+    return d
+
+
+def test_a_product_of_a_warp() -> None:
+    """Each warp by itself, of numbers that are rounded to eleven binary digits."""
+    code = kernel.with_headers("tensor.cuh", set()) + PRODUCT
+    a, b = np.round(4 * numbers(16, 8)), np.round(4 * numbers(8, 8))
+    a[3, 4] = 2049  # is 2050
+    found = product(code, 64, a, b)
+    a[3, 4] = 2050
+    np.testing.assert_array_equal(found, np.stack([2 * a @ b] * 2))
+    with pytest.raises(KernelError, match="a product of a warp of which threads are missing"):
+        product(code.replace("{};\n    multiply", "{};\n    if (member) multiply"), 32, a, b)
+    with pytest.raises(KernelError, match="a product of a warp of which threads are missing"):
+        product(code, 24, a, b)
+    with pytest.raises(KernelError, match="a factor of a product in TF32 has more bits than that"):
+        product(code.replace("tf32_bits(b", "1 + tf32_bits(b"), 32, a, b)
+
+
+def test_numbers_of_16_bits_are_those_of_numpy() -> None:
+    """Every one of them as a float, and floats at, between and beside them as the nearest."""
+    code = (
+        kernel.with_headers("element.cuh", set())
+        + """
+__global__ void widened(const float16* x, float* y, int count) {
+    for (int i = threadIdx.x; i < count; i += blockDim.x) y[i] = x[i];
+}
+__global__ void narrowed(const float* x, float16* y, int count) {
+    for (int i = threadIdx.x; i < count; i += blockDim.x) y[i] = float16(x[i]);
+}
+"""
+    )
+    module = RawModule(code, ("-std=c++17",), ("widened", "narrowed"))
+    halves = np.arange(65536, dtype=np.uint16).view(np.float16)
+    floats = np.zeros(65536, "f")
+    module.get_function("widened")((1,), (32,), (halves, floats, np.int32(65536)))
+    np.testing.assert_array_equal(floats, halves.astype("f"))
+    finite = halves[np.isfinite(halves)].astype("f")
+    between = (finite[1:] + finite[:-1]) / 2
+    edges = np.array([65519.99, 65520, 1e30, np.inf, -np.inf, 1e-30, -0.0, 2**-25, np.nan], "f")
+    given = np.concatenate([finite, between, np.nextafter(between, np.float32(9e4)), np.nextafter(between, 0), edges])
+    with np.errstate(over="ignore"):
+        expected = given.astype(np.float16)
+    found = np.zeros(len(given), np.float16)
+    module.get_function("narrowed")((1,), (32,), (given, found, np.int32(len(given))))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_shared_memory_holds_nothing_at_first() -> None:
     y = np.zeros(32, "f")
     code = REVERSE.replace("tile[i] = x[i];", "if (x[i] > 0) tile[i] = x[i];")
@@ -189,7 +254,28 @@ def check_pool(cp: Any) -> None:
     np.testing.assert_array_equal(to_numpy(pool.select(cp.asarray(x), mask, 2)), to_numpy(y))
 
 
+def check_tensor_convolution(cp: Any) -> None:
+    """Numbers of TF32, of which sums are exact."""
+    x, w = (np.round(4 * numbers(*shape)) for shape in ((2, 300, 20), (3, 20, 36)))
+    x[0, 0, 0] = 1.0001  # is rounded
+    y = convolution.convolve(cp.asarray(x), cp.asarray(w), 1, 300)
+    x[0, 0, 0] = 1
+    np.testing.assert_array_equal(to_numpy(y), slope_in_y(x, w, 1, 1, 300))
+
+
+def check_tensor_filter_gradient(cp: Any) -> None:
+    x, dy = np.round(4 * numbers(2, 330, 20)), np.round(4 * numbers(2, 330, 20))
+    with pytest.MonkeyPatch.context() as patch:  # a stretch for all warps and one for the first
+        patch.setattr(convolution, "SPAN", 160)
+        patch.setattr(convolution, "PARTIAL_SUMS", 5000)
+        dw, db = convolution.filter_gradient(cp.asarray(x), cp.asarray(dy), (3, 20, 20), 1)
+    np.testing.assert_array_equal(to_numpy(dw), slope_in_w(x, dy, 3, 1, 1))
+    np.testing.assert_array_equal(to_numpy(db), sum_over_samples(dy))
+
+
 CHECKS: dict[str, Callable[[Any], None]] = {
+    "tensor_convolution": check_tensor_convolution,
+    "tensor_filter_gradient": check_tensor_filter_gradient,
     "convolution": check_convolution,
     "filter_gradient": check_filter_gradient,
     "sum": check_sum,
@@ -197,20 +283,27 @@ CHECKS: dict[str, Callable[[Any], None]] = {
     "pool": check_pool,
 }
 WRONG = {
-    "one sample too many": ("convolution", "l >= 0 && l < length", "l >= 0 && l <= length"),
-    "one sample too early": ("convolution", "l >= 0 && l < length", "l >= -1 && l < length"),
+    "one sample too many": ("convolution", "l < 0 || l >= length", "l < 0 || l > length"),
+    "one sample too early": ("convolution", "l < 0 || l >= length", "l < -1 || l >= length"),
     "an output beyond the end": ("convolution", "if (l >= outputs) continue;", ""),
     "channels beyond the end": ("convolution", "if (o >= outs) continue;", "if (o > outs) continue;"),
-    "filters beyond the end": ("convolution", "first_o + o < outs ? w[at] : T(0)", "w[at]"),
+    "filters beyond the end": ("convolution", "first_o + o < outs ? w[at] : S(0)", "w[at]"),
     "taps in the other order": ("convolution", "seen[j + k]", "seen[j + K - 1 - k]"),
     "a tap that is left out": ("convolution", "for (int k = 0; k < K; ++k) {", "for (int k = 1; k < K; ++k) {"),
     "a clip that is another": ("convolution", "x += clip * length", "x += 0 * clip * length"),
     "rows of x too short": ("convolution", "(L_TILE - SAMPLES + SEEN) | 4", "L_TILE"),
     "a stretch that is left out": ("filter_gradient", "stretch += gridDim.x", "stretch += gridDim.x + 1"),
-    "samples beyond the stretch": ("filter_gradient", "if (l < end && first_o + o < outs)", "if (first_o + o < outs)"),
+    "samples beyond the stretch": ("filter_gradient", "(slope, l, end,", "(slope, l, outputs,"),
     "a tap too far": ("filter_gradient", "seen[i + k].v[c]", "seen[i + K - 1 - k].v[c]"),
     "a team that is left out": ("filter_gradient", "int half = TEAMS / 2; half > 0", "int half = TEAMS / 2; half > 1"),
     "bias of a tile too many": ("filter_gradient", "if (first_c == 0 && own_c == 0)", ""),
+    "a wrong half of a tile": ("tensor_convolution", "o % 4 / 2 * 8", "o % 4 / 2 * 4"),
+    "outs in another order": ("tensor_convolution", "sum[row][p][i / 2]", "sum[row][p][i % 2]"),
+    "filters beyond the last channel": ("tensor_convolution", "first_c + c < channels && ", ""),
+    "a tile of samples beyond the end": ("tensor_convolution", "if (l >= outputs) continue;", ""),
+    "a tap too far on tensor cores": ("tensor_filter_gradient", "xs[l + k + member", "xs[l + K - 1 - k + member"),
+    "bias without a member": ("tensor_filter_gradient", "i < 4; ++i) bias", "i < 3; ++i) bias"),
+    "samples of another warp": ("tensor_filter_gradient", "l < (warp + 1) * SHARE", "l < (warp + 2) * SHARE"),
     "a row too many": ("sum", "i < count", "i <= count"),
     "a column too many": ("sum", "row == 0 && j < width", "row == 0"),
     "a window too many": ("pool", "if (i >= windows", "if (i > windows"),
@@ -222,6 +315,7 @@ WRONG = {
 def check_altered(patch: pytest.MonkeyPatch, cp: Any, file: str, altered: str) -> None:
     original = kernel.source(file)
     assert altered != original
+    patch.setenv("CUPY_TF32", str(int(file.startswith("tensor"))))
     patch.setattr(kernel, "source", lambda name: altered if name == file else original_source(name))
     with pytest.raises((KernelError, AssertionError)) as caught:
         CHECKS[file](cp)
@@ -232,7 +326,8 @@ original_source = kernel.source
 
 
 @pytest.mark.parametrize("file", CHECKS)
-def test_the_kernels_as_they_are_pass(cp: Any, file: str) -> None:
+def test_the_kernels_as_they_are_pass(cp: Any, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    monkeypatch.setenv("CUPY_TF32", str(int(file.startswith("tensor"))))
     CHECKS[file](cp)
 
 
@@ -255,4 +350,4 @@ def test_every_barrier_is_needed(cp: Any, monkeypatch: pytest.MonkeyPatch, file:
 
 
 def test_all_barriers_are_among_them() -> None:
-    assert len(BARRIERS) == 8
+    assert len(BARRIERS) == 15

@@ -55,6 +55,11 @@ def test_mse_is_that_of_torch(dtype: Any, tolerance: float) -> None:
 
 MESSAGES = [
     (
+        lambda: mse(np.zeros((1, 4, 1), np.float16), np.zeros((1, 4, 1), np.float16)),
+        "mse: y must be float32 or float64; got float16. Convert it, y.astype(np.float32), and scale dy before you "
+        "convert that back",
+    ),
+    (
         lambda: mse(np.zeros((1, 4, 1)), np.zeros((1, 4))),
         "mse: y and target must be alike; got (1, 4, 1) and (1, 4)",
     ),

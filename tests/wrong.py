@@ -393,6 +393,12 @@ class SingleInTheMiddle(Upsample1d):
         return y.astype(x.dtype), cache
 
 
+class SumsInHalf(Conv1d):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        return dx, {name: grad.astype(dy.dtype) for name, grad in grads.items()}
+
+
 class MixesClips(HardSigmoid):
     def forward(self, x: Any) -> Any:
         return super().forward(x - x.mean(0))
@@ -456,6 +462,7 @@ PROMISES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "Promotes": (_plain(Promotes), "dtypes_stay"),
     "PromotesItsGradient": (_plain(PromotesItsGradient), "dtypes_stay"),
     "SingleInTheMiddle": (_plain(SingleInTheMiddle, 2), "double_precision_throughout"),
+    "SumsInHalf": (_filters(SumsInHalf), "half_signals_meet_single_parameters"),
     "MixesClips": (_plain(MixesClips), "clips_are_independent"),
     "RollsDice": (_plain(RollsDice), "the_same_bits_again"),
     "LosesAGradient": (_filters(LosesAGradient), "gradients_are_a_tree_like_the_parameters"),

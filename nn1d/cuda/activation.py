@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn1d.backend import Array, array_module
-from nn1d.cuda.kernel import launch, number
+from nn1d.cuda.kernel import launch, number, sums
 
 
 def elu_forward(x: Array, alpha: float) -> Array:
@@ -26,5 +26,5 @@ def _elementwise(kernel: str, alpha: float, *arrays: Array) -> Array:
     width = 4 if x.size % 4 == 0 and all(each.data.ptr % 16 == 0 for each in [*given, result]) else 1
     blocks = -(-x.size // (256 * width))
     kernel = f"{kernel}<{number(x)}, {width}>"
-    launch(x, "activation", kernel, (blocks,), 256, *given, result, np.int64(x.size), x.dtype.type(alpha))
+    launch(x, "activation", kernel, (blocks,), 256, *given, result, np.int64(x.size), sums(x).type(alpha))
     return result

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nn1d.backend import Array, array_module
-from nn1d.cuda.kernel import has_kernels, launch, number
+from nn1d.cuda.kernel import has_kernels, launch, number, sums
 
 
 def covers(adam: Any, parameters: Array, gradient: Array) -> bool:
@@ -16,6 +16,7 @@ def covers(adam: Any, parameters: Array, gradient: Array) -> bool:
     per_parameter = not isinstance(decay, (int, float))
     return (
         has_kernels(parameters, gradient, *([decay] if per_parameter else []))
+        and parameters.dtype == sums(parameters)
         and parameters.flags.c_contiguous
         and (not per_parameter or decay.shape == parameters.shape)
     )

@@ -8,6 +8,8 @@
 //     forward of ELU, convolution, sum:   f on x, b, and the residual r
 //     backward of the same, with dy as x: f' at what the ELU read, and r = the gradient that arrives past the block
 //
+// tensor_convolution.cu has the same with products in TF32.
+//
 // A block computes a tile of y, L_TILE samples of O_TILE channels, from a tile of x that it holds in shared memory,
 // DEPTH channels at a time and turned over, so that samples are neighbours. A thread computes SAMPLES by OUTS numbers
 // in registers: for each channel it reads SAMPLES + K - 1 numbers of x and K·OUTS of w and multiplies K·SAMPLES·OUTS
@@ -19,29 +21,32 @@
 // than a multiple of 8: then the two fours of a sample that neighbouring threads write fall into different banks.
 // The channels of a thread are two fours half a tile apart, for the same reason and for whole lines of y.
 
+#include "signal.cuh"
+
 constexpr int THREADS = 128;
 constexpr int DEPTH = 8;
 
 template <typename T, int K, int O_TILE>
 __global__ void __launch_bounds__(THREADS) convolution(
-    const T* __restrict__ x,     // (clips, length, channels)
-    const T* __restrict__ w,     // (K, channels, outs), or (K, outs, channels) if backwards
-    const T* __restrict__ b,     // (outs,) or null
-    const T* __restrict__ a,     // (clips, outputs, outs) or null
-    const T* __restrict__ r,     // (clips, outputs, outs) or null
-    T* __restrict__ y,           // (clips, outputs, outs)
+    const T* __restrict__ x,       // (clips, length, channels)
+    const Sum<T>* __restrict__ w,  // (K, channels, outs), or (K, outs, channels) if backwards
+    const Sum<T>* __restrict__ b,  // (outs,) or null
+    const T* __restrict__ a,       // (clips, outputs, outs) or null
+    const T* __restrict__ r,       // (clips, outputs, outs) or null
+    T* __restrict__ y,             // (clips, outputs, outs)
     int length, int channels, int outputs, int outs, int padding, int backwards,
-    T alpha,                     // of f; 0 for none
-    T slope_alpha,               // of f'
-    int wide_x, int wide_y)      // whether fours of channels can be moved at once
+    Sum<T> alpha,                  // of f; 0 for none
+    Sum<T> slope_alpha,            // of f'
+    int wide_x, int wide_y)        // whether fours of channels can be moved at once
 {
+    using S = Sum<T>;
     constexpr int GROUP = O_TILE < 8 ? 1 : 4, GROUPS = O_TILE < 8 ? 1 : 2, OUTS = GROUP * GROUPS;
     constexpr int SAMPLES = O_TILE < 8 ? 4 : 8;
     constexpr int COLUMNS = O_TILE / OUTS, ROWS = THREADS / COLUMNS, L_TILE = ROWS * SAMPLES;
     constexpr int SEEN = (SAMPLES + K - 1 + 3) / 4 * 4;  // samples of x that a thread reads, in fours
     constexpr int PITCH = (L_TILE - SAMPLES + SEEN) | 4;
-    __shared__ __align__(16) T xs[DEPTH][PITCH];
-    __shared__ __align__(16) T ws[K][DEPTH][O_TILE];
+    __shared__ __align__(16) S xs[DEPTH][PITCH];
+    __shared__ __align__(16) S ws[K][DEPTH][O_TILE];
 
     const int tiles = (outputs + L_TILE - 1) / L_TILE;
     const int first_l = blockIdx.x % tiles * L_TILE, first_o = blockIdx.y * O_TILE;
@@ -49,30 +54,29 @@ __global__ void __launch_bounds__(THREADS) convolution(
     const long long clip = blockIdx.x / tiles;
     x += clip * length * channels;
 
-    T sum[SAMPLES][OUTS] = {};
+    S sum[SAMPLES][OUTS] = {};
     for (int first_c = 0; first_c < channels; first_c += DEPTH) {
         const int depth = channels - first_c < DEPTH ? channels - first_c : DEPTH;
         for (int i = threadIdx.x; i < PITCH * (DEPTH / 4); i += THREADS) {
             const int c = i % (DEPTH / 4) * 4, at = i / (DEPTH / 4), l = first_l - padding + at;
             if (c >= depth) continue;
-            Pack<T, 4> four = {};
-            if (l >= 0 && l < length) four = read<4>(x + l * channels + first_c + c, depth - c, wide_x);
-            for (int j = 0; j < 4; ++j) xs[c + j][at] = alpha == 0 ? four.v[j] : elu(four.v[j], alpha);
+            const Pack<S, 4> four = activated<4>(x, l, length, channels, first_c + c, first_c + depth, alpha, wide_x);
+            for (int j = 0; j < 4; ++j) xs[c + j][at] = four.v[j];
         }
         for (int i = threadIdx.x; i < K * DEPTH * O_TILE; i += THREADS) {
             const int o = i % O_TILE, c = i / O_TILE % DEPTH, k = i / (O_TILE * DEPTH);
             if (c >= depth) continue;
             const int at = backwards ? ((K - 1 - k) * outs + first_o + o) * channels + first_c + c
                                      : (k * channels + first_c + c) * outs + first_o + o;
-            ws[k][c][o] = first_o + o < outs ? w[at] : T(0);
+            ws[k][c][o] = first_o + o < outs ? w[at] : S(0);
         }
         __syncthreads();
 #pragma unroll 2
         for (int c = 0; c < depth; ++c) {
-            T seen[SEEN];
+            S seen[SEEN];
 #pragma unroll
             for (int i = 0; i < SEEN; i += 4) {
-                const Pack<T, 4> four = read<4>(&xs[c][row * SAMPLES + i], 4, true);
+                const Pack<S, 4> four = read<4>(&xs[c][row * SAMPLES + i], 4, true);
 #pragma unroll
                 for (int j = 0; j < 4; ++j) seen[i + j] = four.v[j];
             }
@@ -80,7 +84,7 @@ __global__ void __launch_bounds__(THREADS) convolution(
             for (int k = 0; k < K; ++k) {
 #pragma unroll
                 for (int g = 0; g < GROUPS; ++g) {
-                    const Pack<T, GROUP> filter = read<GROUP>(&ws[k][c][g * O_TILE / 2 + column * GROUP], GROUP, true);
+                    const Pack<S, GROUP> filter = read<GROUP>(&ws[k][c][g * O_TILE / 2 + column * GROUP], GROUP, true);
 #pragma unroll
                     for (int j = 0; j < SAMPLES; ++j)
 #pragma unroll
@@ -95,27 +99,16 @@ __global__ void __launch_bounds__(THREADS) convolution(
     for (int g = 0; g < GROUPS; ++g) {
         const int o = first_o + g * O_TILE / 2 + column * GROUP;
         if (o >= outs) continue;
-        Pack<T, GROUP> bias = {};
+        Pack<S, GROUP> bias = {};
         if (b) bias = read<GROUP>(b + o, outs - o, false);
 #pragma unroll
         for (int j = 0; j < SAMPLES; ++j) {
             const int l = first_l + row * SAMPLES + j;
             if (l >= outputs) continue;
-            const long long at = (clip * outputs + l) * outs + o;
-            Pack<T, GROUP> answer;
+            Pack<S, GROUP> answer;
 #pragma unroll
             for (int i = 0; i < GROUP; ++i) answer.v[i] = sum[j][g * GROUP + i] + bias.v[i];
-            if (a) {
-                const Pack<T, GROUP> activated = read<GROUP>(a + at, outs - o, wide_y);
-#pragma unroll
-                for (int i = 0; i < GROUP; ++i) answer.v[i] *= elu_slope(activated.v[i], slope_alpha);
-            }
-            if (r) {
-                const Pack<T, GROUP> residual = read<GROUP>(r + at, outs - o, wide_y);
-#pragma unroll
-                for (int i = 0; i < GROUP; ++i) answer.v[i] += residual.v[i];
-            }
-            write<GROUP>(y + at, answer, outs - o, wide_y);
+            finish<GROUP>(answer, a, r, y, (clip * outputs + l) * outs + o, outs - o, slope_alpha, wide_y);
         }
     }
 }

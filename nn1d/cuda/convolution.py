@@ -1,4 +1,4 @@
-"""Convolutions with stride 1 on a GPU: convolution.cu, filter_gradient.cu and sum.cu."""
+"""Convolutions with stride 1 on a GPU: convolution.cu, filter_gradient.cu, the same on tensor cores, and sum.cu."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from nn1d.backend import Array, array_module
-from nn1d.cuda.kernel import NUMBERS, has_kernels, launch, number, wide
+from nn1d.cuda.kernel import NUMBERS, has_kernels, launch, number, sums, tensor_cores, wide
 from nn1d.layer import require
 
 MOST_TAPS = 9  # more would not leave room for a tile in shared memory
 MOST_CHANNELS = 256  # beyond, the products of cuBLAS are likely to be faster; not measured
 SAMPLES = {1: 512, 16: 512, 32: 256, 64: 128}  # of the tile that a block of convolution.cu makes, by its channels
+TENSOR_SAMPLES = {16: 256, 32: 128, 64: 128}  # the same of tensor_convolution.cu
+LEAST_CHANNELS = 8  # on both sides, for tensor cores: fewer would be filled up to it with zeros
 SPAN = 1024  # samples that a block of filter_gradient.cu takes from a clip at a time
 PARTIAL_SUMS = 2**21  # numbers that its rows have together, at most
 
@@ -20,7 +22,9 @@ PARTIAL_SUMS = 2**21  # numbers that its rows have together, at most
 def covers(layer: Any, x: Array) -> bool:
     """Whether the kernels compute this Conv1d or ConvTranspose1d on x, forward and backward."""
     return (
-        has_kernels(x, layer.parameters["weight"])
+        has_kernels(x)
+        and has_kernels(w := layer.parameters["weight"])
+        and w.dtype == sums(x)
         and layer.stride == 1
         and layer.kernel_size <= MOST_TAPS
         and max(layer.in_channels, layer.out_channels) <= MOST_CHANNELS
@@ -78,7 +82,7 @@ def convolve(
     padding, outputs : int
         p, which may be negative, and how many l.
     b, at, plus : arrays or None
-        Each None leaves its part out.
+        Each None leaves its part out; w and b are float32 where x is float16.
     alpha, slope_alpha : float
         Of the ELU and of the slope; alpha 0 leaves the ELU out.
     """
@@ -89,14 +93,15 @@ def convolve(
     x, w = xp.ascontiguousarray(x), xp.ascontiguousarray(w)
     at, plus = (each if each is None else xp.ascontiguousarray(each) for each in (at, plus))
     y = xp.empty((clips, outputs, outs), x.dtype)
-    tile = next(tile for tile in SAMPLES if tile >= min(outs, 64))
+    kernel, samples = ("tensor_convolution", TENSOR_SAMPLES) if _on_tensors(x, outs) else ("convolution", SAMPLES)
+    tile = next(tile for tile in samples if tile >= min(outs, 64))
     launch(
-        *(x, "convolution", f"convolution<{number(x)}, {taps}, {tile}>"),
-        (clips * -(-outputs // SAMPLES[tile]), -(-outs // tile)),
+        *(x, kernel, f"{kernel}<{number(x)}, {taps}, {tile}>"),
+        (clips * -(-outputs // samples[tile]), -(-outs // tile)),
         128,
         *(x, w, b, at, plus, y),
         *map(np.int32, (length, channels, outputs, outs, padding, backwards)),
-        *(x.dtype.type(alpha), x.dtype.type(slope_alpha), np.int32(wide(x)), np.int32(wide(at, plus, y))),
+        *(sums(x).type(alpha), sums(x).type(slope_alpha), np.int32(wide(x)), np.int32(wide(at, plus, y))),
     )
     return y
 
@@ -118,18 +123,21 @@ def filter_gradient(
     stretches = clips * -(-outputs // SPAN)
     most = max(1, PARTIAL_SUMS // width)
     blocks = max(1, -(-stretches // max(1, -(-stretches // most))))
-    rows, sums = xp.empty((blocks, width), x.dtype), xp.empty(width, x.dtype)
+    rows, total = xp.empty((blocks, width), sums(x)), xp.empty(width, sums(x))
     c_tile, o_tile = (1 if count == 1 else 16 for count in (channels, outs))
+    kernel, sizes = "filter_gradient", f", {c_tile}, {o_tile}"
+    if _on_tensors(x, outs):
+        kernel, sizes = "tensor_filter_gradient", ""
     launch(
-        *(x, "filter_gradient", f"filter_gradient<{number(x)}, {taps}, {c_tile}, {o_tile}>"),
+        *(x, kernel, f"{kernel}<{number(x)}, {taps}{sizes}>"),
         (blocks, -(-channels // c_tile) * -(-outs // o_tile)),
         128,
         *(x, dy, rows),
         *map(np.int32, (clips, length, channels, outputs, outs, padding, backwards)),
-        *(x.dtype.type(alpha), np.int32(SPAN), np.int32(wide(x)), np.int32(wide(dy))),
+        *(sums(x).type(alpha), np.int32(SPAN), np.int32(wide(x)), np.int32(wide(dy))),
     )
-    sum_of_rows(rows, sums, 1)
-    return sums[:-outs].reshape(shape), sums[-outs:]
+    sum_of_rows(rows, total, 1)
+    return total[:-outs].reshape(shape), total[-outs:]
 
 
 def sum_of_rows(rows: Array, out: Array, scale: float) -> None:
@@ -138,6 +146,10 @@ def sum_of_rows(rows: Array, out: Array, scale: float) -> None:
     kernel = f"sum_of_rows<{number(rows)}, {number(out)}>"
     sizes = np.int32(count), np.int32(width)
     launch(rows, "sum", kernel, (-(-width // 32),), 512, rows, out, *sizes, rows.dtype.type(scale))
+
+
+def _on_tensors(x: Array, outs: int) -> bool:
+    return min(x.shape[2], outs) >= LEAST_CHANNELS and tensor_cores(x)
 
 
 def _check_size(length: int, channels: int) -> None:

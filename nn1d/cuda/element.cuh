@@ -1,7 +1,42 @@
-// What all kernels share: neighbouring numbers that move together, and the ELU. nn1d/cuda/kernel.py puts this text
-// before that of each .cu file.
+// What all kernels share: numbers of 16 bits, neighbouring numbers that move together, and the ELU.
 //
-// Arrays are (clips, samples, channels) without gaps. A number in an array is T, float or double; sums are T as well.
+// Arrays are (clips, samples, channels) without gaps. A number in an array is T: float16, float or double. Sums and
+// parameters are Sum<T>, which is float for float16 and T else.
+
+#ifdef __CUDACC__  // elsewhere the harness of the tests has these two
+__device__ __forceinline__ unsigned short half_bits(float x) {
+    unsigned short bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+
+__device__ __forceinline__ float half_value(unsigned short bits) {
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+}
+#endif
+
+// A number of 16 bits in memory; it is computed with as a float, and rounded to the nearest when it is stored.
+struct float16 {
+    unsigned short bits;
+    float16() = default;
+    __device__ __forceinline__ float16(float x) : bits(half_bits(x)) {}
+    __device__ __forceinline__ operator float() const { return half_value(bits); }
+};
+
+template <typename T>
+struct Wide {
+    using type = T;
+};
+
+template <>
+struct Wide<float16> {
+    using type = float;
+};
+
+template <typename T>
+using Sum = typename Wide<T>::type;
 
 // N neighbours, aligned so that one instruction moves them; 16 bytes are the most that one can move.
 template <typename T, int N>
@@ -29,13 +64,13 @@ __device__ __forceinline__ void write(T* to, const Pack<T, N>& pack, int count, 
 }
 
 // ELU(alpha).forward: y = x where x > 0, else α·(exp(x) - 1)
-template <typename T>
-__device__ __forceinline__ T elu(T x, T alpha) {
+template <typename S>
+__device__ __forceinline__ S elu(S x, S alpha) {
     return x > 0 ? x : alpha * expm1(x);
 }
 
 // The slope of ELU(alpha) at x: 1 where x > 0, else α·exp(x)
-template <typename T>
-__device__ __forceinline__ T elu_slope(T x, T alpha) {
-    return x > 0 ? T(1) : alpha * exp(x);
+template <typename S>
+__device__ __forceinline__ S elu_slope(S x, S alpha) {
+    return x > 0 ? S(1) : alpha * exp(x);
 }

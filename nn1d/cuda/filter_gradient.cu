@@ -16,26 +16,29 @@
 //
 // Shared memory: 21 KiB with K = 3 and 16 by 16 (float), at most 43 KiB (double).
 
+#include "signal.cuh"
+
 constexpr int THREADS = 128;
 
 template <typename T, int K, int C_TILE, int O_TILE>
 __global__ void __launch_bounds__(THREADS) filter_gradient(
-    const T* __restrict__ x,   // (clips, length, channels)
-    const T* __restrict__ dy,  // (clips, outputs, outs)
-    T* __restrict__ rows,      // (gridDim.x, K * channels * outs + outs): dw, then db
+    const T* __restrict__ x,    // (clips, length, channels)
+    const T* __restrict__ dy,   // (clips, outputs, outs)
+    Sum<T>* __restrict__ rows,  // (gridDim.x, K * channels * outs + outs): dw, then db
     int clips, int length, int channels, int outputs, int outs, int padding, int backwards,
-    T alpha,                   // of f; 0 for none
+    Sum<T> alpha,               // of f; 0 for none
     int span, int wide_x, int wide_y)
 {
+    using S = Sum<T>;
     constexpr int CHANNELS = C_TILE < 4 ? 1 : K <= 3 ? 4 : K <= 6 ? 2 : 1;
     constexpr int OUTS = O_TILE < 4 ? 1 : 4;
     constexpr int TEAM = C_TILE / CHANNELS * (O_TILE / OUTS), TEAMS = THREADS / TEAM;
     constexpr int SAMPLES = TEAMS * 4 < 64 ? 64 : TEAMS * 4, SHARE = SAMPLES / TEAMS;
     constexpr int C_PACK = C_TILE < 4 ? 1 : 4, C_PACKS = C_TILE / C_PACK, O_PACKS = O_TILE / OUTS;
     constexpr int SUMS = (K * CHANNELS + 1) * OUTS;  // filters, then bias
-    __shared__ __align__(16) T xs[SAMPLES + K - 1][C_TILE];
-    __shared__ __align__(16) T dys[SAMPLES][O_TILE];
-    __shared__ T half_sums[SUMS][THREADS / 2];
+    __shared__ __align__(16) S xs[SAMPLES + K - 1][C_TILE];
+    __shared__ __align__(16) S dys[SAMPLES][O_TILE];
+    __shared__ S half_sums[SUMS][THREADS / 2];
 
     const int c_tiles = (channels + C_TILE - 1) / C_TILE;
     const int first_c = blockIdx.y % c_tiles * C_TILE, first_o = blockIdx.y / c_tiles * O_TILE;
@@ -43,7 +46,7 @@ __global__ void __launch_bounds__(THREADS) filter_gradient(
     const int own_o = member % O_PACKS * OUTS, own_c = member / O_PACKS * CHANNELS;
     const int spans = (outputs + span - 1) / span;
 
-    T sum[SUMS] = {};
+    S sum[SUMS] = {};
     for (long long stretch = blockIdx.x; stretch < (long long)clips * spans; stretch += gridDim.x) {
         const long long clip = stretch / spans;
         const int begin = int(stretch % spans) * span, end = outputs - begin < span ? outputs : begin + span;
@@ -52,22 +55,18 @@ __global__ void __launch_bounds__(THREADS) filter_gradient(
         for (int first = begin; first < end; first += SAMPLES) {
             for (int i = threadIdx.x; i < (SAMPLES + K - 1) * C_PACKS; i += THREADS) {
                 const int c = i % C_PACKS * C_PACK, at = i / C_PACKS, l = first - padding + at;
-                Pack<T, C_PACK> pack = {};
-                if (l >= 0 && l < length && first_c + c < channels)
-                    pack = read<C_PACK>(signal + l * channels + first_c + c, channels - first_c - c, wide_x);
-                for (int j = 0; j < C_PACK; ++j) xs[at][c + j] = alpha == 0 ? pack.v[j] : elu(pack.v[j], alpha);
+                const Pack<S, C_PACK> pack = activated<C_PACK>(signal, l, length, channels, first_c + c, channels, alpha, wide_x);
+                write<C_PACK>(&xs[at][c], pack, C_PACK, true);
             }
             for (int i = threadIdx.x; i < SAMPLES * O_PACKS; i += THREADS) {
                 const int o = i % O_PACKS * OUTS, at = i / O_PACKS, l = first + at;
-                Pack<T, OUTS> pack = {};
-                if (l < end && first_o + o < outs)
-                    pack = read<OUTS>(slope + l * outs + first_o + o, outs - first_o - o, wide_y);
+                const Pack<S, OUTS> pack = activated<OUTS>(slope, l, end, outs, first_o + o, outs, S(0), wide_y);
                 write<OUTS>(&dys[at][o], pack, OUTS, true);
             }
             __syncthreads();
             for (int l = team * SHARE; l < (team + 1) * SHARE; l += 4) {
-                Pack<T, CHANNELS> seen[4 + K - 1];
-                Pack<T, OUTS> met[4];
+                Pack<S, CHANNELS> seen[4 + K - 1];
+                Pack<S, OUTS> met[4];
 #pragma unroll
                 for (int i = 0; i < 4 + K - 1; ++i) seen[i] = read<CHANNELS>(&xs[l + i][own_c], CHANNELS, true);
 #pragma unroll

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -13,7 +15,7 @@ import numpy as np
 
 from nn1d.backend import Array, array_module
 
-TYPES = {"float32": "float", "float64": "double"}  # of NumPy, in C++
+TYPES = {"float16": "float16", "float32": "float", "float64": "double"}  # of NumPy, in C++
 NUMBERS = 2**31 - 2**16  # in a clip: kernels count within a clip in 32 bits, and across clips in 64
 _switched_off = False
 
@@ -43,6 +45,21 @@ def has_kernels(*arrays: Array) -> bool:
 def number(x: Array) -> str:
     """What C++ calls the numbers of an array."""
     return TYPES[x.dtype.name]
+
+
+def sums(x: Array) -> np.dtype:
+    """What arrays like x are summed in, and what the parameters that meet them are of: float32 for float16."""
+    return np.result_type(x.dtype, np.float32)
+
+
+def tensor_cores(x: Array) -> bool:
+    """Whether products of arrays like x are taken in TF32 on tensor cores.
+
+    Those of float16, which TF32 holds as they are; those of float32 where CUPY_TF32 asks for it, as CuPy's own. A GPU
+    before Ampere has none.
+    """
+    asked = x.dtype == np.float16 or (x.dtype == np.float32 and os.environ.get("CUPY_TF32", "0") not in ("", "0"))
+    return asked and int(array_module(x).cuda.Device().compute_capability) >= 80
 
 
 def wide(*arrays: Array | None) -> bool:
@@ -81,7 +98,18 @@ def _function(cupy: ModuleType, device: int, file: str, kernel: str) -> Callable
 
 
 def source(file: str) -> str:
-    """The text of a .cu file, with what all of them share before it."""
-    folder = files("nn1d.cuda")
-    parts = [f'#line 1 "{name}"\n{folder.joinpath(name).read_text("utf-8")}' for name in ("element.cuh", f"{file}.cu")]
-    return "\n".join(parts)
+    """The text of a .cu file with all that it includes."""
+    return with_headers(f"{file}.cu", set()) + "\n"
+
+
+def with_headers(name: str, known: set[str]) -> str:
+    """The text of a file with the files that it includes in their places, each once."""
+    known.add(name)
+    lines = [f'#line 1 "{name}"']
+    for number, line in enumerate(files("nn1d.cuda").joinpath(name).read_text("utf-8").splitlines(), 1):
+        included = re.fullmatch(r'#include "(\w+\.cuh)"', line)
+        if included is None:
+            lines.append(line)
+        elif included[1] not in known:
+            lines += [with_headers(included[1], known), f'#line {number + 1} "{name}"']
+    return "\n".join(lines)

@@ -3,6 +3,8 @@
 // L samples are windows of `size` samples, one after another, whatever the clip; each thread takes N channels of a
 // window (N = 4 moves 16 bytes of floats and 4 marks at a time), so every number is read and written once.
 
+#include "element.cuh"
+
 constexpr int THREADS = 256;
 
 // MaxPool1d: y[l, c] = max_i x[s·l + i, c], and True at the first i that reaches it; at the last if one is nan
@@ -24,16 +26,22 @@ __global__ void __launch_bounds__(THREADS) max_pool(
         const Pack<T, N> next = read<N>(x + first + (long long)s * channels, N, true);
 #pragma unroll
         for (int j = 0; j < N; ++j)
-            if (next.v[j] > best.v[j] || (next.v[j] != next.v[j] && best.v[j] == best.v[j])) {
+        {
+            const Sum<T> own = next.v[j], most = best.v[j];
+            if (own > most || (own != own && most == most)) {
                 best.v[j] = next.v[j];
                 where[j] = s;
             }
+        }
     }
     write<N>(y + window * channels + c, best, N, true);
     if (!mask) return;
 #pragma unroll
     for (int j = 0; j < N; ++j)
-        if (best.v[j] != best.v[j]) where[j] = size - 1;
+    {
+        const Sum<T> most = best.v[j];
+        if (most != most) where[j] = size - 1;
+    }
     for (int s = 0; s < size; ++s) {
         Pack<bool, N> marks;
 #pragma unroll
@@ -59,7 +67,7 @@ __global__ void __launch_bounds__(THREADS) place(
         if (mask) {
             const Pack<bool, N> marks = read<N>(mask + at, N, true);
 #pragma unroll
-            for (int j = 0; j < N; ++j) placed.v[j] *= T(marks.v[j]);
+            for (int j = 0; j < N; ++j) placed.v[j] = T(Sum<T>(placed.v[j]) * Sum<T>(marks.v[j]));
         }
         write<N>(y + at, placed, N, true);
     }
@@ -75,17 +83,17 @@ __global__ void __launch_bounds__(THREADS) select(
     if (i >= windows * (channels / N)) return;
     const long long window = i / (channels / N);
     const int c = int(i % (channels / N)) * N;
-    Pack<T, N> sum = {};
+    Pack<Sum<T>, N> sum = {};
     for (int s = 0; s < size; ++s) {
         const long long at = (window * size + s) * channels + c;
-        Pack<T, N> value = read<N>(x + at, N, true);
-        if (mask) {
-            const Pack<bool, N> marks = read<N>(mask + at, N, true);
+        const Pack<T, N> value = read<N>(x + at, N, true);
+        Pack<bool, N> marks;
+        if (mask) marks = read<N>(mask + at, N, true);
 #pragma unroll
-            for (int j = 0; j < N; ++j) value.v[j] *= T(marks.v[j]);
-        }
-#pragma unroll
-        for (int j = 0; j < N; ++j) sum.v[j] += value.v[j];
+        for (int j = 0; j < N; ++j) sum.v[j] += Sum<T>(value.v[j]) * (mask ? Sum<T>(marks.v[j]) : Sum<T>(1));
     }
-    write<N>(y + window * channels + c, sum, N, true);
+    Pack<T, N> answer;
+#pragma unroll
+    for (int j = 0; j < N; ++j) answer.v[j] = T(sum.v[j]);
+    write<N>(y + window * channels + c, answer, N, true);
 }

@@ -30,9 +30,10 @@ memory = SimpleNamespace(OutOfMemoryError=_memory.OutOfMemoryError)
 class Device:
     """The only one."""
 
+    compute_capability = "90"
+
     def __init__(self, device: int | None = None) -> None:
         self.id = 0
-        self.compute_capability = "90"
         self.mem_info = _mem_info()
 
     def synchronize(self) -> None:

@@ -1,0 +1,96 @@
+// What convolution.cu computes, with the same arguments, on tensor cores: x behind the ELU and w are rounded to TF32,
+// their products are exact, and sums, bias, slope and residual are float. For sm_80 and later.
+//
+// A block computes L_TILE samples of O_TILE channels of y. Each of its warps has ROWS tiles of 16 samples: there the
+// convolution is, for every tap k, a product of matrices (16 samples, DEPTH channels) @ (DEPTH channels, O_TILE outs)
+// whose first factor lies in shared memory k samples further on.
+//
+// The filters lie in shared memory in such an order that the outs of a thread, which two products of 8 outs give it as
+// twos, are four neighbours in y. Rows of x are 12 words long and those of filters 8 more than a multiple of 16: the 32
+// words that a warp reads for a factor then lie in 32 banks.
+//
+// Shared memory: 10 to 14 KiB with K = 3, at most 27 KiB (K = 9, O_TILE = 64).
+
+#include "tensor.cuh"
+
+constexpr int THREADS = 128;
+constexpr int DEPTH = 8;
+
+template <typename T, int K, int O_TILE>
+__global__ void __launch_bounds__(THREADS) tensor_convolution(
+    const T* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b, const T* __restrict__ a,
+    const T* __restrict__ r, T* __restrict__ y, int length, int channels, int outputs, int outs, int padding,
+    int backwards, float alpha, float slope_alpha, int wide_x, int wide_y)
+{
+    constexpr int ROWS = O_TILE == 16 ? 4 : 2, PAIRS = O_TILE / 16;
+    constexpr int L_TILE = THREADS / WARP * ROWS * 16, SEEN = L_TILE + K - 1;
+    __shared__ __align__(16) unsigned xs[SEEN][DEPTH + 4];
+    __shared__ unsigned ws[K][DEPTH][O_TILE + 8];
+
+    const int tiles = (outputs + L_TILE - 1) / L_TILE;
+    const int first_l = blockIdx.x % tiles * L_TILE, first_o = blockIdx.y * O_TILE;
+    const int warp_l = threadIdx.x / WARP * ROWS * 16, group = threadIdx.x % WARP / 4, member = threadIdx.x % 4;
+    const long long clip = blockIdx.x / tiles;
+    x += clip * length * channels;
+
+    float sum[ROWS][PAIRS][2][4] = {};
+    for (int first_c = 0; first_c < channels; first_c += DEPTH) {
+        for (int i = threadIdx.x; i < SEEN * (DEPTH / 4); i += THREADS) {
+            const int c = i % (DEPTH / 4) * 4, at = i / (DEPTH / 4), l = first_l - padding + at;
+            const Pack<float, 4> four = activated<4>(x, l, length, channels, first_c + c, channels, alpha, wide_x);
+            Pack<unsigned, 4> rounded;
+#pragma unroll
+            for (int j = 0; j < 4; ++j) rounded.v[j] = tf32_bits(four.v[j]);
+            write<4>(&xs[at][c], rounded, 4, true);
+        }
+        for (int i = threadIdx.x; i < K * DEPTH * O_TILE; i += THREADS) {
+            const int o = i % O_TILE, c = i / O_TILE % DEPTH, k = i / (O_TILE * DEPTH);
+            const int at = backwards ? ((K - 1 - k) * outs + first_o + o) * channels + first_c + c
+                                     : (k * channels + first_c + c) * outs + first_o + o;
+            const int place = o / 16 * 16 + o % 4 / 2 * 8 + o % 16 / 4 * 2 + o % 2;
+            ws[k][c][place] = first_c + c < channels && first_o + o < outs ? tf32_bits(w[at]) : 0;
+        }
+        __syncthreads();
+        for (int k = 0; k < K; ++k) {
+            unsigned filters[PAIRS][2][2];
+#pragma unroll
+            for (int p = 0; p < PAIRS; ++p)
+#pragma unroll
+                for (int j = 0; j < 2; ++j)
+#pragma unroll
+                    for (int i = 0; i < 2; ++i)
+                        filters[p][j][i] = ws[k][member + 4 * i][p * 16 + j * 8 + group];
+#pragma unroll
+            for (int row = 0; row < ROWS; ++row) {
+                unsigned seen[4];
+#pragma unroll
+                for (int i = 0; i < 4; ++i)
+                    seen[i] = xs[warp_l + row * 16 + k + group + i % 2 * 8][member + i / 2 * 4];
+#pragma unroll
+                for (int p = 0; p < PAIRS; ++p)
+#pragma unroll
+                    for (int j = 0; j < 2; ++j) multiply(sum[row][p][j], seen, filters[p][j]);
+            }
+        }
+        __syncthreads();
+    }
+
+#pragma unroll
+    for (int p = 0; p < PAIRS; ++p) {
+        const int o = first_o + p * 16 + member * 4;
+        if (o >= outs) continue;
+        Pack<float, 4> bias = {};
+        if (b) bias = read<4>(b + o, outs - o, false);
+#pragma unroll
+        for (int row = 0; row < ROWS; ++row)
+#pragma unroll
+            for (int lower = 0; lower < 2; ++lower) {
+                const int l = first_l + warp_l + row * 16 + group + lower * 8;
+                if (l >= outputs) continue;
+                Pack<float, 4> answer;
+#pragma unroll
+                for (int i = 0; i < 4; ++i) answer.v[i] = sum[row][p][i / 2][lower * 2 + i % 2] + bias.v[i];
+                finish<4>(answer, a, r, y, (clip * outputs + l) * outs + o, outs - o, slope_alpha, wide_y);
+            }
+    }
+}
