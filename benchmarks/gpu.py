@@ -27,7 +27,7 @@ from benchmarks.step import clips, gigaflop
 
 WORK = ("train", "phase2", "encode")
 BATCHES = (16, 64, 256)
-PRECISIONS = ("float32", "tf32")
+PRECISIONS = ("float32", "tf32", "half")
 LAYOUTS = ("contiguous", "channels-last")
 MODES = ("eager", "compile", "graph")
 ROOT = Path(__file__).parents[1]
@@ -43,12 +43,12 @@ def ours(work: str, batch: int, samples: int, precision: str, repeats: int) -> C
     from models.worker import Workers
     from nn1d import Adam, find_device
 
-    cupy, _ = find_device("gpu", tf32=precision == "tf32")
-    settings = Configuration(clip_samples=samples, batch_size=batch)
+    cupy, _ = find_device("gpu", tf32=precision == "tf32", half=precision == "half")
+    settings = Configuration(clip_samples=samples, batch_size=batch, half=precision == "half")
     rows, indices = np.array(clips(batch, samples)), np.arange(batch)
     training = DualTraining(settings, rows, Workers(1), cupy)
     features = np.stack(list(training.encode(indices))) if work == "phase2" else None
-    adam, x = Adam(0.001), cupy.asarray(rows)[:, :, None]
+    adam, x = Adam(0.001), training._precision.signal(cupy.asarray(rows)[:, :, None])
 
     def gradient() -> tuple[Any, Any]:
         if features is None:
@@ -56,7 +56,7 @@ def ours(work: str, batch: int, samples: int, precision: str, repeats: int) -> C
         return training.decoder_gradient(features, indices)
 
     def encode() -> Any:
-        return abs(training.network.encoder.represent(x)).mean()
+        return abs(training.network.encoder.represent(x)).mean(dtype=np.float32)
 
     def step() -> Any:
         loss, slope = gradient()
@@ -75,7 +75,10 @@ def ours(work: str, batch: int, samples: int, precision: str, repeats: int) -> C
 def theirs(
     work: str, batch: int, samples: int, precision: str, repeats: int, layout: str, mode: str, device: str = "cuda"
 ) -> Callable[[], Measured]:
-    """The same by torch.nn and autograd, with cuDNN in benchmark mode."""
+    """The same by torch.nn and autograd, with cuDNN in benchmark mode.
+
+    In half precision its autocast chooses what is float16, and the loss is scaled as ours is.
+    """
     import numpy as np
     import torch
 
@@ -98,13 +101,17 @@ def theirs(
     if work == "phase2":
         with torch.no_grad():
             z = twin.encode(x)[0]
-    trained = twin.parameters() if z is None else twin.decoder.parameters()
+    trained = list(twin.parameters() if z is None else twin.decoder.parameters())
     adam = torch.optim.Adam(trained, 0.001, capturable=mode == "graph")
 
+    half = precision == "half"
+    scale = 2.0 ** (x.numel().bit_length() - 1) if half else 1.0
+
     def forward() -> Any:
-        if work == "encode":
-            return twin.encode(x)[0].abs().mean()
-        return twin.objective(x)[0] if z is None else torch.nn.functional.mse_loss(twin.decode(z)[0], x)
+        with torch.autocast(device, torch.float16, enabled=half):
+            if work == "encode":
+                return twin.encode(x)[0].abs().mean(dtype=torch.float32)
+            return twin.objective(x)[0] if z is None else torch.nn.functional.mse_loss(twin.decode(z)[0], x)
 
     with torch.no_grad():
         before = float(forward())
@@ -116,7 +123,9 @@ def theirs(
                 return run()
         adam.zero_grad(set_to_none=True)
         loss = run()
-        loss.backward()
+        (loss * scale).backward()
+        if half:
+            torch._foreach_mul_([weight.grad for weight in trained if weight.grad is not None], 1 / scale)
         adam.step()
         return loss.detach()
 
@@ -171,8 +180,10 @@ def timed(
 
 def launches(step: Callable[[], Any], wait: Callable[[], Any]) -> int | None:
     """Kernels, copies and graphs that the host starts in a step, ours or PyTorch's, by what PyTorch's profiler sees."""
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        return None
     if not torch.cuda.is_available():
         return None
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
@@ -185,11 +196,11 @@ def launches(step: Callable[[], Any], wait: Callable[[], Any]) -> int | None:
 
 
 def roof(precision: str, size: int = 8192, mebibytes: int = 1024) -> Callable[[], Measured]:
-    """What the device reaches: a copy in GB/s, read and written, and a square float32 product by cuBLAS in GFLOP/s."""
+    """What the device reaches: a copy in GB/s, read and written, and a square product by cuBLAS in GFLOP/s."""
     from nn1d import find_device
 
     cupy, _ = find_device("gpu", tf32=precision == "tf32")
-    a = cupy.ones((size, size), cupy.float32)
+    a = cupy.ones((size, size), cupy.float16 if precision == "half" else cupy.float32)
     source = cupy.ones(mebibytes << 18, cupy.float32)
     out, copied = cupy.empty_like(a), cupy.empty_like(source)
     wait = cupy.cuda.runtime.deviceSynchronize
@@ -211,13 +222,15 @@ def roof(precision: str, size: int = 8192, mebibytes: int = 1024) -> Callable[[]
     return measure
 
 
-def gigabytes(work: str, samples: int) -> float:
-    """What a clip must move, in 10⁹ bytes of float32, if every layer between two pools were one kernel a convolution.
+def gigabytes(work: str, samples: int, precision: str = "float32") -> float:
+    """What a clip must move, in 10⁹ bytes, if every layer between two pools were one kernel a convolution.
 
     Forwards a convolution reads its input and writes its output; backwards it reads the gradient of its output twice
     and its input once, and writes the gradient of its input. A pool or unpool reads and writes once each way.
     """
     from models.autoencoder import CHANNELS
+
+    size = 2 if precision == "half" else 4
 
     def half(transposed: bool) -> tuple[float, float]:
         forward, backward, length = 0.0, 0.0, samples
@@ -230,7 +243,7 @@ def gigabytes(work: str, samples: int) -> float:
                 backward += length * (2 * read + 2 * written)
             pooled = after * length * 1.5  # the longer side and the shorter one
             forward, backward, length = forward + pooled, backward + pooled, length // 2
-        return 4 * forward / 1e9, 4 * backward / 1e9
+        return size * forward / 1e9, size * backward / 1e9
 
     (encode, encode_back), (decode, decode_back) = half(False), half(True)
     return {"encode": encode, "phase2": decode + decode_back, "train": encode + encode_back + decode + decode_back}[
@@ -274,7 +287,7 @@ def lines(found: Measured) -> list[str]:
         return [f"{head} nn1d: failed; see above"]
     each = own["seconds"] / batch
     arithmetic = gigaflop(work, samples) / each / found["roof"]["gflops"]
-    bandwidth = gigabytes(work, samples) / each / found["roof"]["copy_gb_s"]
+    bandwidth = gigabytes(work, samples, found["precision"]) / each / found["roof"]["copy_gb_s"]
     text = [
         f"{head} nn1d {1e3 * each:.4f} ms a clip, {arithmetic:.0%} of the product's arithmetic, {bandwidth:.0%} of a "
         f"copy's bandwidth, {own['held_mib']:.0f} MiB, {said(own['launches'])} launches"

@@ -33,11 +33,11 @@ def listened(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The CuPy of this machine where NN1D_GPU=1 says that it has a GPU, else what stands in for it."""
-    if os.environ.get("NN1D_GPU") == "1":
-        return importlib.import_module("cupy")
-    return standin.install(monkeypatch)
+    module: Any = importlib.import_module("cupy") if os.environ.get("NN1D_GPU") == "1" else standin.install(monkeypatch)
+    yield module
+    module.get_default_memory_pool().set_limit(size=0)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from nn1d import DeviceError, find_device
 from nn1d.backend import CHECKS, memory_bytes
 from tests import standin
 from tests.standin import routine
-from tests.standin.stream import CUDARuntimeError
+from tests.standin.memory import CUDARuntimeError
 
 ROOT = Path(__file__).parents[1]
 CURE = r"pip install -e '\.\[gpu-cuda12\]' or '\.\[gpu-cuda13\]'"

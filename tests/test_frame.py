@@ -46,8 +46,8 @@ def test_extras_name_the_gpu_wheels_once_each_and_no_framework_but_the_oracle() 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     assert extras["oracle"] == ["torch==2.13.0"]
-    assert extras["gpu-cuda12"] == ["cupy-cuda12x[ctk]"]
-    assert extras["gpu-cuda13"] == ["cupy-cuda13x[ctk]"]
+    assert extras["gpu-cuda12"] == ["cupy-cuda12x[ctk]>=14"]
+    assert extras["gpu-cuda13"] == ["cupy-cuda13x[ctk]>=14"]
     everything = [*project["dependencies"], *extras["test"]]
     assert not [name for name in everything if name.startswith(("torch", "cupy", "jax", "tensorflow"))]
 

@@ -221,10 +221,11 @@ def test_a_run_of_train_py_moves_from_gpu_to_cpu_and_back(
 ) -> None:
     monkeypatch.setenv("CUPY_TF32", "0")
     run, only_cpu = tmp_path / "run", tmp_path / "cpu"
-    command(monkeypatch, *corpus, "--device", "gpu", "--gpu-memory", "1GB", "--tf32", "--out", run)
+    fast = ["--tf32"] * (int(cupy.cuda.Device().compute_capability) >= 80)
+    command(monkeypatch, *corpus, "--device", "gpu", "--gpu-memory", "1GB", *fast, "--half", "--out", run)
     out = capsys.readouterr().out
     assert "device: GPU " in out
-    assert "at most 1.0 GB used, products in TF32\n" in out
+    assert f"at most 1.0 GB used{', products in TF32' * len(fast)}, float16 between layers\n" in out
     for device in ("cpu", "gpu"):
         command(monkeypatch, "--resume", run, "--device", device, "--epochs", "2" if device == "cpu" else "3")
     command(monkeypatch, *corpus, "--device", "cpu", "--out", only_cpu)
@@ -232,9 +233,8 @@ def test_a_run_of_train_py_moves_from_gpu_to_cpu_and_back(
         command(monkeypatch, "--resume", only_cpu, "--epochs", more)
     found, expected = rows(run / "history.csv"), rows(only_cpu / "history.csv")
     assert len(found) == len(expected) == 4
-    if "Stand-in" in out:  # a real GPU has TF32
-        for own, other in zip(found, expected, strict=True):
-            assert float(own["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-3)
+    for own, other in zip(found, expected, strict=True):
+        assert float(own["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-2)
 
 
 @pytest.mark.parametrize("option", ["--overfit", "--dry-run"])

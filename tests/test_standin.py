@@ -10,7 +10,8 @@ import pytest
 
 from nn1d.backend import array_module, to_numpy, view
 from tests import standin
-from tests.standin.stream import Counts, CUDARuntimeError
+from tests.standin.memory import CUDARuntimeError
+from tests.standin.stream import Counts
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ def main() -> int:
         ("cupy.cuda.runtime", vars(cuda.runtime), cupy.cuda.runtime),
         ("cupy.cuda.memory", vars(cuda.memory), cupy.cuda.memory),
         ("cupy.cuda.MemoryPool", vars(memory.MemoryPool), cupy.cuda.MemoryPool),
+        ("cupy.cuda.Memory", vars(memory.Memory), cupy.cuda.Memory),
         ("cupy.cuda.MemoryPointer", vars(memory.MemoryPointer), cupy.cuda.MemoryPointer),
         ("cupy.cuda.Stream", vars(stream.Stream), cupy.cuda.Stream),
         ("cupy.cuda.Event", vars(stream.Event), cupy.cuda.Event),

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.standin import memory as _memory
-from tests.standin import stream as _stream
 from tests.standin.memory import (  # noqa: F401
     TOTAL_BYTES,
     Memory,
@@ -44,7 +43,7 @@ class Device:
 
 
 def _mem_info() -> tuple[int, int]:
-    return TOTAL_BYTES - sum(pool.total_bytes() for pool in MemoryPool.everyone), TOTAL_BYTES
+    return TOTAL_BYTES - _memory.Device.bytes_taken, TOTAL_BYTES
 
 
 def _properties(device: int) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def _properties(device: int) -> dict[str, Any]:
 
 
 runtime = SimpleNamespace(
-    CUDARuntimeError=_stream.CUDARuntimeError,
+    CUDARuntimeError=_memory.CUDARuntimeError,
     getDeviceCount=lambda: 1,
     getDevice=lambda: 0,
     getDeviceProperties=_properties,

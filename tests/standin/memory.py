@@ -16,12 +16,32 @@ ALIGNMENT = 512  # a pool hands out multiples of it
 class OutOfMemoryError(MemoryError):
     """The text of CuPy's own."""
 
-    def __init__(self, size: int, total: int, limit: int) -> None:
+    def __init__(self, size: int, total: int, limit: int = 0) -> None:
         text = f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes"
         super().__init__(f"{text}, limit set to: {limit:,} bytes)." if limit else f"{text}).")
 
 
+class CUDARuntimeError(RuntimeError):
+    """As the runtime's own: its name first."""
+
+
+class Device:
+    """What all pools together have of the device. A pool that goes with free blocks has lost them, as in CuPy 14."""
+
+    bytes_taken = 0
+
+
 class Memory:
+    """Memory of the device as a pool gets it: counted, and given back by the pool."""
+
+    def __init__(self, size: int) -> None:
+        if Device.bytes_taken + size > TOTAL_BYTES:
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+        Device.bytes_taken += size
+        self.size = size
+
+
+class PooledMemory:
     """A block; it goes back to its pool with the last array that lies in it. Fresh memory holds NaN."""
 
     def __init__(self, size: int, pool: MemoryPool) -> None:
@@ -37,7 +57,7 @@ class Memory:
 class MemoryPointer:
     """A place in a block."""
 
-    def __init__(self, mem: Memory, offset: int) -> None:
+    def __init__(self, mem: Any, offset: int) -> None:
         self.mem, self.offset = mem, offset
 
     @property
@@ -48,28 +68,45 @@ class MemoryPointer:
         return MemoryPointer(self.mem, self.offset + offset)
 
 
+def _malloc(size: int) -> MemoryPointer:
+    return MemoryPointer(Memory(size), 0)
+
+
 class MemoryPool:
-    """Blocks that are freed stay in the pool and count towards its limit, as CuPy's do, until free_all_blocks."""
+    """Blocks that are freed stay in the pool and count towards its limit, until free_all_blocks.
+
+    As CuPy's, it calls that itself, and tries once more, where its limit or the device refuses a block.
+    """
 
     everyone: ClassVar[weakref.WeakSet[MemoryPool]] = weakref.WeakSet()
 
-    def __init__(self) -> None:
+    def __init__(self, allocator: Callable[[int], MemoryPointer] = _malloc) -> None:
+        self._allocator = allocator
         self._used = self._free = self._limit = 0
         self._handed_out = 0  # changes whenever memory that was free may have got another owner
+        self._released = 0  # changes whenever memory that was free may have gone back to the device
         MemoryPool.everyone.add(self)
 
     def malloc(self, size: int) -> MemoryPointer:
         rounded = -(-size // ALIGNMENT) * ALIGNMENT
         if rounded > self._free:
-            total = self.total_bytes()
-            others = sum(pool.total_bytes() for pool in MemoryPool.everyone if pool is not self)
-            if (self._limit and total + rounded > self._limit) or total + others + rounded > TOTAL_BYTES:
-                raise OutOfMemoryError(rounded, total, self._limit)
+            if self._limit and self.total_bytes() + rounded > self._limit:
+                self.free_all_blocks()
+                if self.total_bytes() + rounded > self._limit:
+                    raise OutOfMemoryError(rounded, self.total_bytes(), self._limit)
+            try:
+                self._allocator(rounded)
+            except CUDARuntimeError:
+                self.free_all_blocks()
+                try:
+                    self._allocator(rounded)
+                except CUDARuntimeError:
+                    raise OutOfMemoryError(rounded, self.total_bytes(), self._limit) from None
             self._free += rounded
         self._free -= rounded
         self._used += rounded
         self._handed_out += 1
-        return MemoryPointer(Memory(rounded, self), 0)
+        return MemoryPointer(PooledMemory(rounded, self), 0)
 
     def _take_back(self, size: int) -> None:
         self._used -= size
@@ -93,8 +130,15 @@ class MemoryPool:
         return self._used + self._free
 
     def free_all_blocks(self, stream: Any = None) -> None:
+        Device.bytes_taken -= self._free
         self._free = 0
         self._handed_out += 1
+        self._released += 1
+
+
+def take_stock() -> None:
+    """As after a start: what pools have lost is there again."""
+    Device.bytes_taken = sum(pool.total_bytes() for pool in MemoryPool.everyone)
 
 
 default_pool = MemoryPool()

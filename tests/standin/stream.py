@@ -8,14 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tests.standin.memory import Memory, MemoryPool
+from tests.standin.memory import CUDARuntimeError, MemoryPool, PooledMemory
 
 Work = Callable[[], None]
-Touched = tuple["weakref.ref[Memory]", "weakref.ref[MemoryPool]"]
-
-
-class CUDARuntimeError(RuntimeError):
-    """As the runtime's own: its name first."""
+Touched = tuple["weakref.ref[PooledMemory]", "weakref.ref[MemoryPool]", int]  # and what its pool had released by then
 
 
 class Counts:
@@ -36,12 +32,13 @@ class Graph:
 
     def __init__(self, work: list[Work], touched: list[Touched]) -> None:
         self._work = work
-        self._touched = [(memory, pool, owner and owner._handed_out) for memory, pool in touched for owner in [pool()]]
+        self._touched = [(*each, owner and owner._handed_out) for each in touched for owner in [each[1]()]]
 
     def launch(self, stream: Stream | None = None) -> None:
-        for memory, pool, handed_out in self._touched:
+        for memory, pool, released, handed_out in self._touched:
             owner = pool()
-            if memory() is None and (owner is None or owner._handed_out != handed_out):
+            gone = owner is None or owner._released != released or owner._handed_out != handed_out
+            if memory() is None and gone:
                 raise CUDARuntimeError("cudaErrorIllegalAddress: the graph works in memory that was given away")
         stream = stream or get_current_stream()
         stream._check_idle("cudaGraphLaunch")
@@ -132,12 +129,12 @@ def get_elapsed_time(start: Event, end: Event) -> float:
     return (end.time - start.time) * 1e3
 
 
-def enqueue(work: Work, memory: list[Memory]) -> None:
+def enqueue(work: Work, memory: list[PooledMemory]) -> None:
     """Do it, or write it down for a graph."""
     stream = get_current_stream()
     if stream._work is not None:
         stream._work.append(work)
-        stream._touched += [(weakref.ref(each), weakref.ref(each._pool)) for each in memory]
+        stream._touched += [(weakref.ref(each), weakref.ref(each._pool), each._pool._released) for each in memory]
         return
     Counts.launches += 1
     with np.errstate(all="ignore"):  # a device has nobody to warn
