@@ -3,7 +3,8 @@
 First the tests of the GPU run on it (NN1D_GPU=1). Then, for each kind of work, batch and precision, ours and PyTorch's
 twin in every layout and mode, each in a process of its own, one after the other: milliseconds a clip, the share of what
 a copy and a large matrix product reach on this device in the same run, the memory that the process holds, and what the
-host starts on the device in a step. What the two compute must agree.
+host starts on the device in a step. What the two compute must agree. Before that, how far the gradient of the network
+is from that of NumPy; after it, with --db, a whole run of train.py (benchmarks/gpu_run.py).
 
     train      a training step: forward, backward, Adam
     phase2     the same for the decoder alone, without masks
@@ -22,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu_run import told, whole
 from benchmarks.measure import Side, in_turn, machine, write
 from benchmarks.step import clips, gigaflop
 
@@ -254,7 +256,7 @@ def gigabytes(work: str, samples: int, precision: str = "float32") -> float:
 def measure(maker: str, rounds: int, **arguments: Any) -> Measured | None:
     """The median of some rounds in a process of its own; None where that process fails, as some modes may."""
     try:
-        (answers,) = in_turn([Side(f"benchmarks.gpu:{maker}", **arguments)], rounds)
+        (answers,) = in_turn([Side(f"benchmarks.{maker}", **arguments)], rounds)
     except SystemExit:
         return None
     found = sorted((answer.value for answer in answers), key=lambda value: value.get("seconds", 0))
@@ -270,9 +272,9 @@ def case(work: str, batch: int, precision: str, options: argparse.Namespace, rea
         "precision": precision,
         "repeats": options.repeats,
     }
-    own = measure("ours", options.rounds, **sizes)
+    own = measure("gpu:ours", options.rounds, **sizes)
     rivals = {
-        f"{mode}, {layout}": measure("theirs", options.rounds, **sizes, layout=layout, mode=mode)
+        f"{mode}, {layout}": measure("gpu:theirs", options.rounds, **sizes, layout=layout, mode=mode)
         for mode, layout in itertools.product(MODES, LAYOUTS)
     }
     return {"work": work, "batch": batch, "precision": precision, "samples": options.samples,
@@ -312,7 +314,8 @@ def said(count: int | None) -> str:
 
 def test_suite() -> int:
     """Run the tests of kernels and training on the real CuPy; pytest's exit code."""
-    files = [*sorted(str(path) for path in (ROOT / "tests").glob("test_*gpu*.py")), "tests/test_kernels.py"]
+    files = sorted(str(path) for path in (ROOT / "tests").glob("test_*gpu*.py"))
+    files += ["tests/test_kernels.py", "tests/test_precision.py"]
     command = [sys.executable, "-m", "pytest", "-q", *files]
     return subprocess.run(command, cwd=ROOT, env=os.environ | {"NN1D_GPU": "1"}, check=False).returncode
 
@@ -328,6 +331,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=64_000, help="length of a clip (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=20, help="steps between two waits (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="medians are over (default: %(default)s)")
+    parser.add_argument("--db", help="whose clips a whole run learns, as train.py has them; none unless given")
+    parser.add_argument("--cpu-run", type=Path, metavar="RUN", help="a run of the same on the CPU, to compare with")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     options = parser.parse_args(arguments)
     try:
@@ -337,16 +342,26 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     failed = test_suite() != 0
     print(sentence)
-    cases = []
+    cases, differences, run = [], {}, None
     for precision in options.precision:
-        reached = measure("roof", 2, precision=precision)
+        reached = measure("gpu:roof", 2, precision=precision)
         if reached is None:
             return 1
         print(f"{precision}: product {reached['gflops']:.0f} GFLOP/s, copy {reached['copy_gb_s']:.0f} GB/s")
+        off = differences[precision] = measure("gpu_run:gradient", 1, samples=options.samples, precision=precision)
+        print("gradient: failed; see above" if off is None else f"gradient off by {off['gradient']:.1e} from NumPy's")
         for work, batch in itertools.product(options.work, options.batch):
             cases.append(case(work, batch, precision, options, reached))
             print(*lines(cases[-1]), sep="\n", flush=True)
-    write(options.json, {"machine": machine(), "device": sentence, "tests_failed": failed, "cases": cases})
+    if options.db is not None:
+        run = whole(["--db", options.db], options.cpu_run)
+        print(told(run))
+        failed |= run is None
+    write(
+        options.json,
+        {"machine": machine(), "device": sentence, "tests_failed": failed, "cases": cases, "gradients": differences,
+         "run": run},
+    )  # fmt: skip
     return 1 if failed or any(found["nn1d"] is None for found in cases) else 0
 
 

@@ -1,8 +1,9 @@
 """What --tf32 and --half do to the loss: python -m benchmarks.precision --db emodb --limit 120 --seeds 0 1
 
 Both phases are trained in float32, in TF32 and in float16, for each seed: the spread over seeds says what a difference
-between precisions is worth. On a GPU the kernels do it. Elsewhere NumPy rounds where they do: signals to float16
-between layers, and the factors of the products that would be taken on tensor cores to TF32.
+between precisions is worth. The network that float32 has trained is judged in all of them. On a GPU the kernels do it.
+Elsewhere NumPy rounds where they do: signals to float16 between layers, and the factors of the products that would be
+taken on tensor cores to TF32.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import train
 from benchmarks.measure import machine, write
 from models.configuration import Configuration
 from models.dual_training import DualTraining, generator
-from models.split import split_clips
+from models.split import Split, split_clips
 from models.worker import Workers, available_cores, keep_freed_memory
 from nn1d import conv, find_device, to_numpy
 from nn1d.cuda.convolution import LEAST_CHANNELS
@@ -35,7 +36,7 @@ from speech.clip import Clips
 from speech.corpus import NAMES
 from speech.recording import CorpusError
 
-PRECISIONS = ("float32", "tf32", "half")
+PRECISIONS, PHASES = ("float32", "tf32", "half"), ("pre_training", "fine_tuning")
 Found = dict[str, Any]
 
 
@@ -82,36 +83,57 @@ def environment(precision: str, module: Any) -> Iterator[None]:
 
 
 def trained(settings: Configuration, precision: str, clips: Clips, module: Any) -> Found:
-    """Both phases: test losses, seconds, and the gradient before the first step."""
-    split = split_clips(
-        [recording.speaker for recording in clips.recordings],
-        by=settings.split, validate_on=settings.validate_on, rng=generator(settings.seed, "split"),
-    )  # fmt: skip
+    """Both phases: test losses, seconds, the gradient before the first step, and the network after each phase."""
+    split = split_of(settings, clips)
     started = time.perf_counter()
     with Workers(available_cores() if module is np else 1) as workers, environment(precision, module):
         training = DualTraining(settings, clips.samples, workers, module)
-        gradient = to_numpy(training.whole_gradient(split.train[:4])[1])
+        found: Found = {"precision": precision, "seed": settings.seed}
+        found["gradient"] = to_numpy(training.whole_gradient(split.train[:4])[1])
         training.pre_training(split.train, split.validation).run(progress=sys.stderr.isatty())
-        pre_trained = training.judge_whole(split.test).loss
+        found["networks"] = [to_numpy(training.flat.vector).copy()]
         features = np.stack(list(training.encode(range(len(clips)))))
+        losses = [training.judge_whole(split.test).loss]
         training.fine_tuning(features, split.train, split.validation).run(progress=sys.stderr.isatty())
-        fine_tuned = training.judge_decoder(features, split.test).loss
-    seconds = time.perf_counter() - started
-    return {"precision": precision, "seed": settings.seed, "pre_training": pre_trained, "fine_tuning": fine_tuned,
-            "seconds": seconds, "halvings": training._precision.halvings, "gradient": gradient}  # fmt: skip
+        found["networks"].append(to_numpy(training.flat.vector).copy())
+        losses.append(training.judge_decoder(features, split.test).loss)
+    return found | dict(zip(PHASES, losses, strict=True)) | {
+        "seconds": time.perf_counter() - started, "halvings": training._precision.halvings,
+    }  # fmt: skip
+
+
+def judged(
+    settings: Configuration, precision: str, clips: Clips, module: Any, networks: Sequence[np.ndarray]
+) -> dict[str, float]:
+    """The test losses of networks that are there, one after each phase, computed in a precision."""
+    test = split_of(settings, clips).test
+    with Workers(available_cores() if module is np else 1) as workers, environment(precision, module):
+        training = DualTraining(settings, clips.samples, workers, module)
+        training.flat.vector[...] = module.asarray(networks[0])
+        whole = training.judge_whole(test).loss
+        features = np.zeros((len(clips), *training.representation_shape), np.float32)
+        features[test] = list(training.encode(test))
+        training.flat.vector[...] = module.asarray(networks[1])
+        return dict(zip(PHASES, (whole, training.judge_decoder(features, test).loss), strict=True))
+
+
+def split_of(settings: Configuration, clips: Clips) -> Split:
+    """As a run of train.py splits them."""
+    speakers, rng = [recording.speaker for recording in clips.recordings], generator(settings.seed, "split")
+    return split_clips(speakers, by=settings.split, validate_on=settings.validate_on, rng=rng)
 
 
 def lines(found: Sequence[Found]) -> list[str]:
-    """A table in Markdown: test losses, each as it is and as a ratio to float32 with the same seed."""
-    text = ["| precision | seed | gradient off by | test loss, phase 1 | to float32 | phase 2 | to float32 |",
-            "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    """A table in Markdown: what the precision does to a gradient, to a network that is there, and to training."""
+    head = ["precision", "seed", "gradient off by", "same network, phase 1", "phase 2", "trained, phase 1", "phase 2"]
     full = {each["seed"]: each for each in found if each["precision"] == "float32"}
+    rows = [head, ["---"] * len(head)]
     for each in found:
-        cells = [each["precision"], str(each["seed"]), f"{each['gradient_error']:.1e}"]
-        for phase in ("pre_training", "fine_tuning"):
-            cells += [f"{each[phase]:.3e}", f"{each[phase] / full[each['seed']][phase]:.3f}"]
-        text.append(f"| {' | '.join(cells)} |")
-    return text
+        own = full[each["seed"]]
+        same = [f"{100 * (each['same_network'][phase] / own[phase] - 1):+.2f} %" for phase in PHASES]
+        learned = [f"{each[phase]:.3e} ({100 * (each[phase] / own[phase] - 1):+.1f} %)" for phase in PHASES]
+        rows.append([each["precision"], str(each["seed"]), f"{each['gradient_error']:.1e}", *same, *learned])
+    return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,14 +158,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module, sentence = find_device("auto")
         print(sentence if module is not np else f"{sentence}; NumPy rounds as the kernels do", flush=True)
         for seed in options.seeds:
-            full = None
+            full: Found = {}
             for precision in PRECISIONS:
                 own = Configuration.read(settings.written() | {"seed": seed, "half": precision == "half"})
-                found.append(trained(own, precision, clips, module))
-                gradient = found[-1].pop("gradient")
-                full = gradient if full is None else full
-                found[-1]["gradient_error"] = float(np.linalg.norm(gradient - full) / np.linalg.norm(full))
-                print(f"{precision}, seed {seed}: {found[-1]['seconds']:.0f} s", flush=True)
+                each = trained(own, precision, clips, module)
+                full = full or dict(each)
+                each["same_network"] = judged(own, precision, clips, module, full["networks"])
+                difference = each.pop("gradient") - full["gradient"]
+                each["gradient_error"] = float(np.linalg.norm(difference) / np.linalg.norm(full["gradient"]))
+                del each["networks"]
+                found.append(each)
+                print(f"{precision}, seed {seed}: {each['seconds']:.0f} s", flush=True)
     except (CorpusError, ValueError) as error:
         print(f"benchmarks.precision: {error}", file=sys.stderr)
         return 2

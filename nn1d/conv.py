@@ -188,6 +188,7 @@ class Conv1d:
     initial : function (rng, shape) -> array
         One of nn1d.initial.
     dtype : float32 or float64
+        Of the parameters. x may be float16: it is summed in float32, and y is rounded.
 
     Shapes
     ------

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmarks import precision
 from benchmarks.measure import Answer, Side, exponent, ratios, seconds
 from benchmarks.step import gigaflop
 from models.autoencoder import Autoencoder
@@ -108,6 +109,33 @@ def test_a_step_has_its_parts(tmp_path: Path) -> None:
     found, _ = bench("profile", tmp_path / "profile.json", "--batch", "1", "--samples", "640", "--steps", "1")
     parts = sum(value for names in found["parts"].values() for value in names.values())
     assert 0.5 * found["all"] < parts <= 1.01 * found["all"]
+
+
+def test_precisions_are_trained_side_by_side(tmp_path: Path) -> None:
+    sizes = ["--limit", "6", "--clip-samples", "3200", "--epochs", "1", "--seeds", "0", "1"]
+    found, printed = bench("precision", tmp_path / "precision.json", *sizes)
+    assert [(run["precision"], run["seed"]) for run in found["runs"]] == [
+        (name, seed) for seed in (0, 1) for name in precision.PRECISIONS
+    ]
+    assert "\n".join(precision.lines(found["runs"])) in printed
+    for full, *rounded in (found["runs"][:3], found["runs"][3:]):
+        assert full["gradient_error"] == 0
+        assert full["same_network"] == {phase: full[phase] for phase in precision.PHASES}
+        for run in rounded:
+            assert 1e-4 < run["gradient_error"] < 0.1  # it is rounded, and it is the same network
+            assert run["halvings"] == 0
+            for phase in precision.PHASES:
+                assert 0 < abs(run[phase] / full[phase] - 1) < 0.1
+                assert 0 < abs(run["same_network"][phase] / full[phase] - 1) < 0.05
+
+
+def test_numpy_rounds_to_tf32_as_the_kernels_do() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal(10_000) * 2.0 ** rng.integers(-100, 100, 10_000)).astype(np.float32)
+    x[:3] = 0, 1 + 2**-11, -1 - 2**-11  # the last two lie between two
+    mantissa, exponent = np.frexp(x.astype(np.float64))
+    nearest = np.ldexp(np.trunc(mantissa * 2**11 + np.copysign(0.5, mantissa)), exponent - 11)
+    np.testing.assert_array_equal(precision.to_tf32(x), nearest)
 
 
 def test_an_epoch_is_compared_with_its_steps(tmp_path: Path) -> None:

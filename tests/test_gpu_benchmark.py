@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import gpu
+from benchmarks import gpu, gpu_run
 from benchmarks.step import clips
 from models.autoencoder import CHANNELS, Autoencoder
 from nn1d import Conv1d, ConvTranspose1d, MaxPool1d, MaxUnpool1d
 from nn1d.cuda.kernel import plain
+from tests.command import train
 
 ROOT = Path(__file__).parents[1]
 SIZES: dict[str, Any] = {"batch": 2, "samples": 320, "precision": "float32", "repeats": 2}
@@ -44,6 +45,27 @@ def test_ours_and_theirs_compute_the_same(cupy: Any, work: str, precision: str) 
     for layout in gpu.LAYOUTS:
         rival = gpu.theirs(work, **sizes, layout=layout, mode="eager", device=device)()
         assert rival["value"] == pytest.approx(found[0]["value"], rel=1e-4 if precision == "float32" else 2e-2)
+
+
+@pytest.mark.parametrize(("precision", "most"), [("float32", 1e-4), ("half", 3e-2)])
+def test_the_gradient_is_held_against_that_of_numpy(cupy: Any, precision: str, most: float) -> None:
+    found = gpu_run.gradient(320, precision, batch=2)()
+    assert 0 < found["gradient"] < most
+    assert found["loss"] < most
+
+
+def test_a_whole_run_is_timed_and_held_against_one_on_the_cpu(tmp_path: Path) -> None:
+    sizes = ["--db", "demo", "--limit", "6", "--clip-samples", "3200", "--channels", "2,3"]
+    sizes += ["--epochs", "1", "--fine-tune-epochs", "1"]
+    train(*sizes, "--no-report", "--out", tmp_path / "run")
+    found = gpu_run.whole(sizes, tmp_path / "run", device="cpu")
+    assert found is not None
+    assert found["seconds"] > 0
+    assert found["test_loss"] == found["cpu_test_loss"] == gpu_run.losses(tmp_path / "run")
+    line = gpu_run.told(found | {"seconds": 150.4})
+    assert line.startswith("whole run: 150 s from start to end, test loss of pre_training ")
+    assert line.count("(1.000 times the CPU's)") == 2
+    assert gpu_run.told(gpu_run.whole(["--db", "nobody"], None, device="cpu")) == "whole run: failed; see above"
 
 
 def test_the_roof_is_measured(cupy: Any) -> None:
@@ -114,5 +136,7 @@ def test_without_a_gpu_there_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_side_that_fails_leaves_the_others_alone(capfd: pytest.CaptureFixture[str]) -> None:
-    assert gpu.measure("theirs", 1, **SIZES, work="train", layout="contiguous", mode="eager", device="nowhere") is None
+    assert (
+        gpu.measure("gpu:theirs", 1, **SIZES, work="train", layout="contiguous", mode="eager", device="nowhere") is None
+    )
     capfd.readouterr()

@@ -246,6 +246,22 @@ def test_layers(cupy: Any, dtype: str, layer_class: Any, taps: int, stride: int,
         close(found_grads[name], each)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_what_is_not_finite_stays_so(cupy: Any, monkeypatch: pytest.MonkeyPatch, dtype: str, bad: float) -> None:
+    """In each output that it reaches, and in no other; a run that diverges must be seen to."""
+    monkeypatch.setenv("CUPY_TF32", "1")
+    x, w = np.ones((1, 70, 8), dtype), np.ones((3, 8, 9), parameters_of(dtype))
+    x[0, 40, 3] = bad
+    y = to_numpy(convolution.convolve(cupy.asarray(x), cupy.asarray(w), 1, 70))
+    dw, db = convolution.filter_gradient(cupy.asarray(np.ones((1, 70, 8), dtype)), cupy.asarray(x), (3, 8, 8), 1)
+    reached = np.zeros((70, 9), bool)
+    reached[39:42] = True
+    np.testing.assert_array_equal(~np.isfinite(y[0]), reached)
+    np.testing.assert_array_equal(~np.isfinite(to_numpy(dw)), np.broadcast_to(np.arange(8) == 3, (3, 8, 8)))
+    np.testing.assert_array_equal(~np.isfinite(to_numpy(db)), np.arange(8) == 3)
+
+
 def parameters_of(dtype: str) -> str:
     return "float64" if dtype == "float64" else "float32"
 

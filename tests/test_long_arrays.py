@@ -26,7 +26,8 @@ def launch(file: str, kernel: str, blocks: int, columns: int, threads: int, *arg
 
 
 def numbers(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(shape).astype("f")
+    """Such that products are the same in TF32."""
+    return (np.random.default_rng(0).integers(-999, 1000, shape) / 256).astype("f")
 
 
 def empty(*shape: int) -> np.ndarray:
@@ -47,40 +48,49 @@ def test_an_offset_in_32_bits_is_caught(monkeypatch: pytest.MonkeyPatch) -> None
     short = source("convolution").replace("const long long clip", "const int clip")
     monkeypatch.setitem(globals(), "source", lambda file: short)
     with pytest.raises(KernelError, match="signed integer overflow"):
-        test_convolution(16)
+        test_convolution("convolution", 16, 512)
 
 
-@pytest.mark.parametrize("channels", [1, 16])
-def test_convolution(channels: int) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "channels", "tile"), [("convolution", 1, 512), ("convolution", 16, 512), ("tensor_convolution", 16, 256)]
+)
+def test_convolution(kernel: str, channels: int, tile: int) -> None:
     """One tap, a clip of as many numbers as a clip may have, and two before it."""
     length = NUMBERS // channels
-    tiles = -(-length // 512)
-    end = length - (tiles - 1) * 512  # outputs of the last tile
+    tiles = -(-length // tile)
+    end = length - (tiles - 1) * tile  # outputs of the last tile
     x, w, r, y = numbers(end, channels), numbers(1, channels, channels), numbers(end, channels), empty(end, channels)
     before = 3 * length * channels - x.size
     null = np.uintp(0)
     launch(
-        *("convolution", f"convolution<float, 1, {channels}>", 3 * tiles, 1, 128),
+        *(kernel, f"{kernel}<float, 1, {channels}>", 3 * tiles, 1, 128),
         *(Part(x, before), w, null, null, Part(r, before), Part(y, before)),
         *ints(length, channels, length, channels, 0, 0),
         *(np.float32(0), np.float32(0), *ints(0, 0)),
     )
-    np.testing.assert_allclose(y, x @ w[0] + r, atol=1e-5)
+    np.testing.assert_allclose(y, x @ w[0] + r, atol=1e-4)
 
 
-def test_filter_gradient() -> None:
+@pytest.mark.parametrize(
+    ("file", "kernel"),
+    [
+        ("filter_gradient", "filter_gradient<float, 1, 16, 16>"),
+        ("tensor_filter_gradient", "tensor_filter_gradient<float, 1>"),
+    ],
+)
+def test_filter_gradient(file: str, kernel: str) -> None:
     span, length, channels = 64, NUMBERS // 16, 16
     spans = -(-length // span)
     x, dy = numbers(length - (spans - 1) * span, channels), numbers(length - (spans - 1) * span, channels)
     width = channels * channels + channels
     before, row = 3 * length * channels - x.size, empty(width)
     launch(
-        *("filter_gradient", "filter_gradient<float, 1, 16, 16>", 3 * spans, 1, 128),
+        *(file, kernel, 3 * spans, 1, 128),
         *(Part(x, before), Part(dy, before), Part(row, (3 * spans - 1) * width)),
         *ints(3, length, channels, length, channels, 0, 0),
         *(np.float32(0), *ints(span, 0, 0)),
     )
-    np.testing.assert_allclose(row[:-channels].reshape(1, 16, 16), slope_in_w(x[None], dy[None], 1, 1, 0), atol=1e-4)
+    np.testing.assert_allclose(row[:-channels].reshape(1, 16, 16), slope_in_w(x[None], dy[None], 1, 1, 0), atol=1e-3)
     np.testing.assert_allclose(row[-channels:], dy.sum(0), atol=1e-4)
 
 

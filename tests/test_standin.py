@@ -110,12 +110,50 @@ def test_memory_is_counted_and_has_a_limit(cp: Any) -> None:
         del y
         gc.collect()
         assert (pool.used_bytes(), pool.total_bytes()) == (2048, 4096)
-        with pytest.raises(MemoryError):  # what is free in the pool still counts
+        with pytest.raises(MemoryError):  # also without what is free in the pool, which goes to the device first
             cp.zeros(1024, np.float32)
-        pool.free_all_blocks()
         assert pool.total_bytes() == 2048
         cp.zeros(512, np.float32)
     assert x.size == 512
+
+
+def test_a_pool_that_goes_with_free_blocks_has_lost_them(cp: Any) -> None:
+    def left() -> int:
+        gc.collect()
+        return cp.cuda.runtime.memGetInfo()[0]
+
+    before = left()
+    for releases, lost in ((True, 0), (False, 4096)):
+        pool = cp.cuda.MemoryPool()
+        pool.malloc(4096)
+        if releases:
+            pool.free_all_blocks()
+        del pool
+        assert before - left() == lost
+
+
+def test_a_pool_asks_its_allocator(cp: Any) -> None:
+    asked: list[int] = []
+
+    def allocate(size: int) -> Any:
+        asked.append(size)
+        if len(asked) == 2:
+            raise cp.cuda.memory.OutOfMemoryError(size, 0)
+        return cp.cuda.MemoryPointer(cp.cuda.Memory(size), 0)
+
+    pool = cp.cuda.MemoryPool(allocate)
+    pool.malloc(512)  # is free after this
+    with pytest.raises(cp.cuda.memory.OutOfMemoryError, match=r"^Out of memory allocating 1,024 bytes \(allocated so"):
+        pool.malloc(1000)
+    assert (asked, pool.free_bytes()) == ([512, 1024], 512)  # nothing is given back for a second try
+
+
+def test_the_device_has_an_end(cp: Any) -> None:
+    most = cp.cuda.runtime.memGetInfo()[0]
+    with pytest.raises(cp.cuda.runtime.CUDARuntimeError, match="cudaErrorMemoryAllocation: out of memory"):
+        cp.cuda.Memory(most + 1)
+    with pytest.raises(cp.cuda.memory.OutOfMemoryError):
+        cp.cuda.MemoryPool().malloc(most + 1)
 
 
 def test_a_graph_does_what_was_written_down_again(cp: Any) -> None:
@@ -156,6 +194,23 @@ def test_what_cannot_be_captured_is_refused(cp: Any) -> None:
         assert not stream.is_capturing()
     with pytest.raises(RuntimeError, match="default"):
         cp.cuda.Stream.null.begin_capture()
+
+
+def test_blocks_that_go_while_a_graph_is_made_are_an_error(cp: Any) -> None:
+    x, pool, stream = cp.asarray(numbers(4)), cp.cuda.MemoryPool(), cp.cuda.Stream(non_blocking=True)
+    for releases in (False, True):
+        with cp.cuda.using_allocator(pool.malloc), stream:
+            stream.begin_capture()
+            y = cp.sqrt(x * x)  # x * x is free after this
+            if releases:
+                pool.free_all_blocks()
+            graph = stream.end_capture()
+        if releases:
+            with pytest.raises(CUDARuntimeError, match="cudaErrorIllegalAddress"):
+                graph.launch()
+        else:
+            graph.launch()
+            np.testing.assert_allclose(y.get(), abs(numbers(4)))
 
 
 @pytest.mark.parametrize("spoil", ["allocation", "release", "death"])

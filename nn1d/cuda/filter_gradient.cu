@@ -55,7 +55,8 @@ __global__ void __launch_bounds__(THREADS) filter_gradient(
         for (int first = begin; first < end; first += SAMPLES) {
             for (int i = threadIdx.x; i < (SAMPLES + K - 1) * C_PACKS; i += THREADS) {
                 const int c = i % C_PACKS * C_PACK, at = i / C_PACKS, l = first - padding + at;
-                const Pack<S, C_PACK> pack = activated<C_PACK>(signal, l, length, channels, first_c + c, channels, alpha, wide_x);
+                const Pack<S, C_PACK> pack =
+                    activated<C_PACK>(signal, l, length, channels, first_c + c, channels, alpha, wide_x);
                 write<C_PACK>(&xs[at][c], pack, C_PACK, true);
             }
             for (int i = threadIdx.x; i < SAMPLES * O_PACKS; i += THREADS) {

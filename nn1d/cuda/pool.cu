@@ -25,8 +25,7 @@ __global__ void __launch_bounds__(THREADS) max_pool(
     for (int s = 1; s < size; ++s) {
         const Pack<T, N> next = read<N>(x + first + (long long)s * channels, N, true);
 #pragma unroll
-        for (int j = 0; j < N; ++j)
-        {
+        for (int j = 0; j < N; ++j) {
             const Sum<T> own = next.v[j], most = best.v[j];
             if (own > most || (own != own && most == most)) {
                 best.v[j] = next.v[j];
@@ -37,8 +36,7 @@ __global__ void __launch_bounds__(THREADS) max_pool(
     write<N>(y + window * channels + c, best, N, true);
     if (!mask) return;
 #pragma unroll
-    for (int j = 0; j < N; ++j)
-    {
+    for (int j = 0; j < N; ++j) {
         const Sum<T> most = best.v[j];
         if (most != most) where[j] = size - 1;
     }
