@@ -138,6 +138,11 @@ def test_numpy_rounds_to_tf32_as_the_kernels_do() -> None:
     np.testing.assert_array_equal(precision.to_tf32(x), nearest)
 
 
+def test_the_docs_show_what_precision_does_to_the_loss() -> None:
+    found = json.loads((ROOT / "docs" / "performance" / "precision.json").read_text("utf-8"))
+    assert "\n".join(precision.lines(found["runs"])) in (ROOT / "docs" / "gpu.md").read_text("utf-8")
+
+
 def test_an_epoch_is_compared_with_its_steps(tmp_path: Path) -> None:
     for i in range(8):
         noise = np.random.default_rng(i).uniform(-0.5, 0.5, 4_000)
