@@ -50,7 +50,7 @@ def ours(work: str, batch: int, samples: int, precision: str, repeats: int) -> C
     rows, indices = np.array(clips(batch, samples)), np.arange(batch)
     training = DualTraining(settings, rows, Workers(1), cupy)
     features = np.stack(list(training.encode(indices))) if work == "phase2" else None
-    adam, x = Adam(0.001), training._precision.signal(cupy.asarray(rows)[:, :, None])
+    adam, x = Adam(0.001), training.precision.signal(cupy.asarray(rows)[:, :, None])
 
     def gradient() -> tuple[Any, Any]:
         if features is None:
@@ -315,7 +315,7 @@ def said(count: int | None) -> str:
 def test_suite() -> int:
     """Run the tests of kernels and training on the real CuPy; pytest's exit code."""
     files = sorted(str(path) for path in (ROOT / "tests").glob("test_*gpu*.py"))
-    files += ["tests/test_kernels.py", "tests/test_precision.py"]
+    files += [f"tests/test_{name}.py" for name in ("kernels", "convolution_kernel", "precision")]
     command = [sys.executable, "-m", "pytest", "-q", *files]
     return subprocess.run(command, cwd=ROOT, env=os.environ | {"NN1D_GPU": "1"}, check=False).returncode
 

@@ -25,6 +25,7 @@ os.environ.update(blas_environment())  # before NumPy loads its BLAS
 import numpy as np
 
 import train
+from benchmarks.gpu_run import PHASES
 from benchmarks.measure import machine, write
 from models.configuration import Configuration
 from models.dual_training import DualTraining, generator
@@ -36,7 +37,7 @@ from speech.clip import Clips
 from speech.corpus import NAMES
 from speech.recording import CorpusError
 
-PRECISIONS, PHASES = ("float32", "tf32", "half"), ("pre_training", "fine_tuning")
+PRECISIONS = ("float32", "tf32", "half")
 Found = dict[str, Any]
 
 
@@ -98,7 +99,7 @@ def trained(settings: Configuration, precision: str, clips: Clips, module: Any) 
         found["networks"].append(to_numpy(training.flat.vector).copy())
         losses.append(training.judge_decoder(features, split.test).loss)
     return found | dict(zip(PHASES, losses, strict=True)) | {
-        "seconds": time.perf_counter() - started, "halvings": training._precision.halvings,
+        "seconds": time.perf_counter() - started, "halvings": training.precision.halvings,
     }  # fmt: skip
 
 

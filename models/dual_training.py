@@ -55,6 +55,8 @@ class DualTraining:
     network : Autoencoder
     flat : FlatParameters
         Its weights: the encoder's first.
+    precision : Precision
+        What its signals are stored as.
     """
 
     def __init__(self, configuration: Configuration, samples: np.ndarray, workers: Workers, module: Any = np) -> None:
@@ -71,7 +73,7 @@ class DualTraining:
         self.on_clips: Callable[[], None] = lambda: None  # called between clips that are judged; may raise
         self._gpu = None if module is np else Accelerator(module)
         forget = (lambda: None) if self._gpu is None else self._gpu.graph.forget
-        self._precision = Precision(configuration.half, forget)
+        self.precision = Precision(configuration.half, forget)
 
     def pre_training(self, train: np.ndarray, validation: np.ndarray) -> Phase:
         """Phase 1: encoder and decoder."""
@@ -128,24 +130,23 @@ class DualTraining:
     def _whole(self, x: Array) -> tuple[Array, Array]:
         trace, cache = self._trace(x := x[:, :, None])
         loss, d_trace = objective(trace, x, self.configuration.middle_weight)
-        _, grads = self.network.backward(self._precision.enter(d_trace, x.size), cache)
-        return loss.total, self._precision.leave(flatten(grads), x.size)
+        _, grads = self.network.backward(self.precision.enter(d_trace, x.size), cache)
+        return loss.total, self.precision.leave(flatten(grads), x.size)
 
     def _decoder(self, x: Array, z: Array) -> tuple[Array, Array]:
         (y, _), cache = self._decode(x := x[:, :, None], z)
         loss, d_trace = objective(Trace(y, [], []), x)
-        dy = self._precision.enter(d_trace.reconstruction, x.size)
+        dy = self.precision.enter(d_trace.reconstruction, x.size)
         _, grads = self.network.decoder.backward(dy, cache)
-        return loss.total, self._precision.leave(flatten(grads), x.size)
+        return loss.total, self.precision.leave(flatten(grads), x.size)
 
     def encode(self, clips: Iterable[int]) -> Iterator[np.ndarray]:
         """The representation (L / 2^depth, C) of each clip, in order."""
         indices, at_once = np.fromiter(clips, int), AT_ONCE * self.workers.threads
 
         def represent(x: Array) -> np.ndarray:
-            return to_numpy(self.network.encoder.represent(self._precision.signal(x[:, :, None]))).astype(
-                np.float32, copy=False
-            )
+            z = self.network.encoder.represent(self.precision.signal(x[:, :, None]))
+            return to_numpy(z).astype(np.float32, copy=False)
 
         if self._gpu is not None:
             for _, rows in self._gpu.pieces(represent, [self.samples], indices, at_once):
@@ -183,13 +184,13 @@ class DualTraining:
         return 0.5 * float(((self._decay(parameters)) * parameters * parameters).sum())
 
     def _trace(self, x: Array) -> tuple[Trace, Any]:
-        return self.network.forward(self._precision.signal(x), middle=self.configuration.middle_weight > 0)
+        return self.network.forward(self.precision.signal(x), middle=self.configuration.middle_weight > 0)
 
     def _decode(self, x: Array, z: Array) -> tuple[tuple[Array, list[Array]], Any]:
         masks = None
         if self.configuration.fine_tune_masks:
-            masks = self.network.encoder.forward(self._precision.signal(x), middle=False)[0].masks
-        return self.network.decoder.forward(self._precision.signal(z), masks, middle=False)
+            masks = self.network.encoder.forward(self.precision.signal(x), middle=False)[0].masks
+        return self.network.decoder.forward(self.precision.signal(z), masks, middle=False)
 
     def _mean(self, judge: Callable[..., Judgement], sources: Sequence[np.ndarray], clips: np.ndarray) -> Judgement:
         """The mean over clips; on a GPU numbers that nobody has waited for."""
@@ -229,7 +230,7 @@ class DualTraining:
         validation: np.ndarray,
     ) -> Phase:
         order = generator(self.configuration.seed, name)
-        given = (gradient, judge, train, validation, order, self._precision)
+        given = (gradient, judge, train, validation, order, self.precision)
         return Phase(name, self.configuration, parameters, self._decay(parameters), *given)
 
     def _mean_gradient(

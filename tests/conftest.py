@@ -41,6 +41,13 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
+def kernels_run(cupy: Any) -> None:
+    """Skips where kernels run neither on a GPU nor on the CPU."""
+    if os.environ.get("NN1D_GPU") != "1" and harness.compiler() is None:
+        pytest.skip("needs g++ with AddressSanitizer on Linux, or a GPU and NN1D_GPU=1")
+
+
+@pytest.fixture
 def quick_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
     """Kernels in one order of threads, since test_kernels.py tries the others; without g++ the plain form. Which?"""
     monkeypatch.setattr(harness.RawModule, "runs", 1)

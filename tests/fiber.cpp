@@ -1,8 +1,8 @@
 // Runs the blocks of a kernel on one core: a server that tests/harness.py talks to.
 //
 // The threads of a block are fibers: each runs until it reaches a barrier, a product of its warp, or its end, then the
-// next. A launch is repeated with threads and blocks in other orders, so that what hangs on the order of threads comes out different.
-// Shared memory holds NaN when a block starts. Arrays lie in blocks of memory of exactly their size, and
+// next. A launch is repeated with threads and blocks in other orders, so that what hangs on the order of threads comes
+// out different. Shared memory holds NaN when a block starts. Arrays lie in blocks of memory of exactly their size, and
 // AddressSanitizer watches their ends.
 
 #include "cuda.h"

@@ -71,7 +71,7 @@ def test_signals_are_half_and_all_else_is_single(module: Any) -> None:
     z = next(iter(training.encode([0])))
     assert z.dtype == np.float32
     np.testing.assert_array_equal(z, z.astype(np.float16))  # what it was between the layers
-    trace, _ = training.network.forward(training._precision.signal(module.asarray(CLIPS[:1, :, None])))
+    trace, _ = training.network.forward(training.precision.signal(module.asarray(CLIPS[:1, :, None])))
     assert {leaf.dtype for _, leaf in named_leaves(trace)} == {np.dtype(np.float16)}
     phase = training.pre_training(TRAIN, VALIDATION)
     phase.run()
@@ -93,12 +93,12 @@ def test_both_phases_learn_as_in_full_precision(module: Any) -> None:
 
 def test_a_gradient_beyond_the_range_lowers_the_scale_and_the_step_is_taken_again(module: Any) -> None:
     straight, training = make(module), make(module)
-    training._precision.halvings = -22  # four million times as large as it should be
+    training.precision.halvings = -22  # four million times as large as it should be
     expected, phase = (each.pre_training(TRAIN, VALIDATION) for each in (straight, training))
     expected.run()
     with np.errstate(all="ignore"):
         phase.run()
-    assert -22 < training._precision.halvings <= 2
+    assert -22 < training.precision.halvings <= 2
     assert [line[:2] for line in phase.history] == [line[:2] for line in expected.history]
     for own, other in zip(phase.history, expected.history, strict=True):
         assert own[2:5] == pytest.approx(other[2:5], rel=1e-2, abs=1e-3)
@@ -112,7 +112,7 @@ def test_a_run_that_goes_on_has_the_scale_that_it_had() -> None:
     again = make(np)
     phase = again.pre_training(TRAIN, VALIDATION)
     phase.restore(arrays, words)
-    assert again._precision.halvings == 8
+    assert again.precision.halvings == 8
 
 
 def test_a_loss_that_is_not_finite_is_not_the_fault_of_the_scale(module: Any) -> None:
@@ -121,7 +121,7 @@ def test_a_loss_that_is_not_finite_is_not_the_fault_of_the_scale(module: Any) ->
     training.samples[3, 3] = np.nan
     with pytest.raises(NotFinite, match="pre_training: the loss or its gradient is not finite in epoch 1"):
         training.pre_training(TRAIN, VALIDATION).run()
-    assert training._precision.halvings == 0
+    assert training.precision.halvings == 0
 
 
 def test_a_gradient_that_no_scale_helps_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_a_gradient_that_no_scale_helps_ends_the_run(monkeypatch: pytest.MonkeyP
     phase.gradient = lambda clips: (0.5, np.full(training.flat.vector.size, np.inf, np.float32))
     with pytest.raises(NotFinite, match=r"not finite in epoch 1, step 1 \(loss 0\.5\)"):
         phase.run()
-    assert training._precision.halvings >= MOST
+    assert training.precision.halvings >= MOST
 
 
 def test_a_new_scale_forgets_the_graph(cupy: Any, quick_kernels: bool) -> None:
@@ -139,7 +139,7 @@ def test_a_new_scale_forgets_the_graph(cupy: Any, quick_kernels: bool) -> None:
     assert isinstance(training._gpu, Accelerator)
     assert (training._gpu.graph.bytes_held > 0) == quick_kernels
     slope = to_numpy(before[1])
-    assert training._precision.lower()
+    assert training.precision.lower()
     assert training._gpu.graph.bytes_held == 0
     loss, lower = training.whole_gradient(TRAIN)
     assert math.isclose(float(loss), float(before[0]), rel_tol=1e-6)
