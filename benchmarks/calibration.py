@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.processor import blas_environment
+from training.machine import blas_environment
 
 os.environ.update(blas_environment())  # before NumPy loads its BLAS
 
@@ -23,15 +23,16 @@ from matplotlib.figure import Figure
 from scipy.signal import butter, sosfiltfilt
 from tqdm import tqdm
 
-import train
-from models.configuration import Configuration
-from models.representation import SAMPLE_RATE_HZ
-from models.worker import Workers, available_cores
 from report.figure import COLOURS, styled, write_figure
+from speech.audio import SAMPLE_RATE_HZ
 from speech.clip import Clips
 from speech.corpus import NAMES
 from speech.distortion import MEASURES, measure
 from speech.recording import CorpusError
+from training.configuration import Configuration
+from training.data import read_corpus
+from training.machine import available_cores
+from training.workers import Workers
 
 NOISE_DB = (0, 5, 10, 15, 20, 25, 30, 35, 40)
 LOW_PASS_HZ = (1000, 2000, 4000)
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = Configuration(db=options.db, limit=options.limit)
-        clips, _, _ = train.read_corpus(settings, options.data_dir, available_cores())
+        clips, _, _ = read_corpus(settings, options.data_dir, available_cores())
         with Workers(available_cores()) as workers:
             found = calibrate(clips, SAMPLE_RATE_HZ, workers, sys.stderr.isatty())
         write_figure(options.out, "distortion-calibration", draw(found), ("svg",))

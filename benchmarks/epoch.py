@@ -21,7 +21,7 @@ from benchmarks.measure import Answer, Side, in_turn, machine, seconds, write
 
 def steps_alone(batch: int, samples: int, rounds: int) -> list[Answer]:
     """Steps of the default network, the clips at hand."""
-    from models.worker import available_cores
+    from training.machine import available_cores
 
     sizes = {"work": "train", "batch": batch, "samples": samples, "threads": available_cores()}
     return in_turn([Side("benchmarks.step:ours", None, **sizes)], rounds)[0]

@@ -40,10 +40,10 @@ def ours(work: str, batch: int, samples: int, precision: str, repeats: int) -> C
     """A function that does the work `repeats` times and waits for the end of it."""
     import numpy as np
 
-    from models.configuration import Configuration
-    from models.dual_training import DualTraining
-    from models.worker import Workers
     from nn1d import Adam, find_device
+    from training.configuration import Configuration
+    from training.dual_training import DualTraining
+    from training.workers import Workers
 
     cupy, _ = find_device("gpu", tf32=precision == "tf32", half=precision == "half")
     settings = Configuration(clip_samples=samples, batch_size=batch, half=precision == "half")
@@ -86,9 +86,9 @@ def theirs(
 
     from benchmarks.torch_twin import Twin
     from models.autoencoder import Autoencoder
-    from models.configuration import Configuration
-    from models.dual_training import generator
     from nn1d import to_torch
+    from training.configuration import Configuration
+    from training.seed import generator
 
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = precision == "tf32"

@@ -20,10 +20,10 @@ def gradient(samples: int, precision: str, batch: int = 4) -> Callable[[], dict[
     import numpy as np
 
     from benchmarks.step import clips
-    from models.configuration import Configuration
-    from models.dual_training import DualTraining
-    from models.worker import Workers
     from nn1d import find_device, to_numpy
+    from training.configuration import Configuration
+    from training.dual_training import DualTraining
+    from training.workers import Workers
 
     cupy, _ = find_device("gpu", tf32=precision == "tf32", half=precision == "half")
     rows, indices = np.array(clips(batch, samples)), np.arange(batch)

@@ -81,7 +81,7 @@ def ours(samples: int) -> Callable[[], float]:
     from threadpoolctl import threadpool_limits
 
     import nn1d
-    from models.worker import keep_freed_memory
+    from training.machine import keep_freed_memory
 
     keep_freed_memory()
     threadpool_limits(1)

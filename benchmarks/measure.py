@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from models.processor import blas_environment
+from training.machine import blas_environment
 
 
 class Answer(NamedTuple):
@@ -140,7 +140,7 @@ def copy(mebibytes: int = 64) -> Callable[[], float]:
 
 def machine() -> dict[str, Any]:
     """What the figures depend on: processor, cores, versions, kernels, and a preset that the user has made."""
-    code = "import json, models.run as r; s = r.surroundings(); print(json.dumps(s))"
+    code = "import json, training.run_folder as r; s = r.surroundings(); print(json.dumps(s))"
     environment = {**os.environ, **blas_environment()}
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, check=True)

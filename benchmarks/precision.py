@@ -18,24 +18,26 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from models.processor import blas_environment
+from training.machine import blas_environment
 
 os.environ.update(blas_environment())  # before NumPy loads its BLAS
 
 import numpy as np
 
-import train
 from benchmarks.gpu_run import PHASES
 from benchmarks.measure import machine, write
-from models.configuration import Configuration
-from models.dual_training import DualTraining, generator
-from models.split import Split, split_clips
-from models.worker import Workers, available_cores, keep_freed_memory
 from nn1d import conv, find_device, to_numpy
 from nn1d.cuda.convolution import LEAST_CHANNELS
 from speech.clip import Clips
 from speech.corpus import NAMES
 from speech.recording import CorpusError
+from speech.split import Split, split_clips
+from training.configuration import Configuration
+from training.data import read_corpus
+from training.dual_training import DualTraining
+from training.machine import available_cores, keep_freed_memory
+from training.seed import generator
+from training.workers import Workers
 
 PRECISIONS = ("float32", "tf32", "half")
 Found = dict[str, Any]
@@ -155,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             db=options.db, limit=options.limit, clip_samples=options.clip_samples, epochs=options.epochs,
             fine_tune_epochs=options.epochs, patience=options.epochs,
         )  # fmt: skip
-        clips, _, _ = train.read_corpus(settings, options.data_dir, available_cores())
+        clips, _, _ = read_corpus(settings, options.data_dir, available_cores())
         module, sentence = find_device("auto")
         print(sentence if module is not np else f"{sentence}; NumPy rounds as the kernels do", flush=True)
         for seed in options.seeds:

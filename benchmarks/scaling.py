@@ -27,10 +27,11 @@ def on_disk(count: int, samples: int, threads: int) -> Callable[[], float]:
     import numpy as np
 
     from benchmarks.step import clips
-    from models.configuration import Configuration
-    from models.dual_training import DualTraining
-    from models.worker import Workers, keep_freed_memory
     from nn1d import Adam
+    from training.configuration import Configuration
+    from training.dual_training import DualTraining
+    from training.machine import keep_freed_memory
+    from training.workers import Workers
 
     keep_freed_memory()
     training = DualTraining(Configuration(clip_samples=samples), clips(count, samples), Workers(threads))
@@ -73,7 +74,7 @@ def curve(
 
 def main(arguments: list[str] | None = None) -> int:
     """Print a line for each point, and the exponents."""
-    from models.worker import available_cores
+    from training.machine import available_cores
 
     cores = available_cores()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=(__doc__ or "").splitlines()[0])

@@ -44,10 +44,11 @@ def ours(work: str, batch: int, samples: int, threads: int) -> Callable[[], floa
     """A function that does the work once: the loss before the step, or the mean of the output."""
     import numpy as np
 
-    from models.configuration import Configuration
-    from models.dual_training import DualTraining
-    from models.worker import Workers, keep_freed_memory
     from nn1d import Adam
+    from training.configuration import Configuration
+    from training.dual_training import DualTraining
+    from training.machine import keep_freed_memory
+    from training.workers import Workers
 
     keep_freed_memory()
     training = DualTraining(Configuration(clip_samples=samples), clips(batch, samples), Workers(threads))
@@ -77,9 +78,9 @@ def theirs(work: str, batch: int, samples: int, threads: int, layout: str) -> Ca
 
     from benchmarks.torch_twin import Twin
     from models.autoencoder import Autoencoder
-    from models.configuration import Configuration
-    from models.dual_training import generator
     from nn1d import to_torch
+    from training.configuration import Configuration
+    from training.seed import generator
 
     torch.set_num_threads(threads)
     settings = Configuration()
@@ -202,7 +203,7 @@ def best_of_torch(cases: list[dict[str, Any]]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print a line for each case."""
-    from models.worker import available_cores
+    from training.machine import available_cores
 
     cores = available_cores()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=(__doc__ or "").splitlines()[0])

@@ -35,10 +35,11 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
     from threadpoolctl import threadpool_limits
 
     from benchmarks import step
-    from models import autoencoder, worker
-    from models.dual_training import DualTraining
-    from models.rows import take
+    from models import autoencoder
     from nn1d import ELU, Sequential, activation, conv, pool
+    from storage.mapped import take_rows
+    from training import machine
+    from training.dual_training import DualTraining
 
     def put(place: Any, name: str, plain: Any) -> None:
         setattr(place, name, plain)
@@ -68,7 +69,7 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
 
     initialise = autoencoder.Decoder.__init__
     if trick == "kept_memory":
-        put(worker, "keep_freed_memory", lambda: None)
+        put(machine, "keep_freed_memory", lambda: None)
     elif trick == "small_products":
         put(conv, "SMALL_PRODUCT", 1 << 62)
     elif trick == "windows_in_place":
@@ -90,7 +91,7 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
     elif trick == "one_clip_a_thread":
 
         def at_once(self: Any, gradient: Any, sources: Any, clips: Any) -> Any:
-            loss, slope = gradient(*(take(source, clips) for source in sources))
+            loss, slope = gradient(*(take_rows(source, clips) for source in sources))
             return float(loss), slope
 
         put(DualTraining, "_mean_gradient", at_once)
@@ -113,7 +114,7 @@ def measure(trick: str, batch: int, samples: int, threads: int, steps: int) -> d
 
 def main(arguments: list[str] | None = None) -> int:
     """Print a line for each trick."""
-    from models.worker import available_cores
+    from training.machine import available_cores
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trick", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trick", choices=TRICKS, nargs="+", default=list(TRICKS), help="(default: all)")

@@ -15,19 +15,21 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).parents[1]
 DRAWING = ROOT / "docs" / "figures" / "house.svg"
 
-RULES = {  # room -> rooms that it may import
-    "models/__main__.py": {"train.py", "report", "models", "speech", "nn1d", "storage"},
-    "report/__main__.py": {"train.py", "report", "models", "speech", "nn1d", "storage"},
-    "train.py": {"report", "models", "speech", "nn1d", "storage"},
-    "report": {"models", "speech", "nn1d", "storage"},
-    "models": {"nn1d", "storage"},
-    "speech": {"storage"},
-    "storage": set(),
-    "nn1d": set(),
-}
-LIBRARIES = {"nn1d": {"numpy", "cupy", "threadpoolctl"}, "storage": set()}  # room -> the only ones that it may import
-CUPY = Path("nn1d/backend.py")  # the only file that imports it
-OUTSIDE = {"tests", "benchmarks", "docs"}  # may import every room, and no room imports them
+FLOORS = (  # from the top; a room may import what stands below it, never what stands beside it or above
+    ("tests",),
+    ("benchmarks", "docs"),
+    ("train.py",),
+    ("report",),
+    ("inference",),
+    ("training",),
+    ("models", "speech"),
+    ("nn1d", "storage"),
+)
+COMMAND = "train.py"  # imported by nobody
+STRANGERS = {("models", "storage"), ("speech", "nn1d")}  # one above the other, and yet neither knows the other
+LIBRARIES = {"nn1d": {"numpy", "cupy", "threadpoolctl"}, "storage": {"numpy"}}  # room -> the only ones it may import
+CUPY = Path("nn1d/backend.py")  # the only file that imports it, but for tests and benchmarks
+FREE = {"tests", "benchmarks"}  # may ask for CuPy where they measure or replace it
 
 
 class HouseError(ImportError):
@@ -62,16 +64,27 @@ def imports(root: Path = ROOT) -> Iterator[Import]:
 
 
 def files(root: Path = ROOT) -> list[Path]:
-    """Of every room, relative to the root; a folder of Python files that no rule names is a room too."""
-    folders = {path.parent.name for path in root.glob("*/__init__.py")} - OUTSIDE
-    found = [path for folder in folders for path in (root / folder).rglob("*.py")]
-    return sorted(path.relative_to(root) for path in [*found, *root.glob("*.py")])
+    """Of every room, relative to the root; a folder of Python files that stands on no floor is a room too."""
+    folders = {path.parent for path in root.glob("*/__init__.py")}
+    paths = [path for folder in folders for path in folder.rglob("*.py")]
+    return sorted(path.relative_to(root) for path in [*paths, *root.glob("*.py")])
 
 
-def room(file: Path) -> str:
-    """Where a file belongs."""
-    name = file.as_posix()
-    return name if name in RULES else file.parts[0]
+def floor(room: str) -> int:
+    """How far below the top a room stands.
+
+    Raises
+    ------
+    StopIteration
+        On no floor.
+    """
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def allowed(room: str) -> list[str]:
+    """The rooms that a room may import."""
+    below = [other for rooms in FLOORS[floor(room) + 1 :] for other in rooms]
+    return sorted(other for other in below if other != COMMAND and (room, other) not in STRANGERS)
 
 
 def target(name: str, root: Path = ROOT) -> str:
@@ -84,10 +97,10 @@ def target(name: str, root: Path = ROOT) -> str:
 
 def graph(root: Path = ROOT) -> dict[str, set[str]]:
     """Room -> rooms and libraries that it imports."""
-    found: dict[str, set[str]] = {}
-    for each in imports(root):
-        found.setdefault(room(each.file), set()).add(target(each.name, root))
-    return {name: targets - {name, ""} for name, targets in found.items()}
+    edges: dict[str, set[str]] = {}
+    for statement in imports(root):
+        edges.setdefault(statement.file.parts[0], set()).add(target(statement.name, root))
+    return {room: targets - {room, ""} for room, targets in edges.items()}
 
 
 def check(root: Path = ROOT) -> None:
@@ -96,19 +109,22 @@ def check(root: Path = ROOT) -> None:
     Raises
     ------
     HouseError
-        An import runs upwards, a library is used where it may not be, a room has no rule, or files import each other.
+        An import runs upwards or leads to train.py, a library is used where it may not be, a room stands on no floor,
+        or files import each other.
     """
-    rooms = {name.split("/")[0] for name in RULES} | OUTSIDE
-    for each in imports(root):
-        where, own, to = f"{each.file}:{each.line} imports {each.name}", room(each.file), target(each.name, root)
-        if own not in RULES:
-            raise HouseError(f"{each.file}: {own} is a room without a rule. Give it one in docs/house.py")
+    rooms = {room for level in FLOORS for room in level}
+    for file in files(root):
+        if file.parts[0] not in rooms:
+            raise HouseError(f"{file}: {file.parts[0]} is a room without a floor. Give it one in docs/house.py")
+    for statement in imports(root):
+        room, to = statement.file.parts[0], target(statement.name, root)
+        where = f"{statement.file}:{statement.line} imports {statement.name}"
         if to in rooms:
-            if to != own.split("/")[0] and to not in RULES[own]:
-                raise HouseError(f"{where}: {own} may import {', '.join(sorted(RULES[own])) or 'no other room'}")
-        elif to and to not in LIBRARIES.get(own, {to}):
-            raise HouseError(f"{where}: {own} may import {', '.join(sorted(LIBRARIES[own])) or 'no library'}")
-        if to == "cupy" and each.file != CUPY:
+            if to != room and to not in allowed(room):
+                raise HouseError(f"{where}: {room} may import {', '.join(allowed(room)) or 'no other room'}")
+        elif to and to not in LIBRARIES.get(room, {to}):
+            raise HouseError(f"{where}: {room} may import {', '.join(sorted(LIBRARIES[room])) or 'no library'}")
+        if to == "cupy" and room not in FREE and statement.file != CUPY:
             raise HouseError(f"{where}: only {CUPY} may")
     circle = find_circle(module_graph(root))
     if circle:
@@ -117,12 +133,12 @@ def check(root: Path = ROOT) -> None:
 
 def module_graph(root: Path = ROOT) -> dict[str, set[str]]:
     """Module -> modules that are imported when it is."""
-    found: dict[str, set[str]] = {module(file): set() for file in files(root)}
-    for each in imports(root):
-        named = each.name if each.name in found else each.name.rpartition(".")[0]
-        if each.at_once and named in found and named != module(each.file):
-            found[module(each.file)].add(named)
-    return found
+    edges: dict[str, set[str]] = {module(file): set() for file in files(root)}
+    for statement in imports(root):
+        name = statement.name if statement.name in edges else statement.name.rpartition(".")[0]
+        if statement.at_once and name in edges and name != module(statement.file):
+            edges[module(statement.file)].add(name)
+    return edges
 
 
 def module(file: Path) -> str:
@@ -146,118 +162,100 @@ def find_circle(edges: dict[str, set[str]]) -> list[str]:
     return next((circle for name in sorted(edges) if (circle := walk([name]))), [])
 
 
+TITLES = {
+    "benchmarks": "what is claimed about speed and precision",
+    "docs": "the pages, and what makes them",
+    "train.py": "the command: reads settings, trains, prints",
+    "report": "what a run shows",
+    "inference": "a trained run used again",
+    "training": "fitting, and runs that survive",
+    "models": "the paper",
+    "speech": "clips in, judgements out",
+    "nn1d": "layers, gradients, Adam, the checker",
+    "storage": "files that are whole or absent",
+}
+WIDTH, LINE, GAP, LETTER = 640, 17, 30, 6.7
+INDENT = 64  # where the boxes begin, right of the number of their floor
+
+
 class Box(NamedTuple):
     """A room on the drawing."""
 
-    row: int
     left: int
     right: int
-    title: str
+    top: int
+    lines: list[str]
 
 
-BOXES = {
-    "models/__main__.py": Box(0, 0, 180, "use a trained network"),
-    "train.py": Box(0, 220, 430, "reads settings, trains, prints"),
-    "report/__main__.py": Box(0, 470, 640, "make the page again"),
-    "report": Box(1, 220, 640, "what a run shows"),
-    "models": Box(2, 0, 370, "what the paper adds"),
-    "speech": Box(2, 410, 640, "clips in, judgements out"),
-    "nn1d": Box(3, 0, 370, "layers, gradients, Adam, the checker"),
-    "storage": Box(3, 410, 640, "files that are whole or absent"),
-}
-WIDTH, LINE, GAP, LETTER = 640, 17, 44, 6.7
-
-
-def contents(name: str, root: Path) -> list[str]:
+def contents(room: str, columns: int, root: Path) -> list[str]:
     """The lines in a box: modules, then libraries."""
+    if room in ("benchmarks", "docs"):
+        return []  # the building, not what is drawn of it
     modules = [".".join(file.with_suffix("").parts[1:]) for file in files(root)
-               if room(file) == name and file.name != "__init__.py" and len(file.parts) > 1]  # fmt: skip
-    libraries = sorted(graph(root).get(name, set()) - RULES.keys() - {"models", "speech", "nn1d", "report", "storage"})
-    most = int((BOXES[name].right - BOXES[name].left - 24) / LETTER)
-    lines = [] if name.endswith(".py") else wrap(modules, most)
-    return lines + ([f"◦ {line}" for line in wrap(libraries, most - 2)] if libraries else [])
+               if file.parts[0] == room and file.name != "__init__.py" and len(file.parts) > 1]  # fmt: skip
+    libraries = sorted(graph(root).get(room, set()) - {other for level in FLOORS for other in level})
+    return wrap(modules, columns) + ([f"◦ {line}" for line in wrap(libraries, columns - 2)] if libraries else [])
 
 
-def wrap(words: list[str], most: int) -> list[str]:
+def wrap(words: list[str], columns: int) -> list[str]:
     """Words in lines of at most so many letters."""
     lines = [""]
     for word in words:
-        if lines[-1] and len(lines[-1]) + 2 + len(word) > most:
+        if lines[-1] and len(lines[-1]) + 2 + len(word) > columns:
             lines.append("")
         lines[-1] += f"{'  ' if lines[-1] else ''}{word}"
-    return lines
+    return [line for line in lines if line]
 
 
-def reduced(edges: dict[str, set[str]]) -> list[tuple[str, str]]:
-    """The edges downwards that no longer way along others implies."""
-    down = {name: {to for to in targets if to in BOXES and BOXES[to].row >= BOXES[name].row}
-            for name, targets in edges.items()}  # fmt: skip
-
-    def reach(name: str) -> set[str]:
-        return down.get(name, set()).union(*(reach(to) for to in down.get(name, ())))
-
-    return sorted(
-        (name, to) for name, targets in down.items() for to in targets
-        if not any(to in reach(other) for other in targets - {to})
-    )  # fmt: skip
+def boxes(root: Path) -> tuple[dict[str, Box], list[tuple[int, int]]]:
+    """Where each room is drawn, and top and height of each floor."""
+    placed: dict[str, Box] = {}
+    levels, top = [], 0
+    for rooms in FLOORS[1:]:  # without the tests
+        width = (WIDTH - INDENT - GAP * (len(rooms) - 1)) // len(rooms)
+        texts = [contents(room, int((width - 24) / LETTER), root) for room in rooms]
+        for i, (room, lines) in enumerate(zip(rooms, texts, strict=True)):
+            left = INDENT + i * (width + GAP)
+            placed[room] = Box(left, left + width, top, lines)
+        height = 52 + LINE * max(map(len, texts))
+        levels.append((top, height))
+        top += height + GAP
+    return placed, levels
 
 
 def draw(root: Path = ROOT) -> str:
-    """The house as SVG: a box a room, an arrow from each that imports to what it imports."""
-    texts = {name: contents(name, root) for name in BOXES}
-    heights = [max(58 + LINE * len(texts[name]) for name in BOXES if BOXES[name].row == row) for row in range(4)]
-    tops = [sum(heights[:row]) + GAP * row for row in range(4)]
-    bottom = tops[-1] + heights[-1]
+    """The house as SVG: a box a room, a floor a row; an arrow down each side says which way imports run."""
+    placed, levels = boxes(root)
+    bottom = sum(levels[-1])
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-2 -2 {WIDTH + 4} {bottom + 4}" font-family="sans-serif" '
-        f'font-size="13" role="img" aria-label="Who imports whom">',
+        f'font-size="13" role="img" aria-label="The rooms on their floors: each imports only from floors below">',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
         'orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="#7d8590"/></marker></defs>',
+        f'<path d="M50 0L50 {bottom}" stroke="#7d8590" stroke-width="2" fill="none" marker-end="url(#tip)"/>',
+        f'<text x="42" y="{bottom - 6}" text-anchor="start" fill="#57646f" transform="rotate(-90 42 {bottom - 6})">'
+        "imports run downwards only</text>",
     ]
-    edges = graph(root)
-    upwards = [(name, to) for name in BOXES for to in edges[name] if to in BOXES and BOXES[to].row < BOXES[name].row]
-    lines += [arrow(name, to, tops, heights) for name, to in [*reduced(edges), *sorted(upwards)]]
-    for name, box in BOXES.items():
-        top, height = tops[box.row], heights[box.row]
+    for number, (top, height) in enumerate(levels):
         lines.append(
-            f'<rect x="{box.left}" y="{top}" width="{box.right - box.left}" height="{height}" rx="8" fill="#eef3f7" '
-            'stroke="#7d8590"/>'
+            f'<text x="16" y="{top + height // 2}" font-weight="bold" fill="#57646f">{len(levels) - number}</text>'
         )
-        title = name if name.endswith(".py") else f"{name}/"
-        lines.append(f'<text x="{box.left + 12}" y="{top + 22}" font-weight="bold" fill="#10202e">{title}</text>')
-        lines.append(f'<text x="{box.left + 12}" y="{top + 40}" fill="#3d4f5e">{escape(box.title)}</text>')
-        for i, line in enumerate(texts[name]):
+    for room, box in placed.items():
+        height = dict(levels)[box.top]
+        lines.append(
+            f'<rect x="{box.left}" y="{box.top}" width="{box.right - box.left}" height="{height}" rx="8" '
+            'fill="#eef3f7" stroke="#7d8590"/>'
+        )
+        title = room if room.endswith(".py") else f"{room}/"
+        lines.append(f'<text x="{box.left + 12}" y="{box.top + 20}" font-weight="bold" fill="#10202e">{title}</text>')
+        lines.append(f'<text x="{box.left + 12}" y="{box.top + 38}" fill="#3d4f5e">{escape(TITLES[room])}</text>')
+        for i, line in enumerate(box.lines):
             colour = "#8a4b00" if line.startswith("◦") else "#0b5a80"
             lines.append(
-                f'<text x="{box.left + 12}" y="{top + 62 + LINE * i}" font-family="monospace" font-size="11" '
+                f'<text x="{box.left + 12}" y="{box.top + 58 + LINE * i}" font-family="monospace" font-size="11" '
                 f'fill="{colour}" xml:space="preserve">{escape(line)}</text>'
             )
     return "\n".join([*lines, "</svg>\n"])
-
-
-def arrow(name: str, to: str, tops: list[int], heights: list[int]) -> str:
-    """From a box to one beside or below it, straight down where nothing is between; dashed to one above."""
-    a, b, dashes = BOXES[name], BOXES[to], ""
-    if a.row == b.row:
-        y = tops[a.row] + heights[a.row] // 2
-        start, end = ((a.right, y), (b.left, y)) if a.right <= b.left else ((a.left, y), (b.right, y))
-    elif b.row < a.row:
-        start, end = (a.right - 70, tops[a.row]), (b.left + 70, tops[b.row] + heights[b.row])
-        dashes = ' stroke-dasharray="5 4"'
-    else:
-        left, right = max(a.left, b.left), min(a.right, b.right)
-        between = [box for box in BOXES.values() if a.row < box.row < b.row and box.left < right and left < box.right]
-        left = max([left, *(box.right for box in between)])
-        y_end = tops[b.row]
-        if left < right:
-            x = (left + right) // 2
-            start, end = (x, tops[a.row] + heights[a.row]), (x, y_end)
-        elif b.left >= a.right:
-            start, end = (a.right - 30, tops[a.row] + heights[a.row]), (b.left + 30, y_end)
-        else:
-            start, end = (a.left + 30, tops[a.row] + heights[a.row]), (b.right - 30, y_end)
-    line = f"M{start[0]} {start[1]}L{end[0]} {end[1]}"
-    return f'<path d="{line}" stroke="#7d8590" stroke-width="2" fill="none" marker-end="url(#tip)"{dashes}/>'
 
 
 def main() -> int:

@@ -17,13 +17,13 @@ import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 
-import train
-from models.checkpoint import CheckpointError
-from models.representation import PHASES, load_run
-from models.run import RunError, read_config
-from speech.audio import read_waveform
+from inference.model import PHASES, load_run
+from speech.audio import SAMPLE_RATE_HZ, read_waveform
 from speech.corpus import find_corpus
 from speech.snr import si_sdr
+from training.checkpoint import CheckpointError
+from training.data import DEMO_CLIPS
+from training.run_folder import RunError, read_config
 
 matplotlib.use("Agg")
 DRAWING = Path(__file__).parent / "figures" / "waveform.svg"
@@ -57,9 +57,9 @@ def waveforms(run: Path) -> tuple[str, list[np.ndarray], int]:
     config, settings = read_config(run)
     if settings.db != "demo":
         raise RunError(f"needs a run on the demo corpus; {run} is one on {settings.db}")
-    recordings = {each.name: each for each in find_corpus("demo", count=train.DEMO_CLIPS).recordings}
+    recordings = {each.name: each for each in find_corpus("demo", count=DEMO_CLIPS).recordings}
     models = [load_run(run, phase) for phase in PHASES]
-    rate_hz, seconds = train.SAMPLE_RATE_HZ, settings.clip_samples / train.SAMPLE_RATE_HZ
+    rate_hz, seconds = SAMPLE_RATE_HZ, settings.clip_samples / SAMPLE_RATE_HZ
     found = []
     for name in config["split"]["test"]:
         original = read_waveform(recordings[name].source, rate_hz, seconds)

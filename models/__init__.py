@@ -1,1 +1,1 @@
-"""What the paper adds to the layers: the networks, the objective, the two training phases."""
+"""The paper: its network, its objective, its figures."""

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.processor import blas_environment
+from training.machine import blas_environment
 
 os.environ.update(blas_environment())  # before NumPy loads its BLAS
 
-import train
-from models.run import RunFolder
-from models.worker import keep_freed_memory
 from report.listening import publish
+from training.data import MISTAKES, prepare_again
+from training.machine import keep_freed_memory
+from training.run_folder import RunFolder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,11 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run.read_results()  # before the corpus, which takes longer
             config, settings = run.read_config("report")
             settings = dataclasses.replace(settings, device="cpu", gpu_memory=None, tf32=False)
-            work = train.prepare_again(config, settings, options.data_dir, "report")
+            work = prepare_again(config, settings, options.data_dir, "report")
             publish(run, work.clips, work.split, work.threads, sys.stderr.isatty())
         finally:
             run.release()
-    except train.MISTAKES as error:
+    except MISTAKES as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

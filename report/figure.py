@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from speech.distortion import MEASURES
 from speech.spectrum import magnitudes, mel_bands
-from storage.whole import new_file
+from storage.atomic import new_file
 
 P = ParamSpec("P")
 

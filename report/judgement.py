@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.representation import Model
-from models.rows import take
-from models.worker import Workers
+from inference.model import Model
+from speech.bootstrap import mean_interval
 from speech.clip import Clips
 from speech.distortion import MEASURES, measure_clip
-from speech.interval import mean_interval
-from speech.moment import Moment, distortion_over_time, worst_moments
+from speech.worst_segments import Moment, distortion_over_time, worst_moments
+from storage.mapped import take_rows
+from training.workers import Workers
 
 MOMENTS = 3
 DIGITS = 6
@@ -36,7 +36,7 @@ def rebuild(model: Model, clips: Clips, i: int) -> np.ndarray:
     ------
     i -> (clip_samples,), float32
     """
-    return model.rebuild(take(clips.samples, np.array([i]))[:, :, None])[0, :, 0]
+    return model.rebuild(take_rows(clips.samples, np.array([i]))[:, :, None])[0, :, 0]
 
 
 def waveform(model: Model, clips: Clips, i: int) -> np.ndarray:

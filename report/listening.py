@@ -17,22 +17,24 @@ import jinja2
 import numpy as np
 from tqdm import tqdm
 
-from models.ablation import TITLES as NETWORKS
-from models.ablation import WORDS
-from models.dual_training import generator
-from models.features import STATISTICS
-from models.representation import PHASES, SAMPLE_RATE_HZ, load_run
-from models.run import RunFolder, read_config
-from models.split import Split
-from models.worker import Workers
+from inference.ablation import TITLES as NETWORKS
+from inference.ablation import WORDS
+from inference.features import STATISTICS
+from inference.model import PHASES, load_run
 from report import figure, sound
 from report.judgement import Judgement, judge, metric_rows, summary, waveform
-from report.plane import principal_plane
+from report.pca import principal_plane
 from report.selection import select
-from report.table import TITLES, paper_table
+from report.table import paper_table
+from speech.audio import SAMPLE_RATE_HZ
 from speech.clip import Clips
+from speech.corpus import TITLES
 from speech.distortion import MEASURES, missing
-from speech.moment import distortion_over_time
+from speech.split import Split
+from speech.worst_segments import distortion_over_time
+from training.run_folder import RunFolder, read_config
+from training.seed import generator
+from training.workers import Workers
 
 PAGE_BYTES = 15_000_000
 PLAYER_BYTES = 9_000_000  # of them for the players' sounds, before they are written as text

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from storage.whole import new_file
+from storage.atomic import new_file
 
 SMALL = 0.9  # compression of an MP3: 24 kbit/s at 16 kHz
 SMALL_BYTES = 3200  # of such a second, at most

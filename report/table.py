@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-TITLES = {"emodb": "Berlin EmoDB", "savee": "SAVEE", "folder": "own recordings", "demo": "demo corpus"}
+from speech.corpus import TITLES
+from speech.snr import snr_db
 
 
 class Table(NamedTuple):
@@ -16,11 +16,6 @@ class Table(NamedTuple):
     columns: list[str]
     rows: list[tuple[str, list[str]]]
     notes: list[str]
-
-
-def snr_db(loss: float, variance: float) -> float:
-    """Signal-to-noise ratio of a reconstruction: 10·log10(variance / mean squared error) [dB]."""
-    return 10 * math.log10(variance / loss) if loss > 0 else math.inf
 
 
 def paper_table(results: Mapping[str, Any]) -> Table:

@@ -14,6 +14,7 @@ from scipy.signal import resample_poly
 
 from speech.recording import RecordingError
 
+SAMPLE_RATE_HZ = 16_000  # what the networks hear
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 SMALLEST_RANGE = 1e-6  # -120 dB of full scale: the residue of coded silence, not a voice
 LARGEST_PEAK = 1e30  # so that no later step overflows float32
@@ -209,3 +210,35 @@ def _check_variation(mono: np.ndarray, rate_hz: int) -> None:
     if low == high:
         raise RecordingError(f"constant: every sample {part} is {low:.3g}")
     raise RecordingError(f"silent: the samples {part} differ by no more than {high - low:.1e}")
+
+
+class WaveformError(ValueError):
+    """A waveform cannot be used; the message says what it needs and what it got."""
+
+
+def resampled(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+    """A checked waveform, one channel, at 16 kHz."""
+    waveform = np.asarray(waveform)
+    if waveform.ndim not in (1, 2) or waveform.size == 0 or waveform.dtype.kind != "f":
+        raise WaveformError(
+            "waveform: must be (samples,) or (samples, channels) of floating-point numbers, and not empty; got "
+            f"{waveform.shape} of {waveform.dtype}"
+        )
+    if bad := waveform.size - np.count_nonzero(np.isfinite(waveform)):
+        raise WaveformError(f"waveform: {bad} of {waveform.size} samples are NaN or infinite")
+    if (peak := float(abs(waveform).max())) > LARGEST_PEAK:
+        raise WaveformError(f"waveform: samples as large as {peak:.3g}; full scale is 1")
+    if not (isinstance(sample_rate_hz, (int, np.integer)) and LOWEST_RATE_HZ <= sample_rate_hz <= HIGHEST_RATE_HZ):
+        raise WaveformError(
+            f"waveform: the sample rate must be an integer from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz; got "
+            f"{sample_rate_hz}"
+        )
+    mono = waveform if waveform.ndim == 1 else waveform.mean(axis=1, dtype=np.float64)
+    return convert_rate(mono.astype(np.float32), sample_rate_hz, SAMPLE_RATE_HZ)
+
+
+def convert_rate(waveform: np.ndarray, rate_hz: int, new_rate_hz: int) -> np.ndarray:
+    if rate_hz == new_rate_hz:
+        return waveform
+    common = math.gcd(rate_hz, new_rate_hz)
+    return resample_poly(waveform, new_rate_hz // common, rate_hz // common).astype(np.float32, copy=False)

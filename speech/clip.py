@@ -18,7 +18,7 @@ from tqdm import tqdm
 from speech.audio import read_waveform
 from speech.cache import digest, file_name
 from speech.recording import CorpusError, Recording, RecordingError
-from storage.whole import new_file
+from storage.atomic import new_file
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

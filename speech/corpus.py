@@ -14,6 +14,7 @@ from speech.recording import CorpusError, Recording
 
 LISTS = {"emodb": emodb.list_recordings, "savee": savee.list_recordings, "folder": folder.list_recordings}
 NAMES = ("demo", *LISTS)
+TITLES = {"emodb": "Berlin EmoDB", "savee": "SAVEE", "folder": "own recordings", "demo": "demo corpus"}
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from speech.checks import check_pair, check_rate
 from speech.clip import Clips
-from speech.listener import estoi, pesq, pesq_missing, stoi
-from speech.pair import check_pair, check_rate
+from speech.perceptual import estoi, pesq, pesq_missing, stoi
 from speech.pitch import f0_error, track_pitch, voicing_error
 from speech.snr import mse, segmental_snr, si_sdr, si_sdr_aligned, snr
 from speech.spectrum import log_spectral_distance, mel_distance, stft_distance

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import irfft, next_fast_len, rfft
 
-from speech.pair import check_pair, check_rate
+from speech.checks import check_pair, check_rate
 
 FLOOR_HZ, CEILING_HZ = 60.0, 400.0
 HOP_SECONDS = 0.01

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import irfft, next_fast_len, rfft
 
-from speech.pair import centred, check_pair, check_rate, decibels
+from speech.checks import centred, check_pair, check_rate, decibels
 
 FRAME_SECONDS = 0.03
 SEGMENT_DB = (-10.0, 35.0)  # what a frame counts for at least and at most
@@ -253,3 +253,8 @@ def frame_and_hop(sample_rate_hz: int) -> tuple[int, int]:
     """Length of a frame and distance between two [samples]."""
     frame = round(FRAME_SECONDS * sample_rate_hz)
     return frame, frame // 4
+
+
+def snr_db(loss: float, variance: float) -> float:
+    """Signal-to-noise ratio of a reconstruction: 10·log10(variance / mean squared error) [dB]."""
+    return 10 * math.log10(variance / loss) if loss > 0 else math.inf

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import rfft
 
-from speech.pair import check_pair, check_rate
+from speech.checks import check_pair, check_rate
 
 SCALES = ((2048, 150), (512, 80))  # window [samples] and mel bands
 LEAST_MAGNITUDE = 1e-5  # below it logarithms are not told apart

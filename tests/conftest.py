@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from nn1d.cuda.kernel import plain
-from tests import harness, standin
 from tests.command import QUICK, train
+from tests.gpu import harness, standin
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,9 +23,9 @@ from typing import Any
 from tests.command import ROOT, SMALL, make_recordings, outcome, start, train
 
 FAIL = """
-import contextlib, resource, sys
+import contextlib, resource, runpy, sys
 from pathlib import Path
-import storage.whole as storage
+import storage.atomic as storage
 new_file, calls = storage.new_file, 0
 
 @contextlib.contextmanager
@@ -38,10 +38,9 @@ def counted(path):
         yield file
 
 storage.new_file = counted
-import models.dual_training, speech.clip
-models.dual_training.new_file = speech.clip.new_file = counted
-import train
-code = train.main(sys.argv[1:])
+import storage.mapped, speech.clip
+storage.mapped.new_file = speech.clip.new_file = counted
+code = runpy.run_path("train.py")["main"](sys.argv[1:])
 print("writes:", calls)
 sys.exit(code)
 """

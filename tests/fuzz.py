@@ -27,9 +27,6 @@ import numpy as np
 import soundfile
 
 from models.autoencoder import Autoencoder
-from models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from models.configuration import Configuration, ConfigurationError, read_arguments
-from models.run import RunError, RunFolder
 from nn1d import (
     ELU,
     Conv1d,
@@ -47,6 +44,9 @@ from speech.audio import read_waveform
 from speech.clip import load_clips
 from speech.folder import list_recordings
 from speech.recording import Recording, RecordingError
+from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from training.configuration import Configuration, ConfigurationError, read_arguments
+from training.run_folder import RunError, RunFolder
 
 SLOWEST_S = 20  # a hang
 MEMORY = 1 << 30  # bytes beyond what the process has when it begins

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.ablation import MASKS, ablate, finding, random_masks
+from inference.ablation import MASKS, ablate, finding, random_masks
 from models.autoencoder import Autoencoder
-from models.configuration import Configuration
-from models.dual_training import DualTraining
-from models.worker import Workers
 from speech.snr import si_sdr
+from training.configuration import Configuration
+from training.dual_training import DualTraining
+from training.workers import Workers
 
 SETTINGS = Configuration(channels=(3, 4), clip_samples=64, epochs=25, learning_rate=0.01, batch_size=4, device="cpu")
 TRAIN, TEST = np.arange(8), np.array([11, 8, 10, 9])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
 from nn1d import array_module, backend, to_numpy
-from tests import standin
+from tests.gpu import standin
 
 ROOT = Path(__file__).parents[1]
 

@@ -29,9 +29,9 @@ import soundfile
 
 import nn1d
 from benchmarks.step import line
-from models.configuration import read_arguments
 from tests.block import Block, blocks, commands, inline_commands, masked
 from tests.command import make_recordings, train
+from training.configuration import read_arguments
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -95,7 +95,7 @@ def understand(words: list[str]) -> None:
 def understand_module(module: str, arguments: list[str]) -> None:
     if module == "models" and len(arguments) > 1:
         with mock.patch.dict(os.environ):  # it chooses BLAS kernels for its own process
-            importlib.import_module("models.__main__").read_arguments(arguments)
+            importlib.import_module("inference.__main__").read_arguments(arguments)
         return
     found = importlib.util.find_spec(module)
     assert found is not None, module
@@ -128,7 +128,7 @@ def test_every_command_is_understood(page: Path) -> None:
     [
         "python train.py --epoch-count 3",
         "python train.py --db timit",
-        "python -m models encode RUN",
+        "python -m inference encode RUN",
         "python -m nn1d.gradchek",
         "python -m nn1d.conv",
         "python -m benchmarks.step --batches 3",
@@ -162,7 +162,7 @@ def run_command(words: list[str], page: Path, desk: Path) -> str | None:
     if first != "python" or set(NOT_HERE) & set(rest):
         return None
     training = rest[0] == "train.py"
-    if page != TUTORIAL and (training or rest[:2] != ["-m", "models"]):
+    if page != TUTORIAL and (training or rest[:2] != ["-m", "inference"]):
         return None
     if training and "--dry-run" not in rest and "--limit" not in rest and "--resume" not in rest:
         rest += SHRUNK

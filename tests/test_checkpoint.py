@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from models.diagnosis import Spoilt, watched
 from nn1d import mse
+from training.anomaly import NonFiniteLayer, detect_anomaly
+from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
 rng = np.random.default_rng(0)
 ARRAYS = {
@@ -124,18 +124,18 @@ def test_the_first_layer_that_is_not_finite_is_named() -> None:
     trace, cache = network.forward(x)
     _, dy = mse(trace.reconstruction, x)
     own = vars(network.encoder.stages[0]).copy()
-    with watched(network):
+    with detect_anomaly(network):
         network.forward(x)  # all is well
     network.parameters["decoder"]["1"]["residual"]["body"]["1"]["bias"][0] = np.inf
     with (
-        watched(network),
-        pytest.raises(Spoilt, match=r"^the output of decoder\.1\.residual\.body\.1 \(ConvTranspose1d"),
+        detect_anomaly(network),
+        pytest.raises(NonFiniteLayer, match=r"^the output of decoder\.1\.residual\.body\.1 \(ConvTranspose1d"),
     ):
         network.forward(x)
     network.parameters["decoder"]["1"]["residual"]["body"]["1"]["bias"][0] = 0
     with (
-        watched(network),
-        pytest.raises(Spoilt, match=r"^the gradient of decoder\.output|^the gradient of decoder\.1\."),
+        detect_anomaly(network),
+        pytest.raises(NonFiniteLayer, match=r"^the gradient of decoder\.output|^the gradient of decoder\.1\."),
     ):
         network.backward(trace._replace(reconstruction=dy * np.float32(np.nan), encoded=[], decoded=[]), cache)
     assert vars(network.encoder.stages[0]) == own

@@ -15,12 +15,12 @@ import pytest
 import soundfile
 
 import speech.clip
-from models.rows import take
 from speech.audio import read_waveform
 from speech.cache import digest, file_name
 from speech.clip import Clips, load_clips
 from speech.recording import CorpusError, Recording
-from storage.whole import new_file
+from storage.atomic import new_file
+from storage.mapped import take_rows
 
 ROOT = Path(__file__).parents[1]
 LENGTH = 300
@@ -247,7 +247,7 @@ def test_a_recording_that_changes_while_it_is_read_is_noticed(
 KILLED = """
 import sys, time
 from pathlib import Path
-from storage.whole import new_file
+from storage.atomic import new_file
 with new_file(Path(sys.argv[1])) as file:
     file.write(bytes(1000))
     file.flush()
@@ -351,7 +351,7 @@ def test_rows_are_those_of_the_array(tmp_path: Path) -> None:
     mapped = np.load(tmp_path / "array.npy", mmap_mode="r")
     for rows in (np.array([3]), np.array([39, 0, 7, 7]), np.arange(0)):
         for source in (array, mapped):
-            taken = take(source, rows)
+            taken = take_rows(source, rows)
             assert type(taken) is np.ndarray and not np.shares_memory(taken, source)
             assert np.array_equal(taken, array[rows]) and taken.dtype == array.dtype
 
@@ -360,9 +360,10 @@ WALK = """
 import sys
 from pathlib import Path
 import numpy as np
-from models.configuration import Configuration
-from models.dual_training import DualTraining, write_features
-from models.worker import Workers
+from training.configuration import Configuration
+from training.dual_training import DualTraining
+from storage.mapped import write_features
+from training.workers import Workers
 from speech.clip import load_clips
 from speech.recording import Recording
 folder, count = Path(sys.argv[1]), int(sys.argv[2])

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfiltfilt
 
+from speech.bootstrap import mean_interval
 from speech.clip import load_clips
 from speech.distortion import MEASURES, measure, measure_clip, missing, table
-from speech.interval import mean_interval
-from speech.moment import distortion_over_time, worst_moments
 from speech.pitch import f0_error, track_pitch, voicing_error
 from speech.recording import Recording
 from speech.spectrum import log_spectral_distance, magnitudes, mel_bands, mel_distance, stft_distance
+from speech.worst_segments import distortion_over_time, worst_moments
 
 RATE_HZ = 16_000
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.configuration import Configuration
-from models.dual_training import DualTraining, generator, write_features
-from models.phase import Epoch, NotFinite
-from models.worker import Workers
 from nn1d import Adam
+from storage.mapped import write_features
+from training.configuration import Configuration
+from training.dual_training import DualTraining
+from training.seed import generator
+from training.trainer import Epoch, NotFinite
+from training.workers import Workers
 
 SETTINGS = Configuration(channels=(3, 4), clip_samples=64, epochs=3, fine_tune_epochs=3, device="cpu")
 TRAIN, VALIDATION = np.arange(7), np.arange(7, 10)

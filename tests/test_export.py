@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from inference.export import ExportError, export_onnx, export_torch
 from models.autoencoder import CHANNELS, Autoencoder
-from models.export import ExportError, export_onnx, export_torch
 from nn1d import MaxPool1d, named_leaves
 from tests import twin
 

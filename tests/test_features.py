@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.features import Row, write_csv, write_npz
+from inference.features import Row, write_csv, write_npz
 
 
 def rows() -> list[Row]:

@@ -14,12 +14,12 @@ import pytest
 from docs.gradients.chart import stages
 from docs.gradients.network import PATH, follow, follow_run, length, main
 from models.autoencoder import Autoencoder
-from models.dual_training import generator
 from models.objective import objective
 from nn1d import named_leaves
 from speech.clip import load_clips
 from speech.demo import list_recordings
 from tests.command import SMALL, train
+from training.seed import generator
 
 FOUND = json.loads(PATH.read_text("utf-8"))
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from models.representation import load_run
+from inference.model import load_run
 from speech.distortion import MEASURES
 from tests.command import QUICK, ROOT, SMALL, make_recordings, outcome, rows, start, train
 

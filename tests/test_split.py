@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.split import SplitError, split_clips
+from speech.split import SplitError, split_clips
 
 
 @settings(deadline=None)

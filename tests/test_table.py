@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import math
 
-from report.table import as_text, paper_table, snr_db
+from report.table import as_text, paper_table
+from speech.snr import snr_db
 
 
 def test_the_table_letter_by_letter() -> None:

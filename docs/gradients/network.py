@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from inference.model import load_run
 from models.autoencoder import Autoencoder
-from models.checkpoint import CheckpointError
-from models.dual_training import generator
 from models.objective import objective
-from models.representation import load_run
-from models.run import RunError, read_config
 from nn1d import load_parameters, named_leaves
 from speech.clip import load_clips
 from speech.demo import list_recordings
+from training.checkpoint import CheckpointError
+from training.run_folder import RunError, read_config
+from training.seed import generator
 
 COMMANDS = "python train.py --db demo --out runs/demo\npython -m docs.gradients.network runs/demo"
 PATH = Path(__file__).parent / "network.json"

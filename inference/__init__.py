@@ -1,0 +1,1 @@
+"""A trained run used again: representations, reconstruction, evaluation, export."""

@@ -1,0 +1,253 @@
+"""A trained network, to be used on recordings of any rate and length.
+
+model = load_run(path); model.encode(waveform, sample_rate_hz) is the representation, 500 frames a second, and
+model.reconstruct(waveform, sample_rate_hz) is like the waveform: of its rate, duration and level.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from models.autoencoder import POOL, Autoencoder
+from nn1d import load_parameters, named_leaves
+from speech.audio import SAMPLE_RATE_HZ, convert_rate, resampled
+from training.checkpoint import load_checkpoint
+from training.configuration import Configuration
+from training.machine import available_cores
+from training.run_folder import RunError, read_config
+from training.workers import Workers
+
+PHASES = ("pretrained", "finetuned")
+
+
+class Window(NamedTuple):
+    """A piece of a recording as the network sees it: waveform = samples · scale + offset."""
+
+    start: int  # in the recording [samples]
+    samples: np.ndarray  # (1, L, 1), in [0, 1]
+    offset: np.float32
+    scale: np.float32  # 0 where the piece is constant
+
+
+class Model:
+    """A trained encoder and one of its two decoders, on the CPU.
+
+    A recording longer than a clip is cut into windows of a clip's length that overlap by an eighth; a shorter one, or
+    the end of a longer one, is filled with zeros. Each window is brought to [0, 1] as the clips of the run were: by its
+    own minimum and maximum or, in a run with `scale` corpus, by those of its corpus.
+
+    Parameters
+    ----------
+    configuration : Configuration
+        Of the run.
+    network : Autoencoder
+        With its weights.
+    masks : bool
+        Whether the decoder takes the encoder's masks.
+    level : (offset, scale) or None
+        What all windows are scaled by; None for each by its own.
+    threads : int > 0 or None
+        Windows at a time; None is all cores.
+
+    Attributes
+    ----------
+    step : int
+        Samples at 16 kHz in a frame of the representation.
+    frames_per_second : float
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        network: Autoencoder,
+        masks: bool,
+        level: tuple[np.float32, np.float32] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.configuration, self.network, self.masks, self.level = configuration, network, masks, level
+        self.threads = threads or available_cores()
+        self.length = configuration.clip_samples
+        self.step = POOL ** len(configuration.channels)
+        self.overlap = self.length // 8 // (2 * self.step) * (2 * self.step)  # half of it is a whole number of frames
+        self.frames_per_second = SAMPLE_RATE_HZ / self.step
+
+    def encode(self, waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+        """The representation of a recording.
+
+        Where two windows overlap, each frame is of the window in which it lies further from the edge.
+
+        Parameters
+        ----------
+        waveform : (samples,) or (samples, channels)
+            As soundfile reads it; channels are averaged.
+        sample_rate_hz : int
+            Another rate than 16 kHz is converted by polyphase resampling.
+
+        Shapes
+        ------
+        waveform -> (frames, channels[-1]), float32, frames = ⌈samples at 16 kHz / step⌉
+
+        Raises
+        ------
+        WaveformError
+            The waveform is of another form, is empty, holds NaN, infinite or absurdly large samples, or has a rate
+            outside 1 kHz to 768 kHz.
+        """
+        with Workers(self.threads) as workers:
+            return self.encode_all([(waveform, sample_rate_hz)], workers)[0]
+
+    def encode_all(self, recordings: Sequence[tuple[np.ndarray, int]], workers: Workers) -> list[np.ndarray]:
+        """The representation of each (waveform, sample_rate_hz), the windows of all spread over the workers."""
+        waveforms = [resampled(*recording) for recording in recordings]
+        windows = [list(self._windows(waveform)) for waveform in waveforms]
+        rows = workers.map(
+            lambda window: self.network.encoder.represent(window.samples)[0], itertools.chain.from_iterable(windows)
+        )
+        return [
+            self._joined(some, rows)[: math.ceil(len(waveform) / self.step)]
+            for some, waveform in zip(windows, waveforms, strict=True)
+        ]
+
+    def rebuild(self, samples: np.ndarray) -> np.ndarray:
+        """What the network makes of clips on its own scale.
+
+        Shapes
+        ------
+        samples (N, L, 1) in [0, 1], L of the run's clips -> the same
+
+        Raises
+        ------
+        ShapeError
+            L is not a multiple of the step.
+        """
+        encoder, decoder = self.network.encoder, self.network.decoder
+        if self.masks:
+            encoding, _ = encoder.forward(samples, middle=False)
+            (y, _), _ = decoder.forward(encoding.representation, encoding.masks, middle=False)
+        else:
+            (y, _), _ = decoder.forward(encoder.represent(samples), None, middle=False)
+        return y
+
+    def reconstruct(self, waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+        """What the network makes of a recording, at its rate, duration and level; nothing is left above 8 kHz.
+
+        Windows are cross-faded in a straight line where they overlap.
+
+        Shapes
+        ------
+        waveform (samples,) or (samples, channels) -> (samples,), float32
+
+        Raises
+        ------
+        WaveformError
+            As `encode`.
+        """
+        heard = resampled(waveform, sample_rate_hz)
+        windows = list(self._windows(heard))
+        rebuilt = np.zeros(windows[-1].start + self.length, np.float32)
+        fade_in = (np.arange(self.overlap, dtype=np.float32) + 0.5) / max(self.overlap, 1)
+        with Workers(self.threads) as workers:
+            for window, y in zip(windows, workers.map(self._rebuilt, windows), strict=True):
+                if window.start > 0:
+                    y[: self.overlap] *= fade_in
+                if window is not windows[-1]:
+                    y[self.length - self.overlap :] *= fade_in[::-1]
+                rebuilt[window.start : window.start + self.length] += y
+        return convert_rate(rebuilt[: len(heard)], SAMPLE_RATE_HZ, sample_rate_hz)[: len(waveform)]
+
+    def _rebuilt(self, window: Window) -> np.ndarray:
+        """The samples (L,) of a window on the scale of the recording."""
+        return self.rebuild(window.samples)[0, :, 0] * window.scale + window.offset
+
+    def _windows(self, waveform: np.ndarray) -> Iterator[Window]:
+        hop = self.length - self.overlap
+        for start in range(0, max(1, len(waveform) - self.overlap), hop):
+            piece = waveform[start : start + self.length]
+            piece = np.pad(piece, (0, self.length - len(piece)))
+            low, high = piece.min(), piece.max()
+            offset, scale = (low, high - low) if self.level is None else self.level
+            samples = (piece - offset) / scale if scale > 0 else np.zeros_like(piece)
+            yield Window(start, samples[None, :, None], offset, scale)
+
+    def _joined(self, windows: Sequence[Window], rows: Iterator[np.ndarray]) -> np.ndarray:
+        """Frames of a recording from those of its windows, of which it takes the next ones."""
+        joined = np.empty((0, 0), np.float32)
+        for window, row in zip(windows, itertools.islice(rows, len(windows)), strict=True):
+            if window.start == 0:
+                joined = np.empty((windows[-1].start // self.step + len(row), row.shape[1]), row.dtype)
+            edge = self.overlap // (2 * self.step) if window.start else 0
+            at = window.start // self.step
+            joined[at + edge : at + len(row)] = row[edge:]
+        return joined
+
+
+def load_run(path: Path | str, phase: str | None = None, threads: int | None = None) -> Model:
+    """The network that a run trained.
+
+    Parameters
+    ----------
+    path : Path or str
+        The run's folder. Nothing in it is changed, and train.py may be writing there.
+    phase : "pretrained", "finetuned" or None
+        Whose decoder: the first takes masks, the second does not, unless the run has `fine_tune_masks`. None is
+        finetuned where it is there. The encoder is the same.
+    threads : int > 0 or None
+        Windows at a time; None is all cores.
+
+    Raises
+    ------
+    RunError
+        The folder holds no run, or not yet this phase, or phase is none of the above.
+    CheckpointError
+        The weights are damaged or of another network.
+    """
+    path = Path(path)
+    configuration = read_config(path)[1]
+    weights = weights_path(path, phase)
+    network = Autoencoder(
+        configuration.channels, configuration.kernel_size, rng=np.random.default_rng(0), output=configuration.output
+    )
+    shapes = {name: leaf.shape for name, leaf in named_leaves(network.parameters)}
+    load_parameters(network.parameters, load_checkpoint(weights, shapes)[0])
+    masks = weights.stem == PHASES[0] or configuration.fine_tune_masks
+    level = _corpus_level(path) if configuration.scale == "corpus" else None
+    return Model(configuration, network, masks, level, threads)
+
+
+def weights_path(path: Path, phase: str | None = None) -> Path:
+    """The file of a run that holds the weights of a phase; of the last one that there is, if None.
+
+    Raises
+    ------
+    RunError
+        There is none yet.
+    """
+    if phase is not None and phase not in PHASES:
+        raise RunError(f"load_run: phase must be one of {', '.join(PHASES)}; got {phase!r}")
+    places = [path / "checkpoints" / f"{name}.safetensors" for name in ([phase] if phase else reversed(PHASES))]
+    for place in places:
+        if place.is_file():
+            return place
+    raise RunError(
+        f"{path}: the run has no checkpoints/{places[-1].name} yet. Go on with it: python train.py --resume {path}"
+    )
+
+
+def _corpus_level(path: Path) -> tuple[np.float32, np.float32]:
+    """The offset and scale that all clips of a run with scale=corpus have."""
+    try:
+        with (path / "clips.csv").open(encoding="utf-8", newline="") as file:
+            row = next(csv.DictReader(file))
+        return np.float32(row["offset"]), np.float32(row["scale"])
+    except (OSError, StopIteration, LookupError, TypeError, ValueError, csv.Error) as error:
+        raise RunError(
+            f"{path}: its clips were scaled as one corpus, and clips.csv does not say how ({error!r}). Go on with the "
+            f"run, which writes it: python train.py --resume {path}"
+        ) from error

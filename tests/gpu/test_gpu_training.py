@@ -1,0 +1,249 @@
+"""Both phases on a GPU, or on what stands in for one, against the same on NumPy."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.ablation import ablate
+from nn1d import array_module, to_numpy
+from tests.command import ROOT, make_recordings, rows
+from training.configuration import Configuration
+from training.dual_training import DualTraining
+from training.run_folder import RunFolder
+from training.trainer import Epoch, NotFinite, Phase
+from training.workers import Workers
+
+SETTINGS = Configuration(
+    channels=(3, 4), clip_samples=64, epochs=2, fine_tune_epochs=2, batch_size=3, device="cpu", learning_rate=0.003
+)
+TRAIN, VALIDATION = np.arange(5), np.arange(5, 7)
+CLIPS = np.random.default_rng(0).uniform(0, 1, (7, 64)).astype(np.float32)
+CLIPS = np.apply_along_axis(np.convolve, 1, CLIPS, np.hanning(6) / 2.5, "same").astype(np.float32).clip(0, 1)
+
+
+pytestmark = pytest.mark.usefixtures("quick_kernels")
+
+
+def make(module: Any, clips: np.ndarray = CLIPS, **changes: Any) -> DualTraining:
+    return DualTraining(dataclasses.replace(SETTINGS, **changes), clips, Workers(1), module)
+
+
+def both(training: DualTraining) -> tuple[list[Epoch], np.ndarray, np.ndarray]:
+    """The history of both phases, the weights, and the representations between."""
+    first = training.pre_training(TRAIN, VALIDATION)
+    first.run()
+    features = np.stack(list(training.encode(range(len(CLIPS)))))
+    second = training.fine_tuning(features, TRAIN, VALIDATION)
+    second.run()
+    return first.history + second.history, to_numpy(training.flat.vector), features
+
+
+def assert_alike(found: list[Epoch], expected: list[Epoch], rtol: float = 1e-4) -> None:
+    assert [line[:2] for line in found] == [line[:2] for line in expected]
+    for own, other in zip(found, expected, strict=True):
+        assert own[2:4] == pytest.approx(other[2:4], rel=rtol)
+        assert own.val_accuracy == pytest.approx(other.val_accuracy, abs=0.02)  # a sample more or less
+        assert own.learning_rate == other.learning_rate
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"middle_weight": 0.1, "fine_tune_masks": True, "decay": "l2", "output": "linear"}]
+)
+def test_both_phases_come_to_what_numpy_comes_to(cupy: Any, changes: dict[str, Any]) -> None:
+    history, weights, features = both(make(cupy, **changes))
+    expected_history, expected_weights, expected_features = both(make(np, **changes))
+    assert len(history) == 4
+    assert_alike(history, expected_history)
+    np.testing.assert_allclose(features, expected_features, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(weights, expected_weights, rtol=1e-3, atol=1e-4)
+
+
+def test_the_step_is_captured_as_a_graph(cupy: Any, quick_kernels: bool, caplog: pytest.LogCaptureFixture) -> None:
+    training = make(cupy, middle_weight=0.1)
+    with caplog.at_level(logging.WARNING):
+        found = [training.whole_gradient(TRAIN) for _ in range(3)]
+    assert training._gpu is not None
+    assert (training._gpu.graph.bytes_held > 0) == quick_kernels  # the plain form multiplies by cuBLAS
+    assert len(caplog.records) == (0 if quick_kernels else 1)
+    for loss, slope in found[1:]:
+        assert float(loss) == float(found[0][0])
+        assert to_numpy(slope).tobytes() == to_numpy(found[0][1]).tobytes()
+
+
+def test_two_runs_come_to_the_same_bits(cupy: Any) -> None:
+    (_, first, _), (_, second, _) = both(make(cupy)), both(make(cupy))
+    assert first.tobytes() == second.tobytes()
+
+
+def test_the_gradient_of_the_whole_network_is_that_of_numpy(cupy: Any) -> None:
+    own, other = make(cupy, middle_weight=0.1), make(np, middle_weight=0.1)
+    loss, slope = own.whole_gradient(TRAIN)
+    expected_loss, expected = other.whole_gradient(TRAIN)
+    assert float(loss) == pytest.approx(float(expected_loss), rel=1e-5)
+    error = np.linalg.norm(to_numpy(slope) - expected) / np.linalg.norm(expected)
+    assert error < 1e-4
+
+
+def finished(run: RunFolder, training: DualTraining, epochs: int, save: bool = True) -> tuple[Phase, list[Epoch]]:
+    """Phase 1 from where the folder has it, until it has had so many epochs."""
+    phase = training.pre_training(TRAIN, VALIDATION)
+    run.load_state(phase, training.named)
+
+    class Enough(Exception):
+        pass
+
+    def on_epoch(line: Epoch, improved: bool) -> None:
+        if save:
+            run.save_state(phase, training.named)
+        if line.epoch == epochs:
+            raise Enough
+
+    with pytest.raises(Enough):
+        phase.run(on_epoch=on_epoch)
+    return phase, phase.history
+
+
+@pytest.mark.parametrize("way", ["to the GPU", "from the GPU"])
+def test_a_state_moves_between_cpu_and_gpu(cupy: Any, tmp_path: Path, way: str) -> None:
+    before, after = (np, cupy) if way == "to the GPU" else (cupy, np)
+    run = RunFolder.create(tmp_path / "moved")
+    try:
+        finished(run, make(before), 1)
+        phase, history = finished(run, make(after), 2)
+    finally:
+        run.release()
+    straight = RunFolder.create(tmp_path / "straight")
+    try:
+        expected, expected_history = finished(straight, make(np), 2)
+    finally:
+        straight.release()
+    assert array_module(phase.parameters) is after
+    assert_alike(history, expected_history)
+    np.testing.assert_allclose(to_numpy(phase.best), expected.best, rtol=1e-3, atol=1e-4)
+
+
+def test_saving_in_the_middle_of_an_epoch_moves_nothing(cupy: Any, tmp_path: Path) -> None:
+    """Whoever saves after every step comes to the same bits, and the model stays where it is."""
+    _, undisturbed, _ = both(make(cupy))
+    training = make(cupy)
+    run = RunFolder.create(tmp_path / "run")
+    first = training.pre_training(TRAIN, VALIDATION)
+    views = dict(training.flat.views)
+    try:
+        first.run(on_step=lambda: run.save_state(first, training.named))
+    finally:
+        run.release()
+    assert all(training.flat.views[name] is view for name, view in views.items())
+    assert array_module(training.flat.vector) is cupy
+    layer = training.network.encoder.stages[0].layers["convolution"]
+    training.flat.vector[...] = 0  # the layers look at the vector still
+    assert float(abs(layer.parameters["weight"]).sum()) == 0
+    training.flat.vector[...] = first.best
+    features = np.stack(list(training.encode(range(len(CLIPS)))))
+    training.fine_tuning(features, TRAIN, VALIDATION).run()
+    assert to_numpy(training.flat.vector).tobytes() == undisturbed.tobytes()
+
+
+@pytest.mark.parametrize("saves", [False, True])
+def test_a_loss_that_is_not_finite_ends_the_run_where_it_does_on_the_cpu(
+    cupy: Any, tmp_path: Path, saves: bool
+) -> None:
+    clips = CLIPS.copy()
+    clips[3, 3] = np.nan
+    found = []
+    for module in (np, cupy):
+        training = make(module, clips)
+        phase = training.pre_training(TRAIN, VALIDATION)
+        run = RunFolder.create(tmp_path / module.__name__)
+
+        def on_step(run: RunFolder = run, phase: Phase = phase, training: DualTraining = training) -> None:
+            if saves:
+                run.save_state(phase, training.named)
+
+        try:
+            with pytest.raises(NotFinite) as caught:
+                phase.run(on_step)
+        finally:
+            run.release()
+        message = str(training.diverged(phase, caught.value, [f"clip{i}" for i in range(7)]))
+        found.append((message, phase.adam.steps, to_numpy(training.flat.vector)))
+    (expected, steps, weights), (own, own_steps, own_weights) = found
+    assert own == expected
+    assert "the first of it was the output of encoder.0.convolution" in own
+    assert own_steps == steps
+    np.testing.assert_allclose(own_weights, weights, rtol=1e-3, atol=1e-5)
+
+
+def test_masks_are_worth_the_same(cupy: Any) -> None:
+    def score(clip: int, rebuilt: np.ndarray) -> float:
+        return float(np.mean((rebuilt - CLIPS[clip]) ** 2))
+
+    found = [
+        ablate(
+            make(module).network,
+            CLIPS,
+            VALIDATION,
+            score,
+            rng=np.random.default_rng(1),
+            workers=Workers(1),
+            module=module,
+        )
+        for module in (np, cupy)
+    ]
+    for kind in ("own", "another", "random", "none"):
+        assert found[1][kind] == pytest.approx(found[0][kind], rel=1e-4)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *options: object, expect: int = 0) -> None:
+    """train.py within this process, where the tests' CuPy is."""
+    monkeypatch.setattr(sys, "argv", ["train.py", *map(str, options)])
+    program = runpy.run_path(str(ROOT / "train.py"))
+    monkeypatch.setitem(program["main"].__globals__, "keep_freed_memory", lambda: None)
+    assert program["main"]([*map(str, options)]) == expect
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> list[object]:
+    folder = make_recordings(tmp_path / "recordings")
+    sizes = ["--channels", "3,4", "--clip-samples", "640", "--epochs", "1", "--fine-tune-epochs", "1"]
+    return ["--db", "folder", "--data-dir", folder, "--cache-dir", tmp_path / "cache", *sizes]
+
+
+def test_a_run_of_train_py_moves_from_gpu_to_cpu_and_back(
+    cupy: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, corpus: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUPY_TF32", "0")
+    run, only_cpu = tmp_path / "run", tmp_path / "cpu"
+    fast = ["--tf32"] * (int(cupy.cuda.Device().compute_capability) >= 80)
+    command(monkeypatch, *corpus, "--device", "gpu", "--gpu-memory", "1GB", *fast, "--half", "--out", run)
+    out = capsys.readouterr().out
+    assert "device: GPU " in out
+    assert f"at most 1.0 GB used{', products in TF32' * len(fast)}, float16 between layers\n" in out
+    for device in ("cpu", "gpu"):
+        command(monkeypatch, "--resume", run, "--device", device, "--epochs", "2" if device == "cpu" else "3")
+    command(monkeypatch, *corpus, "--device", "cpu", "--out", only_cpu)
+    for more in ("2", "3"):
+        command(monkeypatch, "--resume", only_cpu, "--epochs", more)
+    found, expected = rows(run / "history.csv"), rows(only_cpu / "history.csv")
+    assert len(found) == len(expected) == 4
+    for own, other in zip(found, expected, strict=True):
+        assert float(own["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-2)
+
+
+@pytest.mark.parametrize("option", ["--overfit", "--dry-run"])
+def test_a_look_before_a_run(
+    cupy: Any, monkeypatch: pytest.MonkeyPatch, corpus: list[object], option: str, caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("training.sanity.OVERFIT_STEPS", 3)
+    with caplog.at_level(logging.WARNING):
+        command(monkeypatch, *corpus, "--device", "gpu", option, expect=1 if option == "--overfit" else 0)
+    assert ("NOT learned" if option == "--overfit" else "one step of 2 clips in") in capsys.readouterr().out

@@ -1,0 +1,146 @@
+"""Training with signals in float16, on NumPy and on a GPU or what stands in for one."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nn1d import to_numpy
+from nn1d.layer import named_leaves
+from training.configuration import Configuration
+from training.dual_training import DualTraining
+from training.gpu import Accelerator
+from training.loss_scaling import MOST, Precision
+from training.trainer import NotFinite
+from training.workers import Workers
+
+SETTINGS = Configuration(
+    channels=(8, 8), clip_samples=64, epochs=2, fine_tune_epochs=2, batch_size=3, device="cpu", half=True
+)
+TRAIN, VALIDATION = np.arange(5), np.arange(5, 7)
+CLIPS = np.random.default_rng(0).uniform(0, 1, (7, 64)).astype(np.float32)
+
+pytestmark = pytest.mark.usefixtures("quick_kernels")
+
+
+@pytest.fixture(params=["numpy", "gpu"])
+def module(request: pytest.FixtureRequest) -> Any:
+    return np if request.param == "numpy" else request.getfixturevalue("cupy")
+
+
+def make(module: Any, **changes: Any) -> DualTraining:
+    return DualTraining(dataclasses.replace(SETTINGS, **changes), CLIPS, Workers(1), module)
+
+
+@pytest.mark.parametrize(("samples", "scale"), [(1, 1), (64_000, 32_768), (128_000, 65_536), (2**20, 2**20)])
+def test_the_scale_is_the_power_of_two_below_the_number_of_samples(samples: int, scale: int) -> None:
+    dy = np.array([1 / scale, -3 / scale], np.float32)
+    entered = Precision(True).enter([dy], samples)[0]
+    assert entered.dtype == np.float16
+    np.testing.assert_array_equal(entered, [1, -3])
+    np.testing.assert_array_equal(Precision(True).leave(entered.astype(np.float32), samples), dy)
+
+
+def test_full_precision_changes_nothing() -> None:
+    precision, x = Precision(False), CLIPS
+    assert precision.signal(x) is precision.enter(x, 64) is precision.leave(x, 64) is x
+    assert not precision.lower()
+
+
+@pytest.mark.parametrize("changes", [{}, {"middle_weight": 0.1, "fine_tune_masks": True, "output": "linear"}])
+def test_gradients_are_near_those_of_full_precision(module: Any, changes: dict[str, Any]) -> None:
+    half, full = make(module, **changes), make(np, half=False, **changes)
+    features = np.stack(list(full.encode(range(7))))
+    for own, other in (
+        (half.whole_gradient(TRAIN), full.whole_gradient(TRAIN)),
+        (half.decoder_gradient(features, TRAIN), full.decoder_gradient(features, TRAIN)),
+    ):
+        assert float(own[0]) == pytest.approx(float(other[0]), rel=1e-2)
+        slope = to_numpy(own[1])
+        assert slope.dtype == np.float32
+        assert np.linalg.norm(slope - other[1]) / np.linalg.norm(other[1]) < 2e-2
+        assert not np.array_equal(slope, other[1])
+
+
+def test_signals_are_half_and_all_else_is_single(module: Any) -> None:
+    training = make(module)
+    z = next(iter(training.encode([0])))
+    assert z.dtype == np.float32
+    np.testing.assert_array_equal(z, z.astype(np.float16))  # what it was between the layers
+    trace, _ = training.network.forward(training.precision.signal(module.asarray(CLIPS[:1, :, None])))
+    assert {leaf.dtype for _, leaf in named_leaves(trace)} == {np.dtype(np.float16)}
+    phase = training.pre_training(TRAIN, VALIDATION)
+    phase.run()
+    assert {array.dtype for array in phase.arrays().values()} == {np.dtype(np.float32)}
+
+
+def test_both_phases_learn_as_in_full_precision(module: Any) -> None:
+    histories = []
+    for half in (True, False):
+        training = make(module if half else np, half=half, epochs=6, fine_tune_epochs=6)
+        first = training.pre_training(TRAIN, VALIDATION)
+        first.run()
+        second = training.fine_tuning(np.stack(list(training.encode(range(7)))), TRAIN, VALIDATION)
+        second.run()
+        histories.append(first.history + second.history)
+    for own, other in zip(*histories, strict=True):
+        assert own[2:4] == pytest.approx(other[2:4], rel=3e-2)
+
+
+def test_a_gradient_beyond_the_range_lowers_the_scale_and_the_step_is_taken_again(module: Any) -> None:
+    straight, training = make(module), make(module)
+    training.precision.halvings = -22  # four million times as large as it should be
+    expected, phase = (each.pre_training(TRAIN, VALIDATION) for each in (straight, training))
+    expected.run()
+    with np.errstate(all="ignore"):
+        phase.run()
+    assert -22 < training.precision.halvings <= 2
+    assert [line[:2] for line in phase.history] == [line[:2] for line in expected.history]
+    for own, other in zip(phase.history, expected.history, strict=True):
+        assert own[2:5] == pytest.approx(other[2:5], rel=1e-2, abs=1e-3)
+    np.testing.assert_allclose(to_numpy(phase.best), to_numpy(expected.best), atol=1e-3)
+
+
+def test_a_run_that_goes_on_has_the_scale_that_it_had() -> None:
+    phase = make(np).pre_training(TRAIN, VALIDATION)
+    phase.precision.halvings = 8
+    words, arrays = phase.words(), phase.arrays()
+    again = make(np)
+    phase = again.pre_training(TRAIN, VALIDATION)
+    phase.restore(arrays, words)
+    assert again.precision.halvings == 8
+
+
+def test_a_loss_that_is_not_finite_is_not_the_fault_of_the_scale(module: Any) -> None:
+    training = make(module)
+    training.samples = CLIPS.copy()
+    training.samples[3, 3] = np.nan
+    with pytest.raises(NotFinite, match="pre_training: the loss or its gradient is not finite in epoch 1"):
+        training.pre_training(TRAIN, VALIDATION).run()
+    assert training.precision.halvings == 0
+
+
+def test_a_gradient_that_no_scale_helps_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = make(np)
+    phase = training.pre_training(TRAIN, VALIDATION)
+    phase.gradient = lambda clips: (0.5, np.full(training.flat.vector.size, np.inf, np.float32))
+    with pytest.raises(NotFinite, match=r"not finite in epoch 1, step 1 \(loss 0\.5\)"):
+        phase.run()
+    assert training.precision.halvings >= MOST
+
+
+def test_a_new_scale_forgets_the_graph(cupy: Any, quick_kernels: bool) -> None:
+    training = make(cupy)
+    before = [training.whole_gradient(TRAIN) for _ in range(3)][-1]
+    assert isinstance(training._gpu, Accelerator)
+    assert (training._gpu.graph.bytes_held > 0) == quick_kernels
+    slope = to_numpy(before[1])
+    assert training.precision.lower()
+    assert training._gpu.graph.bytes_held == 0
+    loss, lower = training.whole_gradient(TRAIN)
+    assert math.isclose(float(loss), float(before[0]), rel_tol=1e-6)
+    np.testing.assert_allclose(to_numpy(lower), slope, rtol=1e-2, atol=1e-4 * abs(slope).max())

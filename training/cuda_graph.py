@@ -1,0 +1,136 @@
+"""A function that a GPU runs many times on arrays of one shape: launched by Python at first, then as a CUDA graph.
+
+Python takes some ten microseconds for each kernel that it launches; a graph is launched whole.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from nn1d.backend import Array
+
+Function = Callable[..., tuple[Array, ...]]
+
+
+class CapturedStep:
+    """Run a function of arrays; of its second call on, of the largest arrays that it has had, as a graph.
+
+    A graph reads and writes the same addresses whenever it is launched. So its arrays lie in a pool of their own, out
+    of which nobody else is served, and the inputs are copied there. The first call is plain, since it compiles kernels.
+    Where a graph cannot be captured, or there is no memory for one, calls stay plain, which is said once.
+
+    Parameters
+    ----------
+    module : cupy
+    """
+
+    def __init__(self, module: Any) -> None:
+        self._cupy = module
+        self._said = self._spoilt = False
+        self._too_large: dict[str, int] = {}  # clips of a function for whose graph there was no memory
+        self._pool: Any = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of the graph and its memory; the next call is plain."""
+        self._function: Function | None = None
+        self._clips = 0  # of the largest call
+        self._graph: Any = None
+        self._inputs: list[Array] = []
+        self._outputs: tuple[Array, ...] = ()
+        if self._pool is not None:
+            self._pool.free_all_blocks()  # CuPy 14 loses the free blocks of a pool that goes
+        self._pool = None
+
+    @property
+    def bytes_held(self) -> int:
+        """What the graph's pool has of the device."""
+        return 0 if self._pool is None else self._pool.total_bytes()
+
+    def __call__(self, function: Function, *inputs: Array) -> tuple[Array, ...]:
+        """What the function gives, until the next call: a graph gives the same arrays again.
+
+        Raises
+        ------
+        cupy.cuda.memory.OutOfMemoryError
+            Whoever catches it calls `forget`, once the error is gone.
+        """
+        clips = len(inputs[0])
+        if function != self._function or clips > self._clips:
+            self.forget()
+            self._function, self._clips = function, clips
+            return function(*inputs)
+        if self._spoilt or clips < self._clips or clips >= self._too_large.get(function.__qualname__, clips + 1):
+            return function(*inputs)
+        if self._graph is None:
+            self._capture(function, inputs)
+            if self._graph is None:
+                return function(*inputs)
+        for own, given in zip(self._inputs, inputs, strict=True):
+            own[...] = given
+        self._graph.launch()
+        return self._outputs
+
+    def _capture(self, function: Function, inputs: tuple[Array, ...]) -> None:
+        cuda, default = self._cupy.cuda, self._cupy.get_default_memory_pool()
+        default.free_all_blocks()  # what the first call needed, which the graph needs as well
+        limit = default.get_limit()  # a quarter of what it leaves is for everything else
+        pool = cuda.MemoryPool(_allocator(cuda, max(1, (limit - default.total_bytes()) * 3 // 4) if limit else None))
+        pool.set_limit(size=0)  # else it has that of CUPY_GPU_MEMORY_LIMIT, and frees blocks when it is reached
+        self._pool, stream, reason = pool, cuda.Stream(non_blocking=True), ""
+        try:
+            with cuda.using_allocator(pool.malloc):
+                self._inputs = [given.copy() for given in inputs]
+            with cuda.using_allocator(pool.malloc), stream:
+                stream.begin_capture()
+                try:
+                    self._outputs = function(*self._inputs)
+                    graph = stream.end_capture()
+                except BaseException:
+                    with suppress(Exception):  # it has failed already
+                        stream.end_capture()
+                    raise
+            graph.upload()  # so that it is now that its own memory does not suffice
+        except Exception as error:  # whatever cannot be captured says so in its own way
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if isinstance(error, cuda.memory.OutOfMemoryError) or "cudaErrorMemoryAllocation" in reason:
+                self._too_large[function.__qualname__] = len(inputs[0])
+            else:
+                self._spoilt = True
+        if reason:  # only here does nothing hold the arrays any more that the pool is to free
+            self.forget()
+            self._function, self._clips = function, len(inputs[0])
+            if not self._said:
+                self._said = True
+                logging.getLogger("training").warning(
+                    "gpu: the training step is not captured as a CUDA graph (%s)", reason
+                )
+            return
+        self._graph = graph
+
+
+def _allocator(cuda: Any, limit: int | None) -> Callable[[int], Any]:
+    """Where a pool gets its blocks: refuses more than `limit` bytes by the error of a pool that has tried everything.
+
+    At any other refusal the pool would give free blocks back to the device and ask again. In a capture these are
+    blocks that the graph computes in.
+    """
+    held = 0
+
+    def allocate(size: int) -> Any:
+        nonlocal held
+        if limit is not None and held + size > limit:
+            raise cuda.memory.OutOfMemoryError(size, held, limit)
+        try:
+            block = cuda.MemoryPointer(cuda.Memory(size), 0)
+        except cuda.runtime.CUDARuntimeError as error:
+            if "cudaErrorMemoryAllocation" not in str(error):
+                raise
+            raise cuda.memory.OutOfMemoryError(size, held) from None
+        held += size
+        return block
+
+    return allocate
