@@ -163,7 +163,7 @@ def find_circle(edges: dict[str, set[str]]) -> list[str]:
 
 
 TITLES = {
-    "benchmarks": "what is claimed about speed and precision",
+    "benchmarks": "speed and precision, measured",
     "docs": "the pages, and what makes them",
     "train.py": "the command: reads settings, trains, prints",
     "report": "what a run shows",
