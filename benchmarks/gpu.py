@@ -314,8 +314,8 @@ def said(count: int | None) -> str:
 
 def test_suite() -> int:
     """Run the tests of kernels and training on the real CuPy; pytest's exit code."""
-    files = sorted(str(path) for path in (ROOT / "tests").glob("test_*gpu*.py"))
-    files += [f"tests/test_{name}.py" for name in ("kernels", "convolution_kernel", "precision")]
+    files = sorted(str(path) for path in (ROOT / "tests/gpu").glob("test_*gpu*.py"))
+    files += [f"tests/gpu/test_{name}.py" for name in ("kernels", "convolution_kernel", "loss_scaling")]
     command = [sys.executable, "-m", "pytest", "-q", *files]
     return subprocess.run(command, cwd=ROOT, env=os.environ | {"NN1D_GPU": "1"}, check=False).returncode
 
