@@ -23,10 +23,13 @@ from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import Configuration, ConfigurationError
 from training.environment import surroundings
+from training.executor import Executor
+from training.gpu import GpuExecutor
 from training.machine import available_cores
 from training.run_folder import RunError
 from training.seed import generator
 from training.terminal import say
+from training.workers import Workers
 
 DEMO_CLIPS = 35
 LISTED_FAULTS = 10  # bad recordings named on the screen; config.json names all
@@ -47,6 +50,15 @@ class Work(NamedTuple):
     def names(self) -> list[str]:
         """Of the clips."""
         return [recording.name for recording in self.clips.recordings]
+
+    def executor(self) -> Executor:
+        """What computes, chosen here for the whole run; to be entered."""
+        return choose_executor(self.module, self.threads)
+
+
+def choose_executor(module: Any, threads: int) -> Executor:
+    """What computes on NumPy or CuPy: the one place where that is decided."""
+    return Workers(threads) if module is np else GpuExecutor(module)
 
 
 def prepare(settings: Configuration, data_dir: Path | None = None) -> Work:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
+from nn1d import FlatParameters
+from storage.mapped import take_rows
+from training.executor import Gradient, Number, pieces
+
+AT_ONCE = 16  # clips a thread whose results may wait: the disk may be slower than the network
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Workers:
-    """Threads that each take a clip through the network.
+    """Threads that each take a clip through the network: the executor (training/executor.py) of the CPU.
 
     NumPy lets go of the interpreter lock in ufuncs and matrix products, so threads suffice. While they live, BLAS is
     held to one thread a worker: more would fight for the same cores, and would split a product differently for
@@ -25,6 +31,8 @@ class Workers:
     threads : int > 0
     """
 
+    synchronised = True
+
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads, "clip") if threads > 1 else None
@@ -33,6 +41,88 @@ class Workers:
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """function of each item, in the order of the items whatever the number of threads."""
         return map(function, items) if self._pool is None else self._pool.map(function, items)
+
+    def prepare(self, network: Any) -> FlatParameters:
+        """The parameters of a network in one vector."""
+        return FlatParameters(network.parameters)
+
+    def rows(self, source: np.ndarray, clips: np.ndarray) -> np.ndarray:
+        """source[clips]."""
+        return take_rows(source, clips)
+
+    def mean_gradient(
+        self,
+        function: Callable[..., Gradient],
+        sources: Sequence[np.ndarray],
+        clips: np.ndarray,
+        count: int | None = None,
+        before: Gradient | None = None,
+    ) -> Gradient:
+        """The mean loss and gradient of a batch, summed in the order of its clips.
+
+        Where these are the last or the middle clips of a batch of `count`, `before` is what this gave for those before
+        them: to the same bits, as if one call had had all of them.
+        """
+
+        def one(chunk: np.ndarray) -> tuple[float, np.ndarray]:
+            loss, gradient = function(*(take_rows(source, chunk) for source in sources))
+            return float(loss), gradient
+
+        count = count or len(clips)
+        loss, total = before or (0.0, None)
+        for clip_loss, gradient in self.map(one, pieces(clips, 1)):
+            loss += clip_loss / count
+            gradient *= 1 / count
+            total = gradient if total is None else total + gradient
+        return loss, total
+
+    def mean(
+        self,
+        function: Callable[..., Sequence[Number]],
+        sources: Sequence[np.ndarray],
+        clips: np.ndarray,
+        on_clips: Callable[[], None] = lambda: None,
+    ) -> list[float]:
+        """The mean of each number over clips."""
+        return (self.total(function, sources, clips, on_clips) / len(clips)).tolist()
+
+    def total(
+        self,
+        function: Callable[..., Sequence[Number]],
+        sources: Sequence[np.ndarray],
+        clips: np.ndarray,
+        on_clips: Callable[[], None] = lambda: None,
+        before: np.ndarray | float = 0.0,
+    ) -> np.ndarray:
+        """The sum over clips of each number, in their order, to that over the clips before them."""
+
+        def one(chunk: np.ndarray) -> np.ndarray:
+            return np.array([float(number) for number in function(*(take_rows(source, chunk) for source in sources))])
+
+        total = np.asarray(before)
+        for some in pieces(clips, AT_ONCE * self.threads):
+            for numbers in self.map(one, pieces(some, 1)):
+                total = total + numbers
+            on_clips()
+        return total
+
+    def map_clips(
+        self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
+    ) -> Iterator[Result]:
+        """What function gives for each clip, in order; AT_ONCE clips a thread are ahead of who takes them."""
+
+        def one(chunk: np.ndarray) -> Result:
+            return function(chunk, *(take_rows(source, chunk) for source in sources))[0]
+
+        for some in pieces(clips, AT_ONCE * self.threads):
+            yield from self.map(one, pieces(some, 1))
+
+    def synchronise(self, numbers: Sequence[Number]) -> list[float]:
+        """The numbers, which nobody has to wait for."""
+        return [float(number) for number in numbers]
+
+    def forget(self) -> None:
+        """Nothing is recorded."""
 
     def __enter__(self) -> Workers:
         return self
