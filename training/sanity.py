@@ -10,7 +10,7 @@ import numpy as np
 
 from storage.mapped import take_rows
 from training.configuration import Configuration
-from training.data import prepare
+from training.data import prepare, prepare_batch
 from training.dual_training import DualTraining
 from training.finite_check import NotFinite
 from training.run_folder import check_free, new_folder
@@ -21,9 +21,9 @@ OVERFIT_SHARE = {"pre_training": 0.1, "fine_tuning": 0.5}  # of the variance tha
 
 
 def overfit(settings: Configuration) -> bool:
-    """Learn one batch by heart, in both phases; whether that worked. Nothing is written."""
-    work = prepare(settings)
-    batch = work.split.train[: settings.batch_size]
+    """Learn one batch by heart, in both phases; whether that worked. No other clip is read, and nothing is written."""
+    work = prepare_batch(settings)
+    batch = work.split.train
     quick = dataclasses.replace(
         settings, epochs=OVERFIT_STEPS, fine_tune_epochs=OVERFIT_STEPS, patience=OVERFIT_STEPS, batch_size=len(batch),
         weight_decay=0.0, average=0.0, middle_weight=0.0,
