@@ -44,7 +44,7 @@ class Ranks:
         parts = zip(self.ranks, np.array_split(clips, len(self.ranks)), strict=True)
         return [(rank, share) for rank, share in parts if len(share)]
 
-    def prepare(self, network: Any) -> FlatParameters:
+    def prepare(self, network: Any) -> tuple[Any, FlatParameters]:
         return self.ranks[0].prepare(network)
 
     def rows(self, source: np.ndarray, clips: np.ndarray) -> np.ndarray:

@@ -101,7 +101,7 @@ class DualTraining:
         on_clips: Callable[[], None] = lambda: None,
     ) -> None:
         self.configuration, self.samples, self.executor = configuration, samples, executor
-        self.network = Autoencoder(
+        network = Autoencoder(
             configuration.channels,
             configuration.kernel_size,
             rng=generator(configuration.seed, "weights"),
@@ -109,7 +109,7 @@ class DualTraining:
             residual_gain=configuration.residual_gain,
             output=configuration.output,
         )
-        self.flat = executor.prepare(self.network)
+        self.network, self.flat = executor.prepare(network)
         self.scaler = LossScaler(configuration.half, executor.forget)
         self._on_clips = on_clips
         autoencoder, decoder, weight = self.network, self.network.decoder, configuration.middle_weight

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from nn1d import FlatParameters
 from nn1d.backend import Array
 
+Network = TypeVar("Network")
 Result = TypeVar("Result")
 Number = float | Array  # an array without axes, where it is not synchronised
 Gradient = tuple[Number, Array]
@@ -43,8 +44,8 @@ class Executor(Protocol):
 
     synchronised: bool
 
-    def prepare(self, network: Any) -> FlatParameters:
-        """Make a network ready, once and before its first use: its parameters in one vector, where it computes."""
+    def prepare(self, network: Network) -> tuple[Network, FlatParameters]:
+        """A new network as it runs here, and its parameters in one vector that lies where it computes."""
 
     def rows(self, source: np.ndarray, clips: np.ndarray) -> Array:
         """source[clips] where the network computes."""

@@ -48,9 +48,10 @@ class GpuExecutor:
         self._said = False
         self.step = CapturedStep(module)
 
-    def prepare(self, network: Any) -> FlatParameters:
-        """The parameters of a network in one vector on the GPU."""
-        return FlatParameters(network.parameters, self._cupy)
+    def prepare(self, network: Any) -> tuple[Any, FlatParameters]:
+        """The network, and its parameters in one vector on the GPU; here it is rewritten for its kernels, once."""
+        flat = FlatParameters(network.parameters, self._cupy)
+        return network, flat
 
     def rows(self, source: np.ndarray, clips: np.ndarray) -> Array:
         """source[clips] on the GPU."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import repeat
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -14,8 +16,7 @@ from nn1d import FlatParameters
 from storage.mapped import take_rows
 from training.executor import Gradient, Number, pieces
 
-AT_ONCE = 16  # clips a thread whose results may wait: the disk may be slower than the network
-Item = TypeVar("Item")
+AHEAD = 3  # clips a thread that are under way, or done and not yet taken: few, since each takes memory
 Result = TypeVar("Result")
 
 
@@ -38,13 +39,16 @@ class Workers:
         self._pool = ThreadPoolExecutor(threads, "clip") if threads > 1 else None
         self._limits = threadpool_limits(1, user_api="blas")
 
-    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """function of each item, in the order of the items whatever the number of threads."""
-        return map(function, items) if self._pool is None else self._pool.map(function, items)
+    def map(self, function: Callable[..., Result], *items: Iterable[Any]) -> Iterator[Result]:
+        """function of each item, or of items side by side, in their order whatever the number of threads.
 
-    def prepare(self, network: Any) -> FlatParameters:
-        """The parameters of a network in one vector."""
-        return FlatParameters(network.parameters)
+        Items are taken as they are needed, a few ahead.
+        """
+        return map(function, *items) if self._pool is None else self._ahead(self._pool, function, *items)
+
+    def prepare(self, network: Any) -> tuple[Any, FlatParameters]:
+        """The network itself, and its parameters in one vector."""
+        return network, FlatParameters(network.parameters)
 
     def rows(self, source: np.ndarray, clips: np.ndarray) -> np.ndarray:
         """source[clips]."""
@@ -63,15 +67,10 @@ class Workers:
         Where these are the last or the middle clips of a batch of `count`, `before` is what this gave for those before
         them: to the same bits, as if one call had had all of them.
         """
-
-        def one(chunk: np.ndarray) -> tuple[float, np.ndarray]:
-            loss, gradient = function(*(take_rows(source, chunk) for source in sources))
-            return float(loss), gradient
-
         count = count or len(clips)
         loss, total = before or (0.0, None)
-        for clip_loss, gradient in self.map(one, pieces(clips, 1)):
-            loss += clip_loss / count
+        for clip_loss, gradient in self.map(function, *self._rows(sources, clips)):
+            loss += float(clip_loss) / count
             gradient *= 1 / count
             total = gradient if total is None else total + gradient
         return loss, total
@@ -95,27 +94,17 @@ class Workers:
         before: np.ndarray | float = 0.0,
     ) -> np.ndarray:
         """The sum over clips of each number, in their order, to that over the clips before them."""
-
-        def one(chunk: np.ndarray) -> np.ndarray:
-            return np.array([float(number) for number in function(*(take_rows(source, chunk) for source in sources))])
-
         total = np.asarray(before)
-        for some in pieces(clips, AT_ONCE * self.threads):
-            for numbers in self.map(one, pieces(some, 1)):
-                total = total + numbers
+        for numbers in self.map(function, *self._rows(sources, clips)):
+            total = total + np.array([float(number) for number in numbers])
             on_clips()
         return total
 
     def map_clips(
         self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
     ) -> Iterator[Result]:
-        """What function gives for each clip, in order; AT_ONCE clips a thread are ahead of who takes them."""
-
-        def one(chunk: np.ndarray) -> Result:
-            return function(chunk, *(take_rows(source, chunk) for source in sources))[0]
-
-        for some in pieces(clips, AT_ONCE * self.threads):
-            yield from self.map(one, pieces(some, 1))
+        """What function gives for each clip, in order."""
+        return (results[0] for results in self.map(function, pieces(clips, 1), *self._rows(sources, clips)))
 
     def synchronise(self, numbers: Sequence[Number]) -> list[float]:
         """The numbers, which nobody has to wait for."""
@@ -133,3 +122,23 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         self._limits.restore_original_limits()
+
+    @staticmethod
+    def _rows(sources: Sequence[np.ndarray], clips: np.ndarray) -> list[Iterator[np.ndarray]]:
+        """Of each source its rows (1, ...), clip by clip."""
+        return [map(take_rows, repeat(source), pieces(clips, 1)) for source in sources]
+
+    def _ahead(
+        self, pool: ThreadPoolExecutor, function: Callable[..., Result], *items: Iterable[Any]
+    ) -> Iterator[Result]:
+        started: deque[Future[Result]] = deque()
+        try:
+            for arguments in zip(*items, strict=False):
+                if len(started) == AHEAD * self.threads:
+                    yield started.popleft().result()
+                started.append(pool.submit(function, *arguments))
+            while started:
+                yield started.popleft().result()
+        finally:  # one of them has failed, or nobody wants the others
+            for future in started:
+                future.cancel()
