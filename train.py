@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command.dry_run:
             dry_run(command.settings)
         elif command.resume is not None:
-            resume(command.resume, command.given)
+            go_on(*resume(command.resume, command.given))
         else:
-            train(command.settings)
+            go_on(*begin(command.settings))
     except MISTAKES as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
@@ -71,17 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def train(settings: Configuration) -> None:
-    """A new run: read the corpus, train both phases, print the table."""
+def begin(settings: Configuration) -> tuple[RunFolder, Work]:
+    """A new run: its corpus, and its folder."""
     check_free(folder := settings.out or new_folder(settings), settings.force)
     work = prepare(settings)
     run = RunFolder.create(folder, settings.force)
     run.write_json("config.json", work.config)
-    go_on(run, work)
+    return run, work
 
 
-def resume(path: Path, given: dict[str, Any]) -> None:
-    """Go on with a run where it was saved last."""
+def resume(path: Path, given: dict[str, Any]) -> tuple[RunFolder, Work]:
+    """A run that was saved, to go on with."""
     run = RunFolder.open(path)
     config, settings = run.read_config()
     if given.get("out", path).resolve() != path.resolve():
@@ -93,7 +93,7 @@ def resume(path: Path, given: dict[str, Any]) -> None:
     again = {name: work.config[name] for name in ("command", "git_commit", "threads", "device")}
     config |= {"settings": settings.written(), "resumed": [*config.get("resumed", []), again]}
     run.write_json("config.json", config)
-    go_on(run, work)
+    return run, work
 
 
 def go_on(run: RunFolder, work: Work) -> None:

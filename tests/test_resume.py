@@ -247,6 +247,23 @@ def test_a_batch_is_learned_by_heart_and_nothing_is_written(options: tuple[str, 
     assert not_learned.stdout.count("NOT learned") == 2
 
 
+def test_overfit_reads_one_batch(options: tuple[str, ...], tmp_path: Path) -> None:
+    """All recordings but those of the batch are bad, and it says nothing of them."""
+    corpus = Path(shutil.copytree(options[3], tmp_path / "recordings"))
+    train("--db", "folder", "--data-dir", corpus, *options[4:], "--out", tmp_path / "run")
+    order = json.loads((tmp_path / "run" / "config.json").read_text())["split"]["train"]
+    for path in corpus.rglob("*.wav"):
+        if path.relative_to(corpus).with_suffix("").as_posix() not in (order[0], order[2]):  # one is passed over
+            path.write_bytes(b"no sound")
+    given = ("--db", "folder", "--data-dir", str(corpus), *options[4:], "--overfit")
+    done = train(*given)
+    assert "left out" not in done.stdout
+    assert done.stdout.count(" 2 clips, 300 steps: ") == 2
+    for name in order[:3]:
+        (corpus / f"{name}.wav").write_bytes(b"no sound")
+    assert "train.py: folder: none of the training recordings can be used" in train(*given, expect=2).stderr
+
+
 def test_a_dry_run_shows_what_would_be_written(options: tuple[str, ...], whole: Path, tmp_path: Path) -> None:
     done = train(*options, "--dry-run", "--out", tmp_path / "run")
     assert re.search(r"^pre_training: one step of 2 clips in \d+ ms, loss \S+ -> \S+$", done.stdout, re.MULTILINE)
