@@ -18,7 +18,7 @@ from benchmarks.step import clips
 from models.autoencoder import CHANNELS, Autoencoder
 from nn1d import Conv1d, ConvTranspose1d, MaxPool1d, MaxUnpool1d
 from nn1d.cuda.kernel import plain
-from tests.command import train
+from tests.command import needs_audio, train
 
 ROOT = Path(__file__).parents[2]
 SIZES: dict[str, Any] = {"batch": 2, "samples": 320, "precision": "float32", "repeats": 2}
@@ -54,6 +54,7 @@ def test_the_gradient_is_held_against_that_of_numpy(cupy: Any, precision: str, m
     assert found["loss"] < most
 
 
+@needs_audio
 def test_a_whole_run_is_timed_and_held_against_one_on_the_cpu(tmp_path: Path) -> None:
     sizes = ["--db", "demo", "--limit", "6", "--clip-samples", "3200", "--channels", "2,3"]
     sizes += ["--epochs", "1", "--fine-tune-epochs", "1"]
