@@ -109,8 +109,8 @@ def split_recordings(settings: Configuration, recordings: Sequence[Recording]) -
 
 def prepare_again(config: dict[str, Any], settings: Configuration, data_dir: Path | None, who: str) -> Work:
     """What a run worked on, from where its recordings were unless data_dir says otherwise; nothing may have changed."""
-    found = Path(config["corpus"]) if config.get("corpus") else None
-    work = prepare(settings, data_dir or (found if found is not None and found.is_dir() else settings.data_dir))
+    before = Path(config["corpus"]) if config.get("corpus") else None
+    work = prepare(settings, data_dir or (before if before is not None and before.is_dir() else settings.data_dir))
     for name in ("split", "clips_sha256"):
         if config.get(name) != work.config[name]:
             raise CorpusError(

@@ -103,7 +103,7 @@ class Pipeline:
                 if (features.dtype, features.shape) == (np.float32, (count, *self.training.representation_shape)):
                     return features
             except (OSError, ValueError, EOFError):
-                pass  # somebody has altered it: it is made again
+                pass  # altered since it was written: it is made again
 
         def rows() -> Iterator[np.ndarray]:
             shown = tqdm(total=count, desc="encoding", unit=" clips", disable=None if self.progress else True)

@@ -110,7 +110,7 @@ class RunFolder:
         return run
 
     def make_checkpoints(self) -> None:
-        """The folder of the checkpoints, where somebody removed it."""
+        """Make the folder of the checkpoints where it has been removed."""
         with self._writing("checkpoints") as path:
             path.mkdir(exist_ok=True)
 
