@@ -19,7 +19,7 @@ from speech.audio import read_waveform
 from speech.cache import digest, file_name
 from speech.clip import Clips, load_clips
 from speech.recording import CorpusError, Recording
-from storage.atomic import new_file
+from storage.atomic import SUFFIX, new_file
 from storage.mapped import take_rows
 
 ROOT = Path(__file__).parents[1]
@@ -262,7 +262,7 @@ def test_a_program_killed_while_it_writes_leaves_no_file_of_that_name(recordings
     with python(KILLED, path) as process:
         assert process.stdout is not None and process.stdout.readline() == "half\n"
         process.kill()
-    assert [left.suffix for left in path.parent.iterdir()] == [".part"]
+    assert [left.suffix for left in path.parent.iterdir()] == [SUFFIX]
     again = load(recordings, cache)
     assert not again.reused and again.path == path
     assert_same(again, load(recordings, None))

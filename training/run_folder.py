@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 
 from nn1d import to_numpy
 from nn1d.backend import Array
-from storage.atomic import SUFFIX, remove_unfinished, write_atomic
+from storage.atomic import UNFINISHED, remove_unfinished, write_atomic
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.configuration import Configuration, ConfigurationError
 from training.trainer import ARRAYS, Epoch, Phase
@@ -251,7 +251,7 @@ def check_free(path: Path, force: bool) -> None:
                 f"--out: {path} holds a run already. Choose another --out, go on with it by --resume, or replace it "
                 "with --force"
             )
-    elif any(name not in ("lock", "checkpoints") and not name.endswith(SUFFIX) for name in inside):
+    elif any(name not in ("lock", "checkpoints") and not UNFINISHED.fullmatch(name) for name in inside):
         raise RunError(f"--out: {path} exists and is not a run. Choose another --out")
 
 
