@@ -75,9 +75,7 @@ def train(settings: Configuration) -> None:
     """A new run: read the corpus, train both phases, print the table."""
     check_free(folder := settings.out or new_folder(settings), settings.force)
     work = prepare(settings)
-    run = RunFolder.create(folder, settings.force)
-    run.write_json("config.json", work.config)
-    go_on(run, work)
+    go_on(RunFolder.create(folder, work.config, settings.force), work)
 
 
 def resume(path: Path, given: dict[str, Any]) -> None:
