@@ -75,9 +75,7 @@ def begin(settings: Configuration) -> tuple[RunFolder, Work]:
     """A new run: its corpus, and its folder."""
     check_free(folder := settings.out or new_folder(settings), settings.force)
     work = prepare(settings)
-    run = RunFolder.create(folder, settings.force)
-    run.write_json("config.json", work.config)
-    return run, work
+    return RunFolder.create(folder, work.config, settings.force), work
 
 
 def resume(path: Path, given: dict[str, Any]) -> tuple[RunFolder, Work]:

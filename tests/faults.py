@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from storage.atomic import SUFFIX
 from tests.command import ROOT, SMALL, make_recordings, outcome, start, train
 
 FAIL = """
@@ -59,7 +60,7 @@ def stage(run: Path) -> str:
     """How far a run has come, by its files."""
     if not (run / "config.json").exists():
         return "before the run"
-    unfinished = [path.name for path in run.rglob(".*.part")]
+    unfinished = [path.name for path in run.rglob(f".*{SUFFIX}")]
     if any(name.startswith(".features") for name in unfinished):
         return "while features are written"
     if unfinished:
@@ -128,7 +129,7 @@ def write(folder: Path, only: list[int] | None = None) -> tuple[int, int]:
         done = run_failing(fails, 16, *given, "--out", str(run))
         assert done.returncode == 2 and "Traceback" not in done.stderr, (fails, done.stdout, done.stderr)
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-        assert not list(run.rglob("*.part"))
+        assert not list(run.rglob(f".*{SUFFIX}"))
         failed += 1
         if (run / "config.json").exists():
             train("--resume", run)

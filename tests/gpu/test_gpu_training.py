@@ -116,13 +116,13 @@ def finished(run: RunFolder, training: DualTraining, epochs: int, save: bool = T
 @pytest.mark.parametrize("way", ["to the GPU", "from the GPU"])
 def test_a_state_moves_between_cpu_and_gpu(cupy: Any, tmp_path: Path, way: str) -> None:
     before, after = (np, cupy) if way == "to the GPU" else (cupy, np)
-    run = RunFolder.create(tmp_path / "moved")
+    run = RunFolder.create(tmp_path / "moved", {})
     try:
         finished(run, make(before), 1)
         trainer, history = finished(run, make(after), 2)
     finally:
         run.release()
-    straight = RunFolder.create(tmp_path / "straight")
+    straight = RunFolder.create(tmp_path / "straight", {})
     try:
         expected, expected_history = finished(straight, make(np), 2)
     finally:
@@ -136,7 +136,7 @@ def test_saving_in_the_middle_of_an_epoch_moves_nothing(cupy: Any, tmp_path: Pat
     """Whoever saves after every step comes to the same bits, and the model stays where it is."""
     _, undisturbed, _ = both(make(cupy))
     training = make(cupy)
-    run = RunFolder.create(tmp_path / "run")
+    run = RunFolder.create(tmp_path / "run", {})
     first = training.pre_training(TRAIN, VALIDATION)
     views = dict(training.flat.views)
     try:
@@ -164,7 +164,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_where_it_does_on_the_cpu(
     for module in (np, cupy):
         training = make(module, clips)
         trainer = training.pre_training(TRAIN, VALIDATION)
-        run = RunFolder.create(tmp_path / module.__name__)
+        run = RunFolder.create(tmp_path / module.__name__, {})
 
         def on_step(run: RunFolder = run, trainer: Trainer = trainer, training: DualTraining = training) -> None:
             if saves:
