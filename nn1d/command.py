@@ -35,15 +35,24 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *, command: str, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
         self.command = command
+        self._mixing = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """As argparse does it, but nothing unknown is left over; also called for the options of a subcommand."""
+        """As argparse does it, but nothing unknown is left over, and names may stand between the options."""
+        if self._mixing:
+            return super().parse_known_args(args, namespace)
         arguments = list(sys.argv[1:] if args is None else args)
         for option in self._options_in(arguments):
             if option not in self._option_string_actions:
                 known = [name for name in self._option_string_actions if name.startswith("--")]
                 self.error(f"unknown option {option}{nearest(option, known) or self._help()}")
-        namespace, rest = super().parse_known_args(arguments, namespace)
+        subcommands = any(isinstance(action, argparse._SubParsersAction) for action in self._actions)
+        parse = super().parse_known_args if subcommands else self.parse_known_intermixed_args
+        self._mixing = True
+        try:
+            namespace, rest = parse(arguments, namespace)
+        finally:
+            self._mixing = False
         if rest:
             self.error(f"unexpected {' '.join(rest)}{self._help()}")
         return namespace, rest
