@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from inference.arguments import CORPORA, PARTS, PHASES
 from nn1d import doctor, gradcheck
 from nn1d.command import nearest, run_command
 from tests.command import ROOT, SMALL
-from training import configuration
+from training import configuration, environment
 
 TRAIN, REPORT, INFERENCE = ("train.py",), ("-m", "report"), ("-m", "inference")
 GRADCHECK, DOCTOR = ("-m", "nn1d.gradcheck"), ("-m", "nn1d.doctor")
@@ -193,9 +194,11 @@ def test_a_terminal_that_is_not_utf_8_gets_an_escape(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = run(TRAIN, "--config", "π.toml", env=environment)
     assert (done.returncode, done.stderr) == (2, "train.py: --config: \\u03c0.toml: there is no such file\n")
-    done = run(TRAIN, *SMALL, "--limit", "8", "--dry-run", "--out", tmp_path / "π", env=environment)
+    done = run(TRAIN, *SMALL, "--limit", "8", "--dry-run", "--threads", "3", "--out", tmp_path / "π", env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\\u03c0:\n" in done.stdout
+    device = done.stdout.splitlines()[0]  # short: why there is no GPU is said by the doctor, and by --device gpu
+    assert re.fullmatch(r"device: CPU(, as asked)?, 3 threads, [^,()]+", device)
 
 
 @pytest.mark.parametrize(
@@ -296,3 +299,17 @@ def test_every_end_has_its_code(
 def test_a_fault_of_the_program_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
         run_command("name", lambda: 1 // 0, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("threads", "kernels", "words"),
+    [
+        (2, "openblas 0.3.31 SkylakeX", "2 threads, OpenBLAS SkylakeX"),
+        (1, "openblas 0.3.31.dev Zen, mkl 2024.1", "1 thread, OpenBLAS Zen, MKL"),
+        (3, "flexiblas", "3 threads, FlexiBLAS"),
+        (3, "unknown", "3 threads, unknown BLAS"),
+    ],
+)
+def test_the_cpu_in_words(threads: int, kernels: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "blas_kernels", lambda: kernels)
+    assert environment.cpu_in_words(threads) == words

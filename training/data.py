@@ -12,7 +12,6 @@ import numpy as np
 
 from models.autoencoder import check_clip_samples
 from nn1d import DeviceError, ShapeError, find_device
-from nn1d.backend import blas_kernels
 from speech.audio import SAMPLE_RATE_HZ
 from speech.cache import user_cache
 from speech.clip import Clips, load_clips
@@ -22,7 +21,7 @@ from speech.split import Split, SplitError, split_clips
 from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import Configuration, ConfigurationError
-from training.environment import surroundings
+from training.environment import cpu_in_words, surroundings
 from training.machine import available_cores
 from training.run_folder import RunError
 from training.seed import generator
@@ -53,8 +52,8 @@ def prepare(settings: Configuration, data_dir: Path | None = None) -> Work:
     """Find the device, read the corpus, split it."""
     check_clip_samples(settings.clip_samples, len(settings.channels))
     module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32, settings.half)
-    say(f"{sentence}, BLAS {blas_kernels()}" if module is np else sentence)
     threads = (settings.threads or available_cores()) if module is np else 1
+    say(f"{sentence}, {cpu_in_words(threads)}" if module is np else sentence)
     clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
     split = split_clips(
         [recording.speaker for recording in clips.recordings],
