@@ -41,9 +41,10 @@ def counted(path):
 storage.new_file = counted
 import storage.mapped, speech.clip
 storage.mapped.new_file = speech.clip.new_file = counted
-code = runpy.run_path("train.py")["main"](sys.argv[1:])
-print("writes:", calls)
-sys.exit(code)
+try:
+    runpy.run_path("train.py", run_name="__main__")
+finally:
+    print("writes:", calls)
 """
 
 

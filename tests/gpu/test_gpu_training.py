@@ -15,7 +15,7 @@ import pytest
 from inference.ablation import mask_ablation
 from nn1d import array_module, to_numpy
 from tests.command import ROOT, make_recordings, needs_audio, rows
-from training.configuration import Configuration
+from training.configuration import Configuration, read_arguments
 from training.data import choose_executor
 from training.dual_training import DualTraining
 from training.executor import Executor
@@ -203,7 +203,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *options: object, expect: int = 0) 
     monkeypatch.setattr(sys, "argv", ["train.py", *map(str, options)])
     program = runpy.run_path(str(ROOT / "train.py"))
     monkeypatch.setitem(program["main"].__globals__, "keep_freed_memory", lambda: None)
-    assert program["main"]([*map(str, options)]) == expect
+    assert program["main"](read_arguments([*map(str, options)])) == expect
 
 
 @pytest.fixture
