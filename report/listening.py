@@ -22,8 +22,8 @@ from inference.ablation import WORDS
 from inference.features import STATISTICS
 from inference.model import PHASES, load_run
 from report import figure, sound
-from report.judgement import Judgement, judge, metric_rows, summary, waveform
-from report.pca import principal_plane
+from report.evaluation import ClipEvaluation, evaluate_clips, metric_rows, summary, waveform
+from report.pca import principal_components
 from report.selection import select
 from report.table import paper_table
 from speech.audio import SAMPLE_RATE_HZ
@@ -78,7 +78,7 @@ def publish(
     results = run.read_results()
     models = {phase: load_run(run.path, weights, threads) for phase, weights in RUN_PHASES.items()}
     with Workers(threads) as workers:
-        judging = judge(models, clips, np.sort(split.test).tolist(), SAMPLE_RATE_HZ, workers, on_clip)
+        judging = evaluate_clips(models, clips, np.sort(split.test).tolist(), SAMPLE_RATE_HZ, workers, on_clip)
         total = len(split.test) * len(models)
         judgements = list(tqdm(judging, "judging", total, unit=" clips", disable=None if progress else True))
     results["distortion"] = summary(judgements, generator(settings.seed, "bootstrap"))
@@ -240,7 +240,7 @@ def _shown_clip(
     sounds: Mapping[str, np.ndarray],
     encode: sound.Encode,
     frames: np.ndarray,
-    judgements: Sequence[Judgement],
+    judgements: Sequence[ClipEvaluation],
 ) -> dict[str, Any]:
     """One clip: its files under figures/ and audio/, and what the page shows of it."""
     recording, seconds = clips.recordings[i], float(clips.valid[i]) / SAMPLE_RATE_HZ
@@ -300,10 +300,10 @@ def _shown_clip(
                 "version": list(sounds).index(each.phase),
                 "moments": [
                     {
-                        "start": round(max(moment.start_s, 0), 3),
-                        "text": f"{moment.start_s:.2f} to {moment.end_s:.2f} s: {moment.noise_to_signal_db:+.1f} dB",
+                        "start": round(max(segment.start_s, 0), 3),
+                        "text": f"{segment.start_s:.2f} to {segment.end_s:.2f} s: {segment.noise_to_signal_db:+.1f} dB",
                     }
-                    for moment in each.moments
+                    for segment in each.segments
                 ],
             }
             for each in judgements
@@ -321,7 +321,7 @@ def _map(run: Path, features: np.ndarray, clips: Clips, step: int) -> dict[str, 
             for own in (np.asarray(features[i, : math.ceil(clips.valid[i] / step)]) for i in range(len(clips)))
         ]
     )
-    xy, share = principal_plane(table)
+    xy, share = principal_components(table)
     kinds = {"label": [r.label for r in clips.recordings], "speaker": [r.speaker for r in clips.recordings]}
     kinds = {key: names for key, names in kinds.items() if len(set(names)) > 1} or {"label": kinds["label"]}
     colours = {

@@ -20,7 +20,7 @@ import soundfile
 
 from inference.model import load_run
 from speech.distortion import MEASURES
-from tests.command import QUICK, ROOT, SMALL, make_recordings, outcome, rows, start, train
+from tests.command import QUICK, ROOT, SMALL, make_recordings, outcome, rows, say_gpu, start, train
 
 PHASES = ("pre_training", "fine_tuning")
 
@@ -134,10 +134,11 @@ def test_the_page_can_be_made_again_to_the_same_bytes(listened: Path, tmp_path: 
         assert (run / "figures" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_run_without_a_page_gets_it_later(tmp_path: Path) -> None:
+def test_a_run_without_a_page_gets_it_later_also_one_of_a_gpu(tmp_path: Path) -> None:
     """Clips of a quarter of a second in two folders: too short for most measures, and none of it a crash."""
     data, run = make_recordings(tmp_path / "data"), tmp_path / "run"
     train(*SMALL, "--db", "folder", "--data-dir", data, "--out", run)
+    say_gpu(run)
     assert not (run / "report.html").exists()
     assert "distortion" not in json.loads((run / "results.json").read_text())
     data = data.rename(tmp_path / "moved")
