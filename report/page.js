@@ -3,6 +3,7 @@
 const data = JSON.parse(document.querySelector("#data").textContent);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const LOOP_S = 0.05; // the shortest part that is repeated
+const MP3_LEAD_S = 1105 / 16000; // silence that an MP3 begins with, where the browser does not cut it off
 const FADE_S = 0.002; // time constant of a switch: no click, and no gap
 
 // ---------------------------------------------------------------------------------------------------- sound
@@ -29,7 +30,9 @@ class Player {
     this.context = context;
     const sounds = this.uris.map((uri) => context.decodeAudioData(bytes(uri.slice(uri.indexOf(",") + 1)).buffer));
     this.buffers = await Promise.all(sounds);
-    this.seconds = Math.min(this.seconds, this.buffers[0].duration);
+    const { duration } = this.buffers[0];
+    this.lead = duration > this.seconds + MP3_LEAD_S ? MP3_LEAD_S : 0;
+    this.seconds = Math.min(this.seconds, duration);
   }
 
   async play() {
@@ -51,10 +54,13 @@ class Player {
     this.sources = this.buffers.map((buffer, version) => {
       const source = new AudioBufferSourceNode(this.context, { buffer });
       const gain = new GainNode(this.context, { gain: version === this.version ? 1 : 0 });
-      if (this.loops()) Object.assign(source, { loop: true, loopStart: this.loop[0], loopEnd: this.loop[1] });
+      if (this.loops()) {
+        const [loopStart, loopEnd] = this.loop.map((edge) => edge + this.lead);
+        Object.assign(source, { loop: true, loopStart, loopEnd });
+      }
       source.connect(gain).connect(this.context.destination);
-      if (this.loops()) source.start(now, this.offset);
-      else source.start(now, this.offset, this.seconds - this.offset);
+      if (this.loops()) source.start(now, this.lead + this.offset);
+      else source.start(now, this.lead + this.offset, this.seconds - this.offset);
       return { source, gain };
     });
     this.sources[0].source.onended = () => {
