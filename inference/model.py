@@ -24,7 +24,8 @@ from training.machine import available_cores
 from training.run_folder import RunError, read_config
 from training.workers import Workers
 
-PHASES = ("pretrained", "finetuned")
+WEIGHTS = {"pre_training": "pretrained", "fine_tuning": "finetuned"}  # a phase in results.json -> its checkpoint
+PHASES = tuple(WEIGHTS.values())
 
 
 class Window(NamedTuple):
@@ -183,8 +184,8 @@ class Model:
             if window.start == 0:
                 joined = np.empty((windows[-1].start // self.step + len(row), row.shape[1]), row.dtype)
             edge = self.overlap // (2 * self.step) if window.start else 0
-            at = window.start // self.step
-            joined[at + edge : at + len(row)] = row[edge:]
+            first = window.start // self.step
+            joined[first + edge : first + len(row)] = row[edge:]
         return joined
 
 

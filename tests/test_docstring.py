@@ -26,7 +26,7 @@ LAYERS = [
 ]  # fmt: skip
 CHECKS = {  # what raises for a function that calls it
     "require": "ShapeError", "require_signal": "ShapeError", "require_floats": "ShapeError",
-    "check_pair": "ValueError", "check_rate": "ValueError",
+    "check_waveforms": "ValueError", "check_rate": "ValueError",
 }  # fmt: skip
 
 
