@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from nn1d.backend import array_module
-from nn1d.cuda.kernel import plain
-from nn1d.layer import named_leaves
+from nn1d.dispatch import plain
+from nn1d.layer import named_layers, named_leaves
 
 
 class NonFiniteLayer(RuntimeError):
@@ -18,36 +18,16 @@ class NonFiniteLayer(RuntimeError):
 @contextmanager
 def detect_anomaly(network: Any) -> Iterator[None]:
     """Every layer of the network raises NonFiniteLayer at the first value that is not finite. Slow: for afterwards."""
-    found = list(_layers(network, ""))
-    for name, layer in found:
+    layers: list[tuple[str, Any]] = list(named_layers(network))
+    for name, layer in layers:
         layer.forward = _checked(layer.forward, f"the output of {name} ({layer!r})")
         layer.backward = _checked(layer.backward, f"the gradient of {name} ({layer!r})")
     try:
         with plain():  # layer by layer, also where a kernel would take two of them in one
             yield
     finally:
-        for _, layer in found:
+        for _, layer in layers:
             del layer.forward, layer.backward
-
-
-def _layers(owner: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The innermost layers below, under the names that their parameters have."""
-    if isinstance(owner, dict):
-        children = [(f"{name}.{key}" if name else str(key), child) for key, child in owner.items()]
-    elif isinstance(owner, (list, tuple)):
-        children = [(f"{name}.{i}" if name else str(i), child) for i, child in enumerate(owner)]
-    elif hasattr(owner, "backward"):
-        silent = ("stages", "layers")  # containers that the names of parameters leave out
-        children = [
-            (f"{name}.{key}".strip(".") if key not in silent else name, child) for key, child in vars(owner).items()
-        ]
-    else:
-        return
-    inner = [found for path, child in children for found in _layers(child, path)]
-    if inner or not hasattr(owner, "backward"):
-        yield from inner
-    else:
-        yield name, owner
 
 
 def _checked(function: Callable[..., Any], what: str) -> Callable[..., Any]:

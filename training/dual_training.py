@@ -19,7 +19,7 @@ from nn1d.backend import Array
 from storage.mapped import take_rows
 from training.anomaly import NonFiniteLayer, detect_anomaly
 from training.configuration import Configuration
-from training.gpu import Accelerator
+from training.gpu import Accelerator, fused
 from training.loss_scaling import Precision
 from training.seed import generator
 from training.trainer import Gradient, Judgement, NotFinite, Phase
@@ -68,6 +68,8 @@ class DualTraining:
             output=configuration.output,
         )
         self.flat = FlatParameters(self.network.parameters, module)
+        if module is not np:
+            self.network = fused(self.network)
         self.on_clips: Callable[[], None] = lambda: None  # called between clips that are judged; may raise
         self._gpu = None if module is np else Accelerator(module)
         forget = (lambda: None) if self._gpu is None else self._gpu.graph.forget

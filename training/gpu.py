@@ -15,6 +15,14 @@ from training.cuda_graph import CapturedStep, Function
 
 UPLOAD_BYTES = 1 << 26  # sent at a time of an array that stays on the GPU
 Result = TypeVar("Result")
+Network = TypeVar("Network")
+
+
+def fused(network: Network) -> Network:
+    """The network as its CUDA kernels run it: ELUs and residual sums ride along with convolutions."""
+    from nn1d.cuda.fusion import fuse  # not on a CPU
+
+    return fuse(network)
 
 
 class Accelerator:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nn1d import DeviceError, find_device
-from nn1d.backend import CHECKS, memory_bytes
+from nn1d.device import CHECKS, memory_bytes
 from tests.gpu import standin
 from tests.gpu.standin import routine
 from tests.gpu.standin.memory import CUDARuntimeError
