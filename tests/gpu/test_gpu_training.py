@@ -14,7 +14,7 @@ import pytest
 
 from inference.ablation import ablate
 from nn1d import array_module, to_numpy
-from tests.command import ROOT, make_recordings, rows
+from tests.command import ROOT, make_recordings, needs_audio, rows
 from training.configuration import Configuration
 from training.dual_training import DualTraining
 from training.run_folder import RunFolder
@@ -212,11 +212,13 @@ def command(monkeypatch: pytest.MonkeyPatch, *options: object, expect: int = 0) 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> list[object]:
+    pytest.importorskip("soundfile", reason="runs train.py, which needs soundfile to read recordings")
     folder = make_recordings(tmp_path / "recordings")
     sizes = ["--channels", "3,4", "--clip-samples", "640", "--epochs", "1", "--fine-tune-epochs", "1"]
     return ["--db", "folder", "--data-dir", folder, "--cache-dir", tmp_path / "cache", *sizes]
 
 
+@needs_audio
 def test_a_run_of_train_py_moves_from_gpu_to_cpu_and_back(
     cupy: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, corpus: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -238,6 +240,7 @@ def test_a_run_of_train_py_moves_from_gpu_to_cpu_and_back(
         assert float(own["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-2)
 
 
+@needs_audio
 @pytest.mark.parametrize("option", ["--overfit", "--dry-run"])
 def test_a_look_before_a_run(
     cupy: Any, monkeypatch: pytest.MonkeyPatch, corpus: list[object], option: str, caplog: pytest.LogCaptureFixture,
