@@ -14,7 +14,8 @@ from typing import Any
 from benchmarks.measure import Side, machine, write
 
 PARTS = {
-    "convolutions": ("convolve", "convolve_transposed", "filter_gradient", "bias_gradient"),
+    "matrix products": ("convolve", "convolve_transposed", "filter_gradient"),
+    "bias": ("cpu.add_bias", "bias_gradient"),
     "ELU": ("activation.ELU.forward", "activation.ELU.backward"),
     "pools": ("pool.MaxPool1d.forward", "pool.place", "pool.select", "pool.repeat", "pool.sum_windows"),
     "residual sums": ("residual.ResidualBlock.forward", "residual.ResidualBlock.backward"),

@@ -25,6 +25,7 @@ TRICKS = {
     "elu_first": "the decoder's ELU before its unpool (off: after it, on twice the samples)",
     "rows": "pools on rows side by side (off: arithmetic on every second row)",
     "column_sums": "the gradient of a bias as a matrix product (off: sum over the samples)",
+    "long_rows": "a bias added to rows of many samples (off: to each sample)",
 }
 
 
@@ -74,6 +75,8 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
         put(pool, "join", lambda windows: windows.swapaxes(1, 2).reshape(len(windows), -1, windows.shape[3]))
     elif trick == "column_sums":
         FORMS["bias_gradient"] = []
+    elif trick == "long_rows":
+        put(cpu, "add_bias", lambda y, b: np.add(y, b, out=y))
     elif trick == "one_clip_a_thread":
 
         def at_once(self: Any, gradient: Any, sources: Any, clips: Any) -> Any:

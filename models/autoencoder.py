@@ -7,7 +7,8 @@
 
 A stage of the encoder is a convolution, a residual block and a max pool; a stage of the decoder is an unpool, a
 transposed convolution and a residual block. An ELU stands before every convolution but the one that reads the audio;
-in the decoder it is taken before the unpool, on half the samples, which is the same since ELU(0) = 0.
+in the decoder it is taken before the unpool, which is the same since ELU(0) = 0, and keeps half as many numbers for
+backward.
 """
 
 from __future__ import annotations

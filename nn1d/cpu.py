@@ -6,6 +6,7 @@ of a GPU as well, where no kernel fits.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -80,6 +81,13 @@ def answers(y: Array, cut: Windows) -> Array:
     return view(y, cut.first * channels, (clips, *cut.bulk, channels), (*steps, 1))
 
 
+def add_bias(y: Array, b: Array) -> None:
+    """y[n, l, o] += b[o], in place. Rows of up to 400 samples keep the inner loop long where O is small."""
+    rows = math.gcd(y.shape[1], 400)
+    y = y.reshape(len(y), y.shape[1] // rows, rows * y.shape[2])
+    y += array_module(b).tile(b, rows)
+
+
 @register("convolve")
 def convolve(x: Array, w: Array, stride: int, padding: int, outputs: int, b: Array | None = None) -> Array:
     """As nn1d.conv.convolve: every window of the signal, as a row, times the filters as a matrix."""
@@ -94,7 +102,7 @@ def convolve(x: Array, w: Array, stride: int, padding: int, outputs: int, b: Arr
     xp.matmul(bulk, w, out=answers(y, cut))
     y[:, cut.ends] = ends @ w
     if b is not None:
-        y += b
+        add_bias(y, b)
     return y
 
 
@@ -115,7 +123,7 @@ def convolve_transposed(y: Array, w: Array, stride: int, padding: int, length: i
         samples = range(first * stride + phase - padding, length, stride)
         x[:, samples.start :: stride] = convolve_transposed(y, taps, 1, first, len(samples))
     if b is not None:
-        x += b
+        add_bias(x, b)
     return x
 
 

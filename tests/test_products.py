@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nn1d import cpu
-from nn1d.cpu import bias_gradient, windows
+from nn1d.cpu import add_bias, bias_gradient, windows
 from tests import loops
 from tests.test_conv import (
     Geometry,
@@ -92,9 +92,14 @@ def test_the_cut_leaves_least_over() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("length", [1, 7, 400, 1_000])
-def test_a_bias_sums_over_samples(length: int, dtype: Any) -> None:
-    dy = np.random.default_rng(length).integers(-8, 9, (2, length, 3)).astype(dtype)
+@pytest.mark.parametrize("length", [1, 7, 16, 399, 400, 401, 1_000, 1_200])
+def test_a_bias_on_rows_of_any_length(length: int, dtype: Any) -> None:
+    rng = np.random.default_rng(length)
+    y, b = rng.standard_normal((2, length, 3)).astype(dtype), rng.standard_normal(3).astype(dtype)
+    expected = y + b
+    add_bias(y, b)
+    np.testing.assert_array_equal(y, expected)
+    dy = rng.integers(-8, 9, (2, length, 3)).astype(dtype)
     db = bias_gradient(dy)
     assert db.dtype == dtype
     np.testing.assert_array_equal(db, dy.sum((0, 1)))
