@@ -8,7 +8,7 @@ from pathlib import Path
 
 import soundfile
 
-from speech.recording import CorpusError, Recording
+from speech.recording import CorpusError, Recording, printable
 
 # A .raw file says neither its rate nor its format. The others are formats that libsndfile knows by another name.
 SUFFIXES = {"." + name.lower() for name in soundfile.available_formats()} - {".raw"} | {
@@ -42,8 +42,10 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
 
     def note_unreadable(error: OSError) -> None:
         if Path(error.filename) == directory:
-            raise CorpusError(f"folder: {directory} cannot be read: {error.strerror}. Check its permissions")
-        left_out.append((_printable(Path(error.filename).relative_to(directory)), f"unreadable: {error.strerror}"))
+            raise CorpusError(f"folder: {printable(directory)} cannot be read: {error.strerror}. Check its permissions")
+        left_out.append(
+            (printable(Path(error.filename).relative_to(directory).as_posix()), f"unreadable: {error.strerror}")
+        )
 
     seen = {directory.resolve()}
     for folder, subfolders, files in os.walk(directory, onerror=note_unreadable, followlinks=True):
@@ -68,12 +70,9 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
 
 def unique_names(paths: list[Path]) -> list[str]:
     """Different paths without their suffix, or with it where the name would stand for two files."""
-    names = [_printable(path.with_suffix("")) for path in paths]
+    names = [printable(path.with_suffix("").as_posix()) for path in paths]
     while doubled := {name for name, times in Counter(names).items() if times > 1}:
-        names = [_printable(path) if name in doubled else name for path, name in zip(paths, names, strict=True)]
+        names = [
+            printable(path.as_posix()) if name in doubled else name for path, name in zip(paths, names, strict=True)
+        ]
     return names
-
-
-def _printable(path: Path) -> str:
-    """A path with / whose bytes can always be printed and written, also where a file name is not UTF-8."""
-    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
