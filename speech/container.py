@@ -21,25 +21,11 @@ ALIASES = {
     ".sf": ("IRCAM", None),
 }
 READ = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | set(ALIASES)
-FOREIGN = {  # audio that libsndfile does not read; .raw and .pcm say neither their sample rate nor their format
-    *(
-        ".m4a",
-        ".m4b",
-        ".m4r",
-        ".aac",
-        ".alac",
-        ".webm",
-        ".weba",
-        ".mka",
-        ".wma",
-        ".asf",
-        ".amr",
-        ".awb",
-        ".3gp",
-        ".3ga",
-    ),
-    *(".ac3", ".eac3", ".dts", ".ape", ".wv", ".tta", ".tak", ".mpc", ".ra", ".dsf", ".dff", ".spx", ".raw", ".pcm"),
-}
+# Audio that libsndfile does not read; .raw and .pcm say neither their sample rate nor their format.
+FOREIGN = {
+    ".m4a", ".m4b", ".m4r", ".aac", ".alac", ".webm", ".weba", ".mka", ".wma", ".asf", ".amr", ".awb", ".3gp", ".3ga",
+    ".ac3", ".eac3", ".dts", ".ape", ".wv", ".tta", ".tak", ".mpc", ".ra", ".dsf", ".dff", ".spx", ".raw", ".pcm",
+}  # fmt: skip
 SIGNATURES = (  # what such a file begins with, whatever its name
     (4, b"ftyp", "an MP4 file, such as .m4a"),
     (0, b"\x1aE\xdf\xa3", "a Matroska or WebM file"),
