@@ -31,6 +31,7 @@ from inference.model import PHASES, Model, load_run, weights_path
 from nn1d import ShapeError
 from speech.audio import SAMPLE_RATE_HZ, WaveformError, read_original
 from speech.cache import user_cache
+from speech.clip import Clips
 from speech.corpus import NAMES, TITLES, find_corpus, spread
 from speech.folder import list_recordings, unique_names
 from speech.recording import CorpusError, Recording, RecordingError
@@ -219,14 +220,10 @@ def evaluate(options: argparse.Namespace) -> None:
         settings, db=options.db, data_dir=options.data_dir, limit=options.limit, strict=False, cache_dir=None
     )
     threads = options.threads or available_cores()
-    clips, _, directory = read_corpus(settings, settings.data_dir, threads)
+    clips, _, _ = read_corpus(settings, settings.data_dir, threads)
     if not len(clips):
         raise CommandError(f"evaluate: no recording of {options.db} can be used")
-    trained_on = {name for part in ("train", "validation") for name in config.get("split", {}).get(part, [])}
-    seen = sum(recording.name in trained_on for recording in clips.recordings)
-    place = None if directory is None else str(directory.resolve())
-    if seen and (config["settings"]["db"], config.get("corpus")) == (options.db, place):
-        print(f"{seen} of these clips are of the run's own training, so this says nothing of new recordings")
+    say_seen(config, clips)
 
     def score(clip: int, rebuilt: np.ndarray) -> float:
         return si_sdr(clips.waveform(clip), clips.unscale(clip, rebuilt)[: clips.valid[clip]])
@@ -251,6 +248,19 @@ def evaluate(options: argparse.Namespace) -> None:
                 f"{name:<13} masks: {figures['masks']:<5} mean squared error {figures['test_mse']:.6f}  SNR "
                 f"{snr_db(figures['test_mse'], variance):5.1f} dB  SI-SDR {'-' if db is None else f'{db:.1f} dB'}"
             )
+
+
+def say_seen(config: dict[str, Any], clips: Clips) -> None:
+    """Say how many clips the run has learned from or was stopped by, wherever they lie and whatever their names."""
+    contents = config.get("contents")
+    if not isinstance(contents, dict):
+        print("the run does not say what its clips held, so some of these may be of its own training")
+        return
+    trained_on = {content for part in ("train", "validation") for content in contents.get(part, [])}
+    if seen := len(trained_on & set(clips.contents)):
+        print(
+            f"{seen} of these {len(clips)} clips are of the run's own training, so this says nothing of new recordings"
+        )
 
 
 def export(options: argparse.Namespace) -> None:

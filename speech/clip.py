@@ -212,7 +212,7 @@ def _write(
         clip = np.zeros(clip_samples, np.float32)
         clip[: len(waveform)] = waveform
         low, high = clip.min(), clip.max()
-        content = hashlib.sha256(clip + np.float32(0)).hexdigest()[:32]  # which makes one 0 of both
+        content = hashlib.sha256((clip + np.float32(0)).tobytes()).hexdigest()[:32]  # which makes one 0 of both
         return _scaled(clip, low, high) if scaling == "clip" else clip, content, low, high, len(waveform)
 
     _write_header(file, len(recordings), clip_samples)

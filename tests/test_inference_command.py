@@ -115,7 +115,7 @@ def test_a_recording_is_rebuilt_at_its_rate_duration_and_level(run: Path, tmp_pa
 def test_a_model_is_judged_on_a_corpus(run: Path, recordings: Path, tmp_path: Path) -> None:
     options = ("--db", "folder", "--data-dir", recordings)
     done = inference("evaluate", run, *options, "-o", tmp_path / "e.json")
-    assert "10 of these clips are of the run's own training" in done.stdout
+    assert "10 of these 12 clips are of the run's own training" in done.stdout
     results = json.loads((tmp_path / "e.json").read_text())
     clips, _ = load_clips(list_recordings(recordings)[0], 4000)
     assert results["clips"] == 12
@@ -133,10 +133,21 @@ def test_a_model_is_judged_on_a_corpus(run: Path, recordings: Path, tmp_path: Pa
         assert f"SNR {snr_db(float(np.mean(errors)), results['variance']):5.1f} dB" in done.stdout
     assert results["variance"] == pytest.approx(clips.samples.var(axis=1).mean(), rel=1e-4)
     assert "own training" not in inference("evaluate", run, "--db", "demo", "--limit", "3").stdout
+
+
+def test_training_clips_are_recognised_wherever_they_lie(run: Path, recordings: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for i, path in enumerate(sorted(recordings.rglob("*.wav"))):
+        soundfile.write(elsewhere / f"{i}.flac", *soundfile.read(path))
+    done = inference("evaluate", run, "--db", "folder", "--data-dir", elsewhere)
+    assert "10 of these 12 clips are of the run's own training" in done.stdout
     shutil.copytree(run, tmp_path / "other")
     config = json.loads((run / "config.json").read_text())
-    (tmp_path / "other/config.json").write_text(json.dumps({**config, "split": {"train": ["else"]}}))
-    assert "own training" not in inference("evaluate", tmp_path / "other", *options, "--limit", "2").stdout
+    for contents, sentence in (({"train": ["else"]}, ""), (None, "may be of its own training")):
+        (tmp_path / "other/config.json").write_text(json.dumps({**config, "contents": contents}))
+        done = inference("evaluate", tmp_path / "other", "--db", "folder", "--data-dir", elsewhere, "--limit", "2")
+        assert sentence in done.stdout and ("own training" in done.stdout) == bool(sentence)
 
 
 def test_weights_and_graph_are_exported(run: Path, tmp_path: Path) -> None:
