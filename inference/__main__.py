@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +23,6 @@ from training.machine import blas_environment
 os.environ.update(blas_environment())  # before NumPy loads its BLAS
 
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
 from inference.ablation import ablate
@@ -29,12 +30,13 @@ from inference.export import PARTS, ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
 from inference.model import PHASES, Model, load_run, weights_path
 from nn1d import ShapeError
-from speech.audio import SAMPLE_RATE_HZ, WaveformError, read_original
+from speech.audio import SAMPLE_RATE_HZ, Blocks, WaveformError, convert_blocks
 from speech.cache import user_cache
 from speech.clip import Clips
+from speech.container import FormatError, writable_suffixes, write_sound
 from speech.corpus import NAMES, TITLES, find_corpus, spread
 from speech.folder import list_recordings, unique_names
-from speech.recording import CorpusError, Recording, RecordingError
+from speech.recording import CorpusError, Recording, RecordingError, printable
 from speech.snr import si_sdr, snr_db
 from storage.atomic import new_file, write_atomic
 from storage.mapped import take_rows
@@ -46,7 +48,8 @@ from training.run_folder import FILES, RunError, read_config
 from training.seed import generator
 from training.workers import Workers
 
-AT_ONCE = 4  # recordings a thread that are in memory
+AT_ONCE = 4  # recordings a thread whose beginnings are read at a time
+IN_MEMORY = 2**25  # bytes of a representation; more of them wait in a file
 
 
 class CommandError(RuntimeError):
@@ -75,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        print(f"inference: {options.output} cannot be written: {error.strerror or error}", file=sys.stderr)
+        print(f"inference: {printable(options.output)} cannot be written: {error.strerror or error}", file=sys.stderr)
         return 2
 
 
@@ -140,7 +143,7 @@ def encode(options: argparse.Namespace) -> int:
     def rows() -> Iterator[Row]:
         nonlocal done, seconds
         with Workers(model.threads) as workers, tqdm(total=len(recordings), unit=" clips", disable=None) as bar:
-            for row in encoded(model, recordings, workers):
+            for row in encoded(model, recordings, workers, options.output.parent):
                 if isinstance(row, Row):
                     done, seconds = done + 1, seconds + row.seconds
                     yield row
@@ -153,57 +156,95 @@ def encode(options: argparse.Namespace) -> int:
     else:
         write_npz(options.output, rows(), model.frames_per_second)
     spent = time.perf_counter() - started
+    place = printable(options.output)
     print(
-        f"{options.output}: {done} recordings, {seconds:.1f} s of sound in {spent:.1f} s, {seconds / spent:.0f} times "
+        f"{place}: {done} recordings, {seconds:.1f} s of sound in {spent:.1f} s, {seconds / spent:.0f} times "
         f"real time on {model.threads} threads"
     )
     return 2 if left_out or done < len(recordings) else 0
 
 
-def encoded(model: Model, recordings: Sequence[Recording], workers: Workers) -> Iterator[Row | None]:
-    """The rows of recordings, in their order; None for one that cannot be used, after saying why."""
+def encoded(model: Model, recordings: Sequence[Recording], workers: Workers, folder: Path) -> Iterator[Row | None]:
+    """The rows of recordings, in their order; None for one that cannot be used, after saying why.
 
-    def read(recording: Recording) -> tuple[np.ndarray, int] | str:
+    What a recording has beyond its first block is read as it is encoded, and a long representation waits in a file
+    without a name in `folder`: memory does not grow with the length of a recording.
+    """
+    readers = [Blocks(recording.source) for recording in recordings]
+    reasons: dict[int, str] = {}
+
+    def begin(i: int) -> Iterator[np.ndarray]:
+        """The blocks of a recording, the first of which is read already; none where it cannot be."""
+        blocks = iter(readers[i])
         try:
-            return read_original(recording.source)
+            return itertools.chain([next(blocks)], blocks)
         except RecordingError as error:
-            return str(error)
+            reasons[i] = str(error)
+            return iter(())
 
-    for first in range(0, len(recordings), AT_ONCE * workers.threads):
-        some = recordings[first : first + AT_ONCE * workers.threads]
-        found = list(workers.map(read, some))
-        waveforms = [item for item in found if not isinstance(item, str)]
-        representations = iter(model.encode_all(waveforms, workers))
-        for recording, item in zip(some, found, strict=True):
-            if isinstance(item, str):
-                complain(str(recording.source) if isinstance(recording.source, Path) else recording.name, item)
+    def converted(i: int, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        try:
+            yield from convert_blocks(blocks, readers[i].rate_hz, SAMPLE_RATE_HZ)
+        except RecordingError as error:  # perhaps after its last block: that it is silent is known then
+            reasons[i] = str(error)
+
+    def streams() -> Iterator[Iterator[np.ndarray]]:
+        for start in range(0, len(readers), AT_ONCE * workers.threads):
+            some = range(len(readers))[start : start + AT_ONCE * workers.threads]
+            for i, blocks in zip(some, list(workers.map(begin, some)), strict=True):
+                yield converted(i, blocks) if i not in reasons else iter(())
+
+    parts = itertools.groupby(model.encode_blocks(streams(), workers), key=lambda part: part[0])
+    i, group = next(parts, (len(readers), None))
+    for k, (recording, reader) in enumerate(zip(recordings, readers, strict=True)):
+        with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(folder)) as file:
+            channels = 1
+            if i == k and group is not None:
+                for _, part in group:
+                    channels = part.shape[1]
+                    file.write(np.ascontiguousarray(part).data)
+                i, group = next(parts, (len(readers), None))
+            if k in reasons:
+                complain(_place(recording), reasons[k])
                 yield None
             else:
-                seconds = len(item[0]) / item[1]
-                yield Row(recording.name, recording.label, recording.speaker, seconds, next(representations))
+                seconds = reader.samples / reader.rate_hz
+                yield Row(recording.name, recording.label, recording.speaker, seconds, _array(file, channels))
+
+
+def _array(file: tempfile.SpooledTemporaryFile[bytes], channels: int) -> np.ndarray:
+    """The float32 numbers in a file, (frames, channels), mapped where they are many."""
+    if (size := file.tell()) > IN_MEMORY:
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=(size // 4 // channels, channels))
+    file.seek(0)
+    return np.frombuffer(file.read(), np.float32).reshape(-1, channels)
+
+
+def _place(recording: Recording) -> str:
+    """What a recording is called where something is said of it."""
+    return printable(recording.source) if isinstance(recording.source, Path) else recording.name
 
 
 def reconstruct(options: argparse.Namespace) -> None:
     """Rebuild one recording."""
-    known = soundfile.available_formats()
-    kind = options.output.suffix[1:].upper()
-    suffixes = [f".{name.lower()}" for name in known if soundfile.check_format(name)]
-    check_output(options, suffixes, [options.path])
+    check_output(options, writable_suffixes(), [options.path])
     model = load_run(options.run, options.phase, options.threads)
+    place = printable(options.output)
     try:
-        waveform, rate_hz = read_original(options.path)
+        blocks = Blocks(options.path)
+        waveform = np.concatenate(list(blocks))
     except RecordingError as error:
-        raise CommandError(f"{options.path}: {error}") from error
+        raise CommandError(f"{printable(options.path)}: {error}") from error
+    rate_hz = blocks.rate_hz
     rebuilt = model.reconstruct(waveform, rate_hz)
-    subtype = soundfile.info(options.path).subtype
     try:
         with new_file(options.output) as file:
-            fits = soundfile.check_format(kind, subtype)
-            soundfile.write(file, rebuilt, rate_hz, subtype if fits else None, format=kind)
-    except (soundfile.SoundFileError, ValueError) as error:
-        raise CommandError(f"{options.output}: {known[kind]} cannot hold {rate_hz} Hz: {error}. Try .wav") from error
+            write_sound(file, options.output.suffix, rebuilt, rate_hz, blocks.subtype)
+    except FormatError as error:
+        raise CommandError(f"{place}: {error}") from error
     way = "with its masks" if model.masks else "from the representation alone"
-    print(f"{options.output}: {len(rebuilt) / rate_hz:.2f} s at {rate_hz} Hz, {way}")
+    print(f"{place}: {len(rebuilt) / rate_hz:.2f} s at {rate_hz} Hz, {way}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -291,10 +332,11 @@ def given_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple
     for path in paths:
         inside = [Recording(unique_names([Path(path.name)])[0], path)]
         if path.is_dir():
-            inside, unreadable = list_recordings(path)
-            left_out += unreadable
+            inside, unusable = list_recordings(path)
+            left_out += [(printable((path / name).as_posix()), reason) for name, reason in unusable]
             if not inside:
-                raise CommandError(f"{path}: no audio files in this folder")
+                others = f"; {len(unusable)} cannot be used: {unusable[0][0]}: {unusable[0][1]}" if unusable else ""
+                raise CommandError(f"{printable(path)}: no audio files in this folder that can be read{others}")
         for recording in inside:
             found.setdefault(Path(str(recording.source)).resolve(), recording)
     recordings = list(found.values())
@@ -315,15 +357,16 @@ def corpus_recordings(options: argparse.Namespace) -> tuple[list[Recording], lis
 def check_output(options: argparse.Namespace, suffixes: Sequence[str], inputs: Sequence[Path]) -> None:
     """Raise CommandError where the output has no known suffix, no folder, or is something that is read."""
     output: Path = options.output
+    place = printable(output)
     if output.suffix.lower() not in suffixes:
-        raise CommandError(f"{output}: the name must end with {' or '.join(sorted(suffixes))}")
+        raise CommandError(f"{place}: the name must end with {' or '.join(sorted(suffixes))}")
     if not output.parent.is_dir():
-        raise CommandError(f"{output}: there is no folder {output.parent}")
+        raise CommandError(f"{place}: there is no folder {printable(output.parent)}")
     if output.is_dir():
-        raise CommandError(f"{output}: is a folder. Name a file in it")
+        raise CommandError(f"{place}: is a folder. Name a file in it")
     own = [options.run / name for name in FILES] + list((options.run / "checkpoints").glob("*"))
     if output.exists() and any(path.exists() and path.samefile(output) for path in [*own, *inputs]):
-        raise CommandError(f"{output}: would overwrite what is read. Choose another name")
+        raise CommandError(f"{place}: would overwrite what is read. Choose another name")
 
 
 def complain(name: str, reason: str) -> None:

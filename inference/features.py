@@ -15,9 +15,16 @@ from storage.atomic import new_file
 
 STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mean": lambda z: z.mean(axis=0, dtype=np.float64),
-    "std": lambda z: z.std(axis=0, dtype=np.float64),
+    "std": lambda z: _std(z),
     "max": lambda z: z.max(axis=0),
 }
+
+
+def _std(z: np.ndarray) -> np.ndarray:
+    """The deviation of each channel; in pieces, since z may lie in a file and not fit into memory."""
+    mean = z.mean(axis=0, dtype=np.float64)
+    squares = (np.square(z[start : start + 65_536] - mean).sum(axis=0) for start in range(0, len(z), 65_536))
+    return np.sqrt(sum(squares) / len(z))
 
 
 class Row(NamedTuple):

@@ -108,6 +108,8 @@ class Blocks:
         Known when the first block has been taken.
     samples : int
         How many have been taken.
+    subtype : str
+        What libsndfile calls the encoding of a file; empty for a function.
     smallest_range : float
         Samples that differ by less are rounding noise, as far as the recording has been read.
 
@@ -120,7 +122,7 @@ class Blocks:
     def __init__(self, source: Source, sample_rate_hz: int = 0, seconds: float | None = None) -> None:
         self.source, self.sample_rate_hz, self.seconds = source, sample_rate_hz, seconds
         self.rate_hz = self.samples = 0
-        self.smallest_range = SMALLEST_RANGE
+        self.subtype, self.smallest_range = "", SMALLEST_RANGE
         self._low, self._high, self._widest = math.inf, -math.inf, 0.0
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -201,7 +203,8 @@ class Blocks:
             check_rate(self.rate_hz)
             if sound.frames == 0:
                 raise RecordingError("empty: its header says 0 frames")
-            step = STEPS.get(sound.subtype, 2.0**-15)
+            self.subtype = sound.subtype
+            step = STEPS.get(self.subtype, 2.0**-15)
             needed = _frames_needed(self.rate_hz, self.sample_rate_hz, self.seconds)
             wanted = sound.frames if needed is None else min(sound.frames, needed)
             # Blocks, so that memory follows what the file holds and not what its header says.

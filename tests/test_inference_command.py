@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +114,140 @@ def test_a_recording_is_rebuilt_at_its_rate_duration_and_level(run: Path, tmp_pa
     assert soundfile.info(tmp_path / "rebuilt.flac").format == "FLAC"
 
 
+MINUTES = """
+import resource, sys
+from inference.__main__ import main
+code = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux only")
+@pytest.mark.parametrize("suffix", ["npz", "csv"])
+def test_a_long_recording_needs_no_more_memory_than_a_short_one(run: Path, tmp_path: Path, suffix: str) -> None:
+    second = np.random.default_rng(3).uniform(-0.5, 0.5, (48_000, 2)).astype(np.float32)
+    peaks = []
+    for minutes in (1, 12):
+        path = tmp_path / f"{minutes}.wav"
+        with soundfile.SoundFile(path, "w", 48_000, 2, "PCM_16") as file:
+            for _ in range(60 * minutes):
+                file.write(second)
+        arguments = ("encode", run, path, "-o", tmp_path / f"f.{suffix}")
+        done = subprocess.run(
+            [sys.executable, "-c", MINUTES, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, check=True
+        )
+        peaks.append(int(done.stdout.splitlines()[-1]))
+        assert f"{60 * minutes}.0 s of sound" in done.stdout
+    assert peaks[1] - peaks[0] < 60, peaks  # MiB; 11 minutes of these samples are 121, of their frames 40
+    if suffix == "npz":
+        with np.load(tmp_path / "f.npz") as found:
+            assert found[f"clip/{tmp_path}/12"[:5] + "12"].shape == (12 * 60 * 4000, 4)
+
+
+LONG_S = 300  # one write of so much Ogg Vorbis ends libsndfile
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "au", "caf", "w64"])
+def test_any_kind_of_recording_is_rebuilt_into_any_kind(
+    run: Path, recordings: Path, tmp_path: Path, suffix: str
+) -> None:
+    sound, rate_hz = soundfile.read(recordings / "calm/take0.wav")
+    for kind in ("mp3", "wav", "ogg"):
+        soundfile.write(tmp_path / f"a.{kind}", sound, rate_hz, **({"subtype": "MS_ADPCM"} if kind == "wav" else {}))
+        path = tmp_path / f"b.{suffix}"
+        inference("reconstruct", run, tmp_path / f"a.{kind}", "-o", path)
+        about = soundfile.info(path)
+        assert (about.samplerate, about.frames, about.channels) == (
+            rate_hz,
+            soundfile.info(tmp_path / f"a.{kind}").frames,
+            1,
+        )
+    assert (about.subtype == "OPUS") == (suffix == "opus")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp3", "a.ogg", "a.wav", f"b.{suffix}"]
+
+
+def test_five_minutes_of_ogg_are_written(run: Path, tmp_path: Path) -> None:
+    second = np.random.default_rng(4).uniform(-0.1, 0.1, 8000)
+    soundfile.write(tmp_path / "long.wav", np.tile(second, LONG_S), 8000)
+    for name in ("long.ogg", "long.opus"):
+        inference("reconstruct", run, tmp_path / "long.wav", "-o", tmp_path / name)
+        assert soundfile.info(tmp_path / name).frames == LONG_S * 8000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.ogg", "long.opus", "long.wav"]
+
+
+@pytest.mark.parametrize(("name", "rate_hz"), [("b.opus", 44_100), ("b.mp3", 96_000), ("b.htk", 44_100)])
+def test_a_rate_that_a_format_does_not_hold_is_one_sentence(run: Path, tmp_path: Path, name: str, rate_hz: int) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(5).uniform(-0.1, 0.1, 5000), rate_hz)
+    done = inference("reconstruct", run, tmp_path / "a.wav", "-o", tmp_path / name, expect=2)
+    sentence = rf"inference: {tmp_path / name}: {Path(name).suffix} cannot hold {rate_hz} Hz, but 8000, .*Try \.wav or \.flac\n"
+    assert re.fullmatch(sentence, done.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs a system that limits the size of files")
+def test_a_full_disk_is_one_sentence(run: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(5).uniform(-0.1, 0.1, 100_000), 16_000)
+    limit = (
+        "import resource, signal, sys\nfrom inference.__main__ import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    for name in ("b.wav", "b.flac", "b.ogg"):
+        command = [
+            sys.executable,
+            "-c",
+            limit,
+            "reconstruct",
+            str(run),
+            str(tmp_path / "a.wav"),
+            "-o",
+            str(tmp_path / name),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert (
+            done.returncode == 2 and done.stderr == f"inference: {tmp_path / name} cannot be written: File too large\n"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_names_that_are_not_utf_8_or_hold_control_characters(run: Path, recordings: Path, tmp_path: Path) -> None:
+    sound = (recordings / "calm/take0.wav").read_bytes()
+    folder = tmp_path / "names"
+    folder.mkdir()
+    names = [b"x_\xfc.wav", b"\x1b[31mred.wav", b"new\nline.wav"]
+    try:
+        for i, name in enumerate(names):
+            (folder / os.fsdecode(name)).write_bytes(sound[: -2 * i or None])
+        (folder / os.fsdecode(b"bad\n\xff.wav")).write_bytes(b"no sound")
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    done = inference("encode", run, folder, "-o", tmp_path / "f.npz", expect=2)
+    assert done.stderr == f"inference: {folder}/bad\\n\\udcff.wav: not an audio file that libsndfile reads\n"
+    with np.load(tmp_path / "f.npz") as found:
+        assert found["names"].tolist() == ["\\x1b[31mred", "new\\nline", "x_\\udcfc"]
+    for name in names:
+        rebuilt = tmp_path / os.fsdecode(name)
+        done = inference("reconstruct", run, folder / os.fsdecode(name), "-o", rebuilt)
+        assert rebuilt.is_file() and done.stdout.count("\n") == 1 and "\x1b" not in done.stdout
+    train("--db", "folder", "--data-dir", folder, *SMALL, "--dry-run", expect=2)  # three clips do not suffice
+
+
+def test_audio_of_other_kinds_is_named(run: Path, recordings: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    shutil.copytree(recordings / "calm", folder)
+    (folder / "b").mkdir()
+    (folder / "b" / "x.m4a").write_bytes(b"\0\0\0 ftypM4A ")
+    cure = "libsndfile does not read .m4a. Convert it, for example with: ffmpeg -i FILE FILE.wav"
+    done = inference("encode", run, folder, "-o", tmp_path / "f.npz", expect=2)
+    assert done.stderr == f"inference: {folder}/b/x.m4a: {cure}\n"
+    done = inference("encode", run, folder / "b", "-o", tmp_path / "g.npz", expect=2)
+    assert done.stderr == (
+        f"inference: {folder}/b: no audio files in this folder that can be read; 1 cannot be used: "
+        f"{folder}/b/x.m4a: {cure}\n"
+    )
+
+
 def test_a_model_is_judged_on_a_corpus(run: Path, recordings: Path, tmp_path: Path) -> None:
     options = ("--db", "folder", "--data-dir", recordings)
     done = inference("evaluate", run, *options, "-o", tmp_path / "e.json")
@@ -179,7 +315,7 @@ def test_weights_and_graph_are_exported(run: Path, tmp_path: Path) -> None:
         (("encode", "RUN", "a.wav", "-o", "f.txt"), "f.txt: the name must end with .csv or .npz"),
         (("encode", "RUN", "a.wav", "-o", "no/f.npz"), "no/f.npz: there is no folder no"),
         (("encode", ".", "a.wav", "-o", "f.npz"), "run: . holds no run (no config.json)"),
-        (("encode", "RUN", "empty", "-o", "f.npz"), "empty: no audio files in this folder"),
+        (("encode", "RUN", "empty", "-o", "f.npz"), "empty: no audio files in this folder that can be read"),
         (("encode", "RUN", "--db", "folder", "-o", "f.npz"), "folder: needs a directory of audio files"),
         (("reconstruct", "RUN", "a.wav", "-o", "a.wav"), "a.wav: would overwrite what is read"),
         (("reconstruct", "RUN", "a.wav", "-o", "link.wav"), "link.wav: would overwrite what is read"),
