@@ -49,7 +49,7 @@ from training.seed import generator
 from training.workers import Workers
 
 AT_ONCE = 4  # recordings a thread whose beginnings are read at a time
-IN_MEMORY = 2**25  # bytes of a representation; more of them wait in a file
+IN_MEMORY = 2**23  # bytes of a representation; more of them wait in a file
 
 
 class CommandError(RuntimeError):
@@ -333,7 +333,8 @@ def given_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple
         inside = [Recording(unique_names([Path(path.name)])[0], path)]
         if path.is_dir():
             inside, unusable = list_recordings(path)
-            left_out += [(printable((path / name).as_posix()), reason) for name, reason in unusable]
+            unusable = [(f"{printable(path)}/{name}", reason) for name, reason in unusable]
+            left_out += unusable
             if not inside:
                 others = f"; {len(unusable)} cannot be used: {unusable[0][0]}: {unusable[0][1]}" if unusable else ""
                 raise CommandError(f"{printable(path)}: no audio files in this folder that can be read{others}")

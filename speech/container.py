@@ -39,6 +39,7 @@ SIGNATURES = (  # what such a file begins with, whatever its name
 )
 CONVERT = "Convert it, for example with: ffmpeg -i FILE FILE.wav"
 KEPT_SUBTYPES = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
+NOT_WRITTEN = {"SD2", "SDS"}  # the first needs a second file, of the second libsndfile loses the last samples
 BLOCK_FRAMES = 65_536  # libsndfile overflows its stack where five minutes of Ogg Vorbis are written at once
 
 
@@ -143,7 +144,7 @@ def _encodings(suffix: str, subtype: str | None) -> Iterator[tuple[str, str]]:
     kind, fixed = ALIASES.get(suffix.lower(), (suffix[1:].upper(), None))
     wished = subtype if subtype in KEPT_SUBTYPES else None
     for encoding in (fixed,) if fixed else (wished, soundfile.default_subtype(kind), "PCM_16"):
-        if encoding is not None and soundfile.check_format(kind, encoding) and kind != "SD2":  # has a resource fork
+        if encoding is not None and soundfile.check_format(kind, encoding) and kind not in NOT_WRITTEN:
             yield kind, encoding
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -124,64 +123,45 @@ sys.exit(code)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux only")
-@pytest.mark.parametrize("suffix", ["npz", "csv"])
-def test_a_long_recording_needs_no_more_memory_than_a_short_one(run: Path, tmp_path: Path, suffix: str) -> None:
+def test_a_long_recording_needs_no_more_memory_than_a_short_one(run: Path, tmp_path: Path) -> None:
     second = np.random.default_rng(3).uniform(-0.5, 0.5, (48_000, 2)).astype(np.float32)
     peaks = []
-    for minutes in (1, 12):
+    for minutes in (1, 8):
         path = tmp_path / f"{minutes}.wav"
         with soundfile.SoundFile(path, "w", 48_000, 2, "PCM_16") as file:
             for _ in range(60 * minutes):
                 file.write(second)
-        arguments = ("encode", run, path, "-o", tmp_path / f"f.{suffix}")
+        arguments = ("encode", run, path, "-o", tmp_path / "f.npz")
         done = subprocess.run(
             [sys.executable, "-c", MINUTES, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, check=True
         )
         peaks.append(int(done.stdout.splitlines()[-1]))
         assert f"{60 * minutes}.0 s of sound" in done.stdout
-    assert peaks[1] - peaks[0] < 60, peaks  # MiB; 11 minutes of these samples are 121, of their frames 40
-    if suffix == "npz":
-        with np.load(tmp_path / "f.npz") as found:
-            assert found[f"clip/{tmp_path}/12"[:5] + "12"].shape == (12 * 60 * 4000, 4)
+    assert peaks[1] - peaks[0] < 25, peaks  # MiB; 7 minutes are 77 at this rate, 26 at 16 kHz, and their frames 26
+    with np.load(tmp_path / "f.npz") as found:
+        assert found["clip/8"].shape == (8 * 60 * 4000, 4)
 
 
-LONG_S = 300  # one write of so much Ogg Vorbis ends libsndfile
-
-
-@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "au", "caf", "w64"])
+@pytest.mark.parametrize(("source", "target"), [("a.mp3", "b.wav"), ("a.wav", "b.opus"), ("a.ogg", "b.aif")])
 def test_any_kind_of_recording_is_rebuilt_into_any_kind(
-    run: Path, recordings: Path, tmp_path: Path, suffix: str
+    run: Path, recordings: Path, tmp_path: Path, source: str, target: str
 ) -> None:
     sound, rate_hz = soundfile.read(recordings / "calm/take0.wav")
-    for kind in ("mp3", "wav", "ogg"):
-        soundfile.write(tmp_path / f"a.{kind}", sound, rate_hz, **({"subtype": "MS_ADPCM"} if kind == "wav" else {}))
-        path = tmp_path / f"b.{suffix}"
-        inference("reconstruct", run, tmp_path / f"a.{kind}", "-o", path)
-        about = soundfile.info(path)
-        assert (about.samplerate, about.frames, about.channels) == (
-            rate_hz,
-            soundfile.info(tmp_path / f"a.{kind}").frames,
-            1,
-        )
-    assert (about.subtype == "OPUS") == (suffix == "opus")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp3", "a.ogg", "a.wav", f"b.{suffix}"]
+    soundfile.write(tmp_path / source, sound, rate_hz, **({"subtype": "MS_ADPCM"} if source == "a.wav" else {}))
+    inference("reconstruct", run, tmp_path / source, "-o", tmp_path / target)
+    about = soundfile.info(tmp_path / target)
+    assert (about.samplerate, about.frames) == (rate_hz, soundfile.info(tmp_path / source).frames)
+    assert (about.subtype == "OPUS") == (target == "b.opus")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [source, target]
 
 
-def test_five_minutes_of_ogg_are_written(run: Path, tmp_path: Path) -> None:
-    second = np.random.default_rng(4).uniform(-0.1, 0.1, 8000)
-    soundfile.write(tmp_path / "long.wav", np.tile(second, LONG_S), 8000)
-    for name in ("long.ogg", "long.opus"):
-        inference("reconstruct", run, tmp_path / "long.wav", "-o", tmp_path / name)
-        assert soundfile.info(tmp_path / name).frames == LONG_S * 8000
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.ogg", "long.opus", "long.wav"]
-
-
-@pytest.mark.parametrize(("name", "rate_hz"), [("b.opus", 44_100), ("b.mp3", 96_000), ("b.htk", 44_100)])
-def test_a_rate_that_a_format_does_not_hold_is_one_sentence(run: Path, tmp_path: Path, name: str, rate_hz: int) -> None:
-    soundfile.write(tmp_path / "a.wav", np.random.default_rng(5).uniform(-0.1, 0.1, 5000), rate_hz)
-    done = inference("reconstruct", run, tmp_path / "a.wav", "-o", tmp_path / name, expect=2)
-    sentence = rf"inference: {tmp_path / name}: {Path(name).suffix} cannot hold {rate_hz} Hz, but 8000, .*Try \.wav or \.flac\n"
-    assert re.fullmatch(sentence, done.stderr)
+def test_a_rate_that_a_format_does_not_hold_is_one_sentence(run: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(5).uniform(-0.1, 0.1, 5000), 44_100)
+    done = inference("reconstruct", run, tmp_path / "a.wav", "-o", tmp_path / "b.opus", expect=2)
+    held = "8000, 12000, 16000, 24000, 48000"
+    assert done.stderr == (
+        f"inference: {tmp_path / 'b.opus'}: .opus cannot hold 44100 Hz, but {held} Hz. Try .wav or .flac\n"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
@@ -190,20 +170,12 @@ def test_a_full_disk_is_one_sentence(run: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(5).uniform(-0.1, 0.1, 100_000), 16_000)
     limit = (
         "import resource, signal, sys\nfrom inference.__main__ import main\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "sys.exit(main(sys.argv[1:]))"
     )
-    for name in ("b.wav", "b.flac", "b.ogg"):
-        command = [
-            sys.executable,
-            "-c",
-            limit,
-            "reconstruct",
-            str(run),
-            str(tmp_path / "a.wav"),
-            "-o",
-            str(tmp_path / name),
-        ]
+    for name in ("b.wav", "b.ogg"):
+        arguments = ("reconstruct", run, tmp_path / "a.wav", "-o", tmp_path / name)
+        command = [sys.executable, "-c", limit, *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         assert (
             done.returncode == 2 and done.stderr == f"inference: {tmp_path / name} cannot be written: File too large\n"
