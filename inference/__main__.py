@@ -119,6 +119,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _add_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--db", choices=NAMES, help="a corpus")
     parser.add_argument("--data-dir", type=Path, metavar="PATH", help="where it is, as for train.py")
+    parser.add_argument("--cache-dir", type=Path, metavar="PATH", help="where downloads and prepared clips are kept")
     parser.add_argument("--limit", type=_positive, metavar="N", help="use this many, spread over the corpus")
 
 
@@ -258,7 +259,12 @@ def evaluate(options: argparse.Namespace) -> None:
     if not models:
         weights_path(options.run)
     settings = dataclasses.replace(
-        settings, db=options.db, data_dir=options.data_dir, limit=options.limit, strict=False, cache_dir=None
+        settings,
+        db=options.db,
+        data_dir=options.data_dir,
+        limit=options.limit,
+        strict=False,
+        cache_dir=options.cache_dir,
     )
     threads = options.threads or available_cores()
     clips, _, _ = read_corpus(settings, settings.data_dir, threads)
@@ -350,7 +356,11 @@ def given_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple
 def corpus_recordings(options: argparse.Namespace) -> tuple[list[Recording], list[tuple[str, str]]]:
     """The recordings of a corpus with their labels and speakers, and what of it cannot be used."""
     corpus = find_corpus(
-        options.db, options.data_dir, count=DEMO_CLIPS, progress=sys.stderr.isatty(), cache_dir=user_cache()
+        options.db,
+        options.data_dir,
+        count=DEMO_CLIPS,
+        progress=sys.stderr.isatty(),
+        cache_dir=options.cache_dir or user_cache(),
     )
     return spread(corpus.recordings, options.limit), corpus.left_out
 
