@@ -182,7 +182,8 @@ def load_clips(
     except OSError as error:
         raise CorpusError(
             f"clips: {path.parent} cannot be written: {error.strerror or error}. {len(recordings)} clips need "
-            f"{4e-6 * len(recordings) * clip_samples:.1f} MB. Make room there, or name another folder with --cache-dir"
+            f"{4e-6 * len(recordings) * clip_samples:.1f} MB. Make room there, or name another folder: "
+            "--cache-dir of train.py and of python -m inference"
         ) from None
 
 

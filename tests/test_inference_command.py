@@ -248,8 +248,9 @@ def test_training_clips_are_recognised_wherever_they_lie(run: Path, recordings: 
     elsewhere.mkdir()
     for i, path in enumerate(sorted(recordings.rglob("*.wav"))):
         soundfile.write(elsewhere / f"{i}.flac", *soundfile.read(path))
-    done = inference("evaluate", run, "--db", "folder", "--data-dir", elsewhere)
+    done = inference("evaluate", run, "--db", "folder", "--data-dir", elsewhere, "--cache-dir", tmp_path / "cache")
     assert "10 of these 12 clips are of the run's own training" in done.stdout
+    assert f"prepared in {tmp_path / 'cache' / 'clips'}" in done.stdout
     shutil.copytree(run, tmp_path / "other")
     config = json.loads((run / "config.json").read_text())
     for contents, sentence in (({"train": ["else"]}, ""), (None, "may be of its own training")):
