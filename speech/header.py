@@ -78,18 +78,21 @@ def mend_header(file: BinaryIO) -> list[Piece] | None:
     """What to read in place of a file whose header hides its sound; None where libsndfile reads the file as it is.
 
     WAV, RF64 and CAF headers of programs that wrote to a pipe, or were killed before they knew the length, say that it
-    is 0 or unknown. Of MP3 see `mend_mp3`.
+    is 0 or unknown; so do those of AU. RF64 is handed over as WAV, since libsndfile loses its way where a chunk before
+    the sound has an odd length. Of MP3 see `mend_mp3`.
 
     Raises
     ------
     RecordingError
-        A WAV, RF64 or AIFF file promises more than it holds, by more than SLACK_BYTES, or has an absurd sample rate.
+        A WAV, RF64, AIFF or AU file promises more than it holds, by more than SLACK_BYTES, or has an absurd rate.
     """
     file.seek(0)
     kind = file.read(4)
     held = file.seek(0, 2)
     if kind == b"caff":
         return _mend_caf(file, held)
+    if kind in (b".snd", b"dns."):
+        return _mend_au(file, held, ">" if kind == b".snd" else "<")
     if kind not in (b"RIFF", b"RF64", b"RIFX", b"FORM"):
         return None
     order = "<" if kind in (b"RIFF", b"RF64") else ">"
@@ -106,17 +109,35 @@ def mend_header(file: BinaryIO) -> list[Piece] | None:
         elif chunk.name in (b"data", b"SSND"):
             there, size = held - chunk.start, chunk.size
             if kind == b"RF64" and size == 0xFFFFFFFF:
-                size = size_of_data or 0
+                size = 0 if size_of_data is None or size_of_data >= 1 << 62 else size_of_data
             elif size >= UNKNOWN_BYTES:
                 return None
-            if size > there + SLACK_BYTES and not size >= 1 << 62:
-                raise RecordingError(f"cut short: its header promises {size} bytes of sound, the file holds {there}")
-            if 0 < size <= there + SLACK_BYTES or not there or kind == b"FORM" or _begins_chunk(file, chunk.start):
+            _check_size(size, there)
+            hidden = size == 0 and there > 0 and kind != b"FORM" and not _begins_chunk(file, chunk.start)
+            if not hidden and kind != b"RF64":
                 return None
             unknown = struct.pack(order + "I", 0xFFFFFFFF)
             name = b"RIFX" if kind == b"RIFX" else b"RIFF"
-            return [name + unknown + b"WAVE", *parts, b"data" + unknown, (chunk.start, there)]
+            length = there if hidden else min(size, there)
+            return [name + unknown + b"WAVE", *parts, b"data" + unknown, (chunk.start, length)]
     return None
+
+
+def _check_size(size: int, there: int) -> None:
+    if size > there + SLACK_BYTES:
+        raise RecordingError(f"cut short: its header promises {size} bytes of sound, the file holds {there}")
+
+
+def _mend_au(file: BinaryIO, held: int, order: str) -> list[Piece] | None:
+    file.seek(4)
+    if len(head := file.read(8)) < 8:
+        return None
+    start, size = struct.unpack(order + "II", head)
+    there = held - start
+    if 0 < size < UNKNOWN_BYTES:
+        _check_size(size, there)
+        return None
+    return [(0, 8), struct.pack(order + "I", 0xFFFFFFFF), (12, held - 12)]
 
 
 def _mend_caf(file: BinaryIO, held: int) -> list[Piece] | None:
