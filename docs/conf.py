@@ -24,7 +24,7 @@ project, author, version = "nn1d", "the authors of nn1d", nn1d.__version__
 project_copyright = "MIT licence"
 root_doc = "README"
 source_suffix = {".md": "markdown", ".ipynb": "markdown"}
-include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**"]
+include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "exercises/README.md", "docs/**"]
 exclude_patterns = [
     ".*", "build", "dist", "runs", "data", "**/.ipynb_checkpoints", "docs/performance/page.md", "docs/gradients/source",
 ]  # fmt: skip
@@ -48,7 +48,8 @@ napoleon_custom_sections = ["Shapes", "Gradient", "Cache", "Range", "Source", ("
 html_theme = "furo"
 html_title = f"nn1d {version}"
 html_static_path = ["static"]
-html_css_files = ["site.css"]
+html_css_files = ["site.css", "grid.css"]
+html_js_files = ["grid.js"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sphinx = False
@@ -56,7 +57,7 @@ html_show_search_summary = False  # a page opened as a file may not read another
 
 PARTS = {
     "Start": ["docs/tutorial", "docs/corpora"],
-    "Gradients": ["docs/gradients/*", "docs/notebooks/*"],
+    "Gradients": ["docs/course", "docs/gradients/*", "docs/notebooks/*", "exercises/*", "docs/glossary"],
     "The system": ["docs/reproduction", "docs/representation", "docs/distortion", "docs/performance", "docs/*"],
     "The house": ["docs/architecture", "docs/reliability", "docs/dependencies", "CONTRIBUTING", "CHANGELOG"],
     "Reference": ["docs/api/*"],

@@ -2,6 +2,7 @@
 
     python -m nn1d.gradcheck                    nn1d's layers, and the paper's network where `models` can be imported
     python -m nn1d.gradcheck my_layers          those of my_layers.py as well
+    python -m nn1d.gradcheck exercises/gain.py  those of one file, and no others
 
 A module takes part with a function gradient_cases(rng) that yields (name, layer, x, *context): what check_gradients
 takes, in float64.
@@ -11,8 +12,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -87,19 +92,24 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; 0 if every gradient is right, 1 if one is not, 2 if a module cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m nn1d.gradcheck", description="Check hand-written gradients.")
-    parser.add_argument("modules", nargs="*", help="modules of your own that define gradient_cases(rng)")
+    parser.add_argument("modules", nargs="*", help="your modules, or files, that define gradient_cases(rng)")
     parser.add_argument("--seed", type=int, default=0, help="of every random draw (default: %(default)s)")
     options = parser.parse_args(arguments)
 
-    modules, absent = [sys.modules[__name__]], []
-    for name in (*APPLICATIONS, *options.modules):
+    modules: list[ModuleType] = []
+    absent: list[str] = []
+    are_files = bool(options.modules) and all(name.endswith(".py") for name in options.modules)
+    for name in options.modules if are_files else (__name__, *APPLICATIONS, *options.modules):
         try:
-            modules.append(importlib.import_module(name))
+            modules.append(_load(Path(name)) if name.endswith(".py") else _find(name))
         except ModuleNotFoundError as error:
             if name in APPLICATIONS and error.name and name.startswith(error.name):
                 absent.append(f"{name} is not here and was not checked: run from the checkout")
                 continue
             print(f"gradcheck: cannot import {name}: {error}", file=sys.stderr)
+            return 2
+        except (OSError, SyntaxError) as error:
+            print(f"gradcheck: cannot read {name}: {error}", file=sys.stderr)
             return 2
         if not hasattr(modules[-1], "gradient_cases"):
             print(
@@ -118,10 +128,29 @@ def main(arguments: list[str] | None = None) -> int:
             except GradientError as error:
                 report = error.report
                 failed += 1
+            except NotImplementedError as error:
+                last = traceback.extract_tb(error.__traceback__)[-1]
+                print(f"{name}: {last.name} has a blank in line {last.lineno} of {Path(last.filename).name}: {error}")
+                return 1
             checked += 1
             _print_rows(report)
     print("\n".join([*absent, f"{checked - failed} of {checked} right"]))
     return 1 if failed else 0
+
+
+def _find(name: str) -> ModuleType:
+    """This module, or one that is imported by name."""
+    return sys.modules[__name__] if name == __name__ else importlib.import_module(name)
+
+
+def _load(path: Path) -> ModuleType:
+    """The module in a file, wherever it lies."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"{path} is no file of Python")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _print_rows(report: GradientReport) -> None:
