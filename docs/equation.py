@@ -29,6 +29,7 @@ def mathml(latex: str, *, display: bool) -> str:
     if display and r"\\" in latex and r"\begin" not in latex:
         latex = rf"\begin{{aligned}}{latex}\end{{aligned}}"
     drawn = CONVERTER.convert_with_local_state(latex, displaystyle=display)
+    drawn = drawn.replace("<mi>l</mi>", "<mi>ℓ</mi>")  # the index l, which reads as a one
     return PRIMED.sub(r'<mrow>\1<mo lspace="0" rspace="0">\2</mo></mrow>', drawn)
 
 

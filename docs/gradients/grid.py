@@ -111,7 +111,8 @@ def _draw(body: list[str], grid: Grid, x: float, y: float, head: float, scale: f
     body.append(label(x + len(columns) * CELL / 2, y + TITLE / 2, grid.title, 13, weight="bold"))
     if grid.columns:
         for j in columns:
-            name = f"{grid.columns} = " * (j == columns[0]) + f"{j + grid.first}".replace("-", "−")
+            letter = re.sub(r"\bl\b", "ℓ", grid.columns)  # an l reads as a one
+            name = f"{letter} = " * (j == columns[0]) + f"{j + grid.first}".replace("-", "−")
             body.append(label(x + (j + grid.outside + 0.5) * CELL, top - HEIGHT / 2, name, 10, "soft"))
     if grid.rows:
         for i in range(count):

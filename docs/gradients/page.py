@@ -1,4 +1,4 @@
-"""python -m docs.gradients.page: run the pages of docs/gradients and write what they compute into them.
+"""python -m docs.gradients.page: run the pages of docs/gradients, and docs/api/nn1d.md, and fill in what they compute.
 
 A page is plain Markdown, and its own template. From top to bottom, in one namespace,
 
@@ -34,6 +34,7 @@ from docs.gradients.grid import Grid, picture
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
+REFERENCE = ROOT / "docs" / "api" / "nn1d.md"
 PIECE = re.compile(
     r"^<!-- python\b(?P<hidden>.*?)-->\n(?P<made>.*?)^<!-- end -->$"
     r"|^```python\n(?P<shown>.*?)^```$(?P<output>\n\n```text\n.*?^```$)?",
@@ -188,7 +189,7 @@ def rounded(printed: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the pages whose text has changed."""
-    pages = sorted(FOLDER.glob("*.md"))
+    pages = [*sorted(FOLDER.glob("*.md")), REFERENCE]
     parser = argparse.ArgumentParser(prog="python -m docs.gradients.page", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="pages, such as convolution; all of them unless given")
     names = parser.parse_args(arguments).names

@@ -528,7 +528,7 @@
         const table = make("table", { class: "lab-grid", role: "grid", "aria-label": caption });
         table.append(make("caption", {}, caption));
         if (columnName) {
-          const head = make("tr", {}, make("td", { class: "lab-index" }, `${columnName} =`));
+          const head = make("tr", {}, make("td", { class: "lab-index" }, `${columnName === "l" ? "ℓ" : columnName} =`));
           for (let j = -margin; j < columns + margin; j++) head.append(make("td", { class: "lab-index" }, written(j + (this.spec.first?.[columnName] ?? 0))));
           table.append(head);
         }
@@ -876,7 +876,7 @@
       const rules = op ? maps[op.kind].formula(op.in, op.out[0]) : null;
       const rule = rules && (pass === "forward" ? rules[0] : rules[1][name]);
       const lines = [];
-      if (rule && (pass === "backward" || !this.network.given[name])) lines.push(make("div", { class: "lab-rule" }, rule));
+      if (rule && (pass === "backward" || !this.network.given[name])) lines.push(make("div", { class: "lab-rule" }, rule.replace(/\bl\b/g, "ℓ")));
       if (!terms.length) {
         this.lightOutputs(pass, name, index);
         lines.push(make("div", {}, `${td.label} = ${written(value)}`));
