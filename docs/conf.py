@@ -16,6 +16,7 @@ from typing import Any
 
 import ziamath
 from sphinx.application import Sphinx
+from sphinx.util.inspect import TypeAliasForwardRef
 
 import nn1d
 from docs import docstring, equation, house, slides
@@ -44,6 +45,7 @@ highlight_language = "text"
 smartquotes = False  # they would make a dash of -- in an option
 
 autodoc_typehints = "signature"
+TypeAliasForwardRef.__repr__ = lambda self: self.name  # type: ignore[method-assign]  # else its class stands before it
 autodoc_type_aliases = {"Array": "Array", "Tree": "Tree", "Initializer": "Initializer"}
 nitpick_ignore_regex = [("py:class", ".*")]  # a type is shown, and is a link where it has a page of its own
 autodoc_preserve_defaults = True

@@ -87,7 +87,7 @@ def latex(line: str) -> str:
                 + (rf"\operatorname{{{word}}}" if word in ("max", "min", "exp", "clip") else rf"\mathit{{{word}}}")
                 + after
             )
-        return ("\\ " if before == " " else before) + rf"\text{{{word}}}" + ("\\ " if after == " " else after)
+        return (r"\;" if before == " " else before) + rf"\text{{{word}}}" + (r"\;" if after == " " else after)
 
     line = re.sub(r"\s{3,}", r" \\qquad ", line)
     line = re.sub(r"(^|[^\w\\])([A-Za-z]{3,}(?: [A-Za-z]{2,})*)(\W|_|$)", named, line)

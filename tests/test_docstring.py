@@ -202,7 +202,7 @@ def test_docstrings_are_escaped_for_the_site() -> None:
             "y[n, l] = b[o] + Σ_{k,c} x[n, s·l + k] · w[k, c]",
             r"y[n, l] = b[o] + \sum_{k,c} x[n, s \cdot l + k]  \cdot  w[k, c]",
         ),
-        ("dx = 0.2·dy where 0 < y < 1, else 0", r"dx = 0.2 \cdot dy\ \text{where}\ 0 < y < 1,\ \text{else}\ 0"),
+        ("dx = 0.2·dy where 0 < y < 1, else 0", r"dx = 0.2 \cdot dy\;\text{where}\;0 < y < 1,\;\text{else}\;0"),
         ("y = max_i mask[i],    i < f", r"y = \operatorname{max}_i \mathit{mask}[i], \qquad i < f"),
         ("dx = dy + F'(x)ᵀ dy", "dx = dy + F'(x)^T dy"),
         ("p = p - η·m̂ / (√v̂ + ε)", ""),  # signs without a command

@@ -56,7 +56,7 @@ def circuit(alt: str, numbers: dict[str, float], gates: Sequence[Gate]) -> str:
     for sign, left, right, out in gates:
         for name in (left, right):
             line(x(name) + WIRE, y(name), x(out), y(out))
-        body.append(f"<circle class='gate' cx='{x(out):g}' cy='{y(out):g}' r='15'/>")
+        body.append(f"<circle class='gate wire' cx='{x(out):g}' cy='{y(out):g}' r='15'/>")
         body.append(label(x(out), y(out), sign, 18))
     for name, value in values.items():
         middle = x(name) + (WIRE / 2 if column[name] == 0 else WIRE / 2 + 9)
