@@ -66,7 +66,7 @@ def ours(work: str, batch: int, samples: int, threads: int) -> Callable[[], floa
         else:
             loss, gradient = training.decoder_gradient(features, indices)
         adam.step(training.flat.vector[-len(gradient) :], gradient)
-        return loss
+        return float(loss)
 
     return step
 

@@ -244,7 +244,8 @@ class DualTraining:
             loss, slope = gradient(*(take_rows(source, chunk) for source in sources))
             return float(loss), slope
 
-        loss, total = 0.0, None
+        loss: float = 0.0
+        total: Any = None
         for one_loss, slope in self.workers.map(one, _chunks(batch, 1)):
             loss += one_loss * 1 / len(batch)
             slope *= 1 / len(batch)
@@ -257,5 +258,6 @@ def _chunks(clips: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def _judge(y: Array, x: Array, middle: Any) -> Judgement:
+    loss: Any  # on a GPU not synchronised
     loss, _ = mse(y := y.astype(x.dtype, copy=False), x)
     return Judgement(loss, (abs(y - x) <= ACCURACY_DISTANCE).mean(), middle)

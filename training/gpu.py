@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nn1d import DeviceError
-from nn1d.backend import Array
 from storage.mapped import take_rows
 from training.cuda_graph import CapturedStep, Function
 
 UPLOAD_BYTES = 1 << 26  # sent at a time of an array that stays on the GPU
 Result = TypeVar("Result")
+Array = Any  # of CuPy, which has no types
 Network = TypeVar("Network")
 
 
