@@ -9,6 +9,14 @@ from pathlib import Path
 import numpy as np
 
 
+def printable(text: object) -> str:
+    """A name or a path as a terminal can show it: what is no printable character is written as repr writes it.
+
+    So are backslashes, so that different names stay different.
+    """
+    return "".join(c if c.isprintable() and c != "\\" else repr(c)[1:-1] for c in str(text))
+
+
 class CorpusError(Exception):
     """A corpus cannot be used as it is; the message is one sentence with the cure."""
 
@@ -33,6 +41,8 @@ class Recording:
         "" where nobody said.
     details : mapping
         Whatever else the corpus tells: text, version, perception figures.
+    sha256 : str or None
+        Of the bytes of the file, where somebody has read them already.
     """
 
     name: str
@@ -40,3 +50,4 @@ class Recording:
     label: str = ""
     speaker: str = ""
     details: Mapping[str, str | float] = field(default_factory=dict)
+    sha256: str | None = field(default=None, compare=False)

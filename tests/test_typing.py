@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -58,7 +59,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("hatchling", reason="needs hatchling, which builds the wheel: pip install -e '.[test]'")
     pytest.importorskip("mypy", reason="needs mypy: pip install -e '.[test]'")
     folder = tmp_path_factory.mktemp("typing")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -73,11 +74,15 @@ def errors(packages: Path, programs: dict[str, str]) -> list[str]:
     project.mkdir(exist_ok=True)
     for name, text in programs.items():
         (project / f"{name}.py").write_text(text, "utf-8")
+    options = "--config-file=", "--hide-error-context", "--no-error-summary", f"--cache-dir={packages / 'cache'}"
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file=", "--hide-error-context", "--no-error-summary", "--cache-dir",
-         str(packages / "cache"), *(f"{name}.py" for name in programs)],
-        cwd=project, capture_output=True, text=True, env={"MYPYPATH": str(packages / "site-packages")}, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "mypy", *options, *(f"{name}.py" for name in programs)],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"MYPYPATH": str(packages / "site-packages")},
+        check=False,
+    )
     assert done.stderr == ""
     return [line for line in done.stdout.splitlines() if ": error: " in line]
 

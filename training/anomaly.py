@@ -32,10 +32,10 @@ def detect_anomaly(network: Any) -> Iterator[None]:
 
 def _checked(function: Callable[..., Any], what: str) -> Callable[..., Any]:
     def checked(*arguments: Any) -> Any:
-        given = function(*arguments)
-        for _, array in named_leaves(given[0]):
+        results = function(*arguments)
+        for _, array in named_leaves(results[0]):
             if not bool(array_module(array).isfinite(array).all()):
                 raise NonFiniteLayer(what)
-        return given
+        return results
 
     return checked

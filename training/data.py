@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,24 +13,25 @@ import numpy as np
 
 from models.autoencoder import check_clip_samples
 from nn1d import DeviceError, ShapeError, find_device
-from nn1d.backend import blas_kernels
 from speech.audio import SAMPLE_RATE_HZ
 from speech.cache import user_cache
-from speech.clip import Clips, load_clips
-from speech.corpus import find_corpus, spread
-from speech.recording import CorpusError
+from speech.clip import COPY, Clips, load_clips
+from speech.corpus import Corpus, find_corpus, spread
+from speech.recording import CorpusError, Recording, printable
 from speech.split import Split, SplitError, split_clips
-from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import Configuration, ConfigurationError
-from training.environment import surroundings
+from training.environment import cpu_in_words, surroundings
+from training.executor import Executor
+from training.gpu import GpuExecutor
 from training.machine import available_cores
 from training.run_folder import RunError
 from training.seed import generator
 from training.terminal import say
+from training.workers import Workers
 
 DEMO_CLIPS = 35
-LISTED_FAULTS = 10  # bad recordings named on the screen; config.json names all
+LISTED_FAULTS = 10  # bad recordings named on the screen; config.json of a run names all
 MISTAKES = (CheckpointError, ConfigurationError, CorpusError, DeviceError, RunError, ShapeError, SplitError)
 
 
@@ -48,46 +50,123 @@ class Work(NamedTuple):
         """Of the clips."""
         return [recording.name for recording in self.clips.recordings]
 
+    def executor(self) -> Executor:
+        """What computes, chosen here for the whole run; to be entered."""
+        return choose_executor(self.module, self.threads)
+
+
+def choose_executor(module: Any, threads: int) -> Executor:
+    """What computes on NumPy or CuPy: the one place where that is decided."""
+    return Workers(threads) if module is np else GpuExecutor(module)
+
 
 def prepare(settings: Configuration, data_dir: Path | None = None) -> Work:
     """Find the device, read the corpus, split it."""
-    check_clip_samples(settings.clip_samples, len(settings.channels))
-    module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32, settings.half)
-    say(f"{sentence}, BLAS {blas_kernels()}" if module is np else sentence)
-    threads = (settings.threads or available_cores()) if module is np else 1
+    module, sentence, threads = choose_device(settings)
     clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
-    split = split_clips(
-        [recording.speaker for recording in clips.recordings],
-        by=settings.split,
-        validate_on=settings.validate_on,
-        rng=generator(settings.seed, "split"),
-    )
+    split = split_recordings(settings, clips.recordings)
     config = describe(settings, threads, clips, left_out, directory, split) | {"device": sentence}
     return Work(settings, module, threads, clips, split, config)
 
 
+def prepare_batch(settings: Configuration) -> Work:
+    """Find the device, and read as many training clips as a step takes; no other recording is opened.
+
+    The recordings are split without knowing which of them are bad, and the files of emodb are not verified.
+    """
+    module, sentence, threads = choose_device(settings)
+    recordings = list_corpus(settings, settings.data_dir, verify=False)[0]
+    train = [recordings[i] for i in split_recordings(settings, recordings).train]
+    chosen: list[Recording] = []
+    while (missing := settings.batch_size - len(chosen)) > 0 and train:
+        some, train = train[:missing], train[missing:]
+        clips, _ = load_clips(some, settings.clip_samples, SAMPLE_RATE_HZ, settings.scale, threads)
+        chosen += clips.recordings
+    if not chosen:
+        raise CorpusError(f"{settings.db}: none of the training recordings can be used")
+    clips, _ = load_clips(chosen, settings.clip_samples, SAMPLE_RATE_HZ, settings.scale, threads)
+    batch = np.arange(len(clips))
+    return Work(settings, module, threads, clips, Split(batch, batch, batch), {"device": sentence})
+
+
+def choose_device(settings: Configuration) -> tuple[Any, str, int]:
+    """NumPy or CuPy, the sentence that says so, and clips at a time on NumPy."""
+    check_clip_samples(settings.clip_samples, len(settings.channels))
+    module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32, settings.half)
+    threads = (settings.threads or available_cores()) if module is np else 1
+    say(f"{sentence}, {cpu_in_words(threads)}" if module is np else sentence)
+    return module, sentence, threads
+
+
+def split_recordings(settings: Configuration, recordings: Sequence[Recording]) -> Split:
+    """The split that the settings ask for."""
+    return split_clips(
+        [recording.speaker for recording in recordings],
+        by=settings.split,
+        validate_on=settings.validate_on,
+        rng=generator(settings.seed, "split"),
+    )
+
+
 def prepare_again(config: dict[str, Any], settings: Configuration, data_dir: Path | None, who: str) -> Work:
     """What a run worked on, from where its recordings were unless data_dir says otherwise; nothing may have changed."""
-    found = Path(config["corpus"]) if config.get("corpus") else None
-    work = prepare(settings, data_dir or (found if found is not None and found.is_dir() else settings.data_dir))
-    for name in ("split", "clips_sha256"):
-        if config.get(name) != work.config[name]:
-            raise CorpusError(
-                f"{who}: the recordings of {settings.db} are not those that the run began with ({name} in "
-                "config.json). Bring them back, name their folder with --data-dir, or start a new run"
-            )
+    before = Path(config["corpus"]) if config.get("corpus") else None
+    there = before is not None and before.is_dir()
+    if data_dir is None and before is not None and not there and settings.db == "folder":
+        raise CorpusError(
+            f"{who}: the recordings were in {printable(before)}, which is not there any more. If the folder was moved, "
+            "name its new place with --data-dir"
+        )
+    work = prepare(settings, data_dir or (before if there else settings.data_dir))
+    if any(config.get(name) != work.config[name] for name in ("split", "clips_sha256")):
+        raise CorpusError(
+            f"{who}: the recordings of {settings.db} are not those that the run began with: "
+            f"{recordings_changed(config, work.config)}, or start a new run"
+        )
+    if before is not None and work.config["corpus"] != str(before):
+        say(f"moved: the recordings were in {printable(before)}; they are the same")
+        config["corpus"] = work.config["corpus"]
     return work
+
+
+def recordings_changed(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Which recordings came, went or changed between two config.json, and what to do about it."""
+    old, new = (_contents_by_name(config) for config in (before, after))
+    renamed = {new_name: name for name, content in old.items() for new_name, other in new.items() if content == other}
+    if len(renamed) == len(old) == len(new) and set(old) != set(new):
+        new_name, name = next((new_name, name) for new_name, name in renamed.items() if new_name != name)
+        return (
+            f"they are the same under other names ({name} is now {new_name}). Name the folder from which they have "
+            "the names that they had with --data-dir"
+        )
+    parts = []
+    for verb, names in (
+        ("came", [name for name in new if name not in old]),
+        ("went", [name for name in old if name not in new]),
+        ("changed", [name for name in old if name in new and old[name] != new[name]]),
+    ):
+        if names:
+            more = f" and {len(names) - LISTED_FAULTS} more" if len(names) > LISTED_FAULTS else ""
+            parts.append(f"{len(names)} {verb} ({', '.join(names[:LISTED_FAULTS])}{more})")
+    return f"{', '.join(parts) or 'their split differs'}. Bring back what the run began with"
+
+
+def _contents_by_name(config: dict[str, Any]) -> dict[str, str]:
+    """Of each clip of a run; contents are empty where config.json does not know them."""
+    names, contents = config.get("split", {}), config.get("contents", {})
+    return {
+        name: content
+        for part in ("train", "validation", "test")
+        for name, content in itertools.zip_longest(names.get(part, []), contents.get(part, []), fillvalue="")
+    }
 
 
 def read_corpus(
     settings: Configuration, data_dir: Path | None, threads: int
 ) -> tuple[Clips, list[tuple[str, str]], Path | None]:
     """Find the recordings and read them; say what was left out, or stop at it if strict."""
-    progress = sys.stderr.isatty()
-    cache_dir = settings.cache_dir or user_cache()
-    corpus = find_corpus(settings.db, data_dir, count=DEMO_CLIPS, progress=progress, cache_dir=cache_dir)
-    recordings = spread(corpus.recordings, settings.limit)
-    say(*corpus.notes, f"corpus: {settings.db}, {len(recordings)} recordings" + place(corpus.directory))
+    progress, cache_dir = sys.stderr.isatty(), settings.cache_dir or user_cache()
+    recordings, corpus = list_corpus(settings, data_dir)
     clips, unusable = load_clips(
         recordings, settings.clip_samples, SAMPLE_RATE_HZ, settings.scale, threads, progress, cache_dir
     )
@@ -95,13 +174,30 @@ def read_corpus(
         done = "taken from" if clips.reused else "prepared in"
         say(f"clips: {len(clips)} {done} {clips.path} ({clips.samples.nbytes / 1e6:.1f} MB)")
     left_out = corpus.left_out + unusable
+    if copies := sum(reason.startswith(COPY) for _, reason in left_out):
+        say(
+            f"copies: {copies} of {len(recordings)} recordings hold the same sound as another one. They are left out, "
+            "so that no clip is both in training and in test"
+        )
     if left_out:
-        named = [f"  {name}: {reason}" for name, reason in left_out[:LISTED_FAULTS]]
-        more = [f"  and {len(left_out) - LISTED_FAULTS} more, see config.json"] if len(left_out) > LISTED_FAULTS else []
+        listed = len(left_out) if settings.strict else LISTED_FAULTS  # what is to be mended is named in full
+        named = [f"  {printable(name)}: {reason}" for name, reason in left_out[:listed]]
+        more = [f"  and {len(left_out) - listed} more"] if len(left_out) > listed else []
         say(f"left out {len(left_out)} of {len(left_out) + len(clips)} files:", *named, *more)
         if settings.strict:
             raise CorpusError(f"--strict: {len(left_out)} files of {settings.db} cannot be used. Mend or remove them")
     return clips, left_out, corpus.directory
+
+
+def list_corpus(settings: Configuration, data_dir: Path | None, verify: bool = True) -> tuple[list[Recording], Corpus]:
+    """The recordings that the settings ask for, and the corpus that they are of."""
+    cache_dir = settings.cache_dir or user_cache()
+    corpus = find_corpus(
+        settings.db, data_dir, count=DEMO_CLIPS, progress=sys.stderr.isatty(), cache_dir=cache_dir, verify=verify
+    )
+    recordings = spread(corpus.recordings, settings.limit)
+    say(*corpus.notes, f"corpus: {settings.db}, {len(recordings)} recordings" + place(corpus.directory))
+    return recordings, corpus
 
 
 def describe(
@@ -114,17 +210,15 @@ def describe(
 ) -> dict[str, Any]:
     """config.json: whatever the run depends on."""
     names = [recording.name for recording in clips.recordings]
-    digest = hashlib.sha256()
-    for i in range(len(clips)):
-        digest.update(take_rows(clips.samples, np.array([i])).data)
     return {
         "settings": settings.written(),
         "threads": threads,
         **surroundings(),
         "corpus": None if directory is None else str(directory.resolve()),
         "clips": None if clips.path is None else str(clips.path),
-        "clips_sha256": digest.hexdigest(),
+        "clips_sha256": clips.sha256,
         "split": {part: [names[i] for i in indices] for part, indices in dataclasses.asdict(split).items()},
+        "contents": {part: [clips.contents[i] for i in indices] for part, indices in dataclasses.asdict(split).items()},
         "left_out": left_out,
     }
 
@@ -149,4 +243,4 @@ def clip_rows(clips: Clips, split: Split) -> list[dict[str, Any]]:
 
 def place(directory: Path | None) -> str:
     """Where a corpus was found."""
-    return "" if directory is None else f" from {directory}"
+    return "" if directory is None else f" from {printable(directory)}"
