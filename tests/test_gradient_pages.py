@@ -165,7 +165,7 @@ def test_output_of_the_checker_is_rounded_to_what_every_processor_gives() -> Non
     [
         ("mean", "", "nn1d/loss.py has no mean: name what took its place on the page"),
         ("mse", "loss ==", "nn1d/loss.py: mse must have one statement that starts 'loss =='; it has 0"),
-        ("mse", "difference", "nn1d/loss.py: mse must have one statement that starts 'difference'; it has 2"),
+        ("squared_error", "diff", "nn1d/loss.py: squared_error must have one statement that starts 'diff'; it has 2"),
     ],
 )
 def test_source_that_has_gone_is_named(name: str, statement: str, message: str) -> None:
