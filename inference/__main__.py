@@ -1,7 +1,6 @@
 """Use what a run has learned: python -m inference encode | reconstruct | evaluate | export RUN ...
 
-docs/representation.md shows each of the four. A command like train.py: it may import speech, which the other modules of
-models do not.
+docs/representation.md shows each of them.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from tqdm import tqdm
 from inference.ablation import mask_ablation
 from inference.export import ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
-from inference.model import PHASES, Model, load_run, weights_path
+from inference.model import PHASES, WEIGHTS, Model, load_run, weights_path
 from nn1d import ShapeError
 from nn1d.command import run_command
 from speech.audio import SAMPLE_RATE_HZ, Blocks, WaveformError, convert_blocks
@@ -85,7 +84,7 @@ def encode(options: argparse.Namespace) -> int:
     if (options.db is None) == (not options.paths):
         raise CommandError("encode: needs audio files or folders, or --db; give one of the two")
     model = load_run(options.run, PHASES[0], options.threads)
-    recordings, left_out = corpus_recordings(options) if options.db else given_recordings(options.paths)
+    recordings, left_out = corpus_recordings(options) if options.db else named_recordings(options.paths)
     check_output(options, (".npz", ".csv"), [item.source for item in recordings if isinstance(item.source, Path)])
     for name, reason in left_out:
         complain(name, reason)
@@ -199,13 +198,17 @@ def reconstruct(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Judge both decoders on a corpus."""
+    """Measure the decoders that a run has on a corpus."""
     if options.db is None:
         raise CommandError(f"evaluate: needs a corpus: --db {' | '.join(NAMES)}")
     if options.output is not None:
         check_output(options, (".json",), [])
     config, settings = read_config(options.run)
-    models = [load_run(options.run, phase, options.threads) for phase in PHASES if _has(options.run, phase)]
+    models = {
+        phase: load_run(options.run, weights, options.threads)
+        for phase, weights in WEIGHTS.items()
+        if (options.run / "checkpoints" / f"{weights}.safetensors").is_file()
+    }
     if not models:
         weights_path(options.run)
     settings = dataclasses.replace(
@@ -228,25 +231,24 @@ def evaluate(options: argparse.Namespace) -> None:
     variance = float(np.mean([take_rows(clips.samples, np.array([i])).var() for i in range(len(clips))]))
     results: dict[str, Any] = {"run": options.run.name, "db": options.db, "clips": len(clips), "variance": variance}
     with Workers(threads) as workers:
-        for name, model in zip(("pre_training", "fine_tuning"), models, strict=False):
+        for phase, model in models.items():
             kind = "own" if model.masks else "none"
             rng = generator(settings.seed, "evaluate")
             everything = np.arange(len(clips))
-            found = mask_ablation(
+            errors = mask_ablation(
                 model.network, clips.samples, everything, score, rng=rng, executor=workers, masks=(kind,)
             )
-            results[name] = {"masks": kind} | found[kind]
+            results[phase] = {"masks": kind} | errors[kind]
     if options.output is not None:
         write_atomic(options.output, (json.dumps(results, indent=2) + "\n").encode())
     print(f"{TITLES[options.db]}, {len(clips)} clips with a variance of {variance:.5f}, by {options.run.name}")
-    for name in ("pre_training", "fine_tuning"):
-        if name in results:
-            figures = results[name]
-            db = figures["test_si_sdr_db"]
-            print(
-                f"{name:<13} masks: {figures['masks']:<5} mean squared error {figures['test_mse']:.6f}  SNR "
-                f"{snr_db(figures['test_mse'], variance):5.1f} dB  SI-SDR {'-' if db is None else f'{db:.1f} dB'}"
-            )
+    for phase in models:
+        figures = results[phase]
+        db = figures["test_si_sdr_db"]
+        print(
+            f"{phase:<13} masks: {figures['masks']:<5} mean squared error {figures['test_mse']:.6f}  SNR "
+            f"{snr_db(figures['test_mse'], variance):5.1f} dB  SI-SDR {'-' if db is None else f'{db:.1f} dB'}"
+        )
 
 
 def say_seen(config: dict[str, Any], clips: Clips) -> None:
@@ -283,9 +285,9 @@ def export(options: argparse.Namespace) -> None:
     print(f"{options.output}: {options.output.stat().st_size / 1000:.0f} kB")
 
 
-def given_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple[str, str]]]:
+def named_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple[str, str]]]:
     """Files, and what is in folders, each once; and the folders that cannot be read."""
-    found: dict[Path, Recording] = {}
+    by_place: dict[Path, Recording] = {}
     left_out: list[tuple[str, str]] = []
     for path in paths:
         inside = [Recording(unique_names([Path(path.name)])[0], path)]
@@ -297,8 +299,8 @@ def given_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple
                 others = f"; {len(unusable)} cannot be used: {unusable[0][0]}: {unusable[0][1]}" if unusable else ""
                 raise CommandError(f"{printable(path)}: no audio files in this folder that can be read{others}")
         for recording in inside:
-            found.setdefault(Path(str(recording.source)).resolve(), recording)
-    recordings = list(found.values())
+            by_place.setdefault(Path(str(recording.source)).resolve(), recording)
+    recordings = list(by_place.values())
     if len(paths) > 1:
         names = unique_names([Path(str(recording.source)) for recording in recordings])
         recordings = [dataclasses.replace(item, name=name) for item, name in zip(recordings, names, strict=True)]
@@ -327,18 +329,14 @@ def check_output(options: argparse.Namespace, suffixes: Sequence[str], inputs: S
         raise CommandError(f"{place}: there is no folder {printable(output.parent)}")
     if output.is_dir():
         raise CommandError(f"{place}: is a folder. Name a file in it")
-    own = [options.run / name for name in FILES] + list((options.run / "checkpoints").glob("*"))
-    if output.exists() and any(path.exists() and path.samefile(output) for path in [*own, *inputs]):
+    files = [options.run / name for name in FILES] + list((options.run / "checkpoints").glob("*"))
+    if output.exists() and any(path.exists() and path.samefile(output) for path in [*files, *inputs]):
         raise CommandError(f"{place}: would overwrite what is read. Choose another name")
 
 
 def complain(name: str, reason: str) -> None:
     """One sentence about a recording that is left out, above a progress bar if there is one."""
     tqdm.write(f"inference: {name}: {reason}", file=sys.stderr)
-
-
-def _has(run: Path, phase: str) -> bool:
-    return (run / "checkpoints" / f"{phase}.safetensors").is_file()
 
 
 if __name__ == "__main__":

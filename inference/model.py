@@ -24,7 +24,8 @@ from training.machine import available_cores
 from training.run_folder import RunError, read_config
 from training.workers import Workers
 
-PHASES = ("pretrained", "finetuned")
+WEIGHTS = {"pre_training": "pretrained", "fine_tuning": "finetuned"}  # a phase in results.json -> its checkpoint
+PHASES = tuple(WEIGHTS.values())
 AT_ONCE = 4  # windows a thread that wait to be encoded
 
 
