@@ -27,7 +27,7 @@ LAYERS = [
 ]  # fmt: skip
 CHECKS = {  # what raises for a function that calls it
     "require": "ShapeError", "require_signal": "ShapeError", "require_floats": "ShapeError",
-    "check_pair": "ValueError", "check_rate": "ValueError",
+    "check_waveforms": "ValueError", "check_rate": "ValueError",
 }  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_parameters_are_those_of_the_signature(name: str) -> None:
     A name that carries its unit needs no more, and a generator or its seed is the same everywhere.
     """
     item = find(name)
-    if getattr(item, "_is_protocol", False):
+    if getattr(item, "_is_protocol", False):  # nobody calls it
         return
     own = set(inspect.signature(item).parameters)
     found = parts(item)
