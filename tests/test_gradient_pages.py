@@ -182,3 +182,16 @@ def test_an_unknown_page_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_path_of_a_machine_stands_on_a_page() -> None:
     for page in PAGES:
         assert str(ROOT) not in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_loops_come_before_the_arrays(name: str) -> None:
+    """Each layer is first shown as the plain loops that the tests hold it against."""
+    text = (FOLDER / f"{name}.md").read_text("utf-8")
+    if name == "residual-block":  # a sum of two others, which have theirs
+        assert "](elu.md#as-loops)" in text
+        return
+    loops = text.index("`tests/loops.py`")
+    assert text.index("## The equation") < loops < text.index("## The gradients, step by step")
+    arrays = [match.start() for match in re.finditer(r"^`nn1d/\w+\.py`, ", text, re.MULTILINE)]
+    assert loops < min(arrays)
