@@ -20,7 +20,8 @@ os.environ.update(blas_environment())  # before NumPy loads its BLAS
 
 import numpy as np
 
-from inference.ablation import ablate, finding
+from inference.ablation import ablate, finding, finding_without_masks
+from models.folded import FoldedAutoencoder
 from models.paper import PAPER
 from report.listening import publish
 from report.table import as_text, paper_table
@@ -118,7 +119,9 @@ def go_on(run: RunFolder, work: Work) -> None:
                 return si_sdr(clips.waveform(clip), clips.unscale(clip, rebuilt)[: clips.valid[clip]])
 
             def worth() -> dict[str, Any]:
-                """With which masks the decoder, as it is now, rebuilds the test clips how well."""
+                """With which masks the decoder, as it is now, rebuilds the test clips how well; nothing with folds."""
+                if isinstance(training.network, FoldedAutoencoder):
+                    return {}
                 drawn = generator(settings.seed, "masks")
                 given = (training.network, clips.samples, split.test, si_sdr_db)
                 return ablate(*given, rng=drawn, workers=workers, module=work.module)
@@ -129,7 +132,11 @@ def go_on(run: RunFolder, work: Work) -> None:
             run.write_clips(clip_rows(clips, split))
             results["fine_tuning"] = course.fine_tune(features)
             masks["fine_tuning"] = worth()
-            results["masks"] = masks | {"finding": finding(masks)}
+            if isinstance(training.network, FoldedAutoencoder):
+                rate = 32 * features[0].size * SAMPLE_RATE_HZ / clips.samples.shape[1]
+                results["masks"] = {"finding": finding_without_masks(rate)}
+            else:
+                results["masks"] = masks | {"finding": finding(masks)}
             results["paper"] = PAPER.get(settings.db, {})
             run.write_json("results.json", results)
             if not settings.no_report:

@@ -156,6 +156,15 @@ def finding(results: Mapping[str, Mapping[str, Any]]) -> str:
     return " ".join(sentences)
 
 
+def finding_without_masks(bits_per_second: float) -> str:
+    """The same for a network with folds, whose decoder takes nothing but the representation."""
+    return (
+        f"Both decoders rebuild from the representation alone: {bits_per_second / 1000:,.0f} kbit/s of float32 "
+        "numbers, and no masks. A fold drops nothing, so how little a decoder could do with shows where the "
+        "representation is quantised or made narrower: python -m inference rate."
+    )
+
+
 def _of_phase(title: str, found: Mapping[str, Any]) -> str:
     own, none = found["own"], found["none"]
     share = own["mask_bits_per_second"] / own["bits_per_second"]

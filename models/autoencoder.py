@@ -65,7 +65,8 @@ def check_clip_samples(clip_samples: int, depth: int) -> None:
         )
 
 
-def _scaled(initial: Initializer, gain: float) -> Initializer:
+def scaled(initial: Initializer, gain: float) -> Initializer:
+    """What `initial` draws, times gain."""
     return lambda rng, shape: gain * initial(rng, shape)
 
 
@@ -114,7 +115,7 @@ class Encoder:
         residual_gain: float = 1.0,
         dtype: Any = np.float32,
     ) -> None:
-        last = _scaled(initial, residual_gain)
+        last = scaled(initial, residual_gain)
         self.stages = []
         for i, (before, after) in enumerate(zip((1, *channels), channels, strict=False)):
             activation: dict[str, Layer] = {"activation": ELU()} if i > 0 else {}
@@ -127,6 +128,11 @@ class Encoder:
     def parameters(self) -> dict[str, Tree]:
         """Arrays by stage, under names such as 0.convolution.weight and 0.residual.body.1.weight."""
         return {str(i): stage.parameters for i, stage in enumerate(self.stages)}
+
+    @property
+    def convolutions(self) -> list[Layer]:
+        """One a stage, the one that reads the audio first."""
+        return [stage.layers["convolution"] for stage in self.stages]
 
     def forward(self, x: Array, middle: bool = True) -> tuple[Encoding, Any]:
         """Down: each stage, then its pool. What enters the pools is shown, and so kept, if `middle`."""
@@ -208,7 +214,7 @@ class Decoder:
     ) -> None:
         if output not in ("hard_sigmoid", "linear"):
             raise ShapeError(f"Decoder: output must be hard_sigmoid or linear; got {output!r}")
-        last = _scaled(initial, residual_gain)
+        last = scaled(initial, residual_gain)
         own: dict[str, Any] = {"rng": rng, "initial": initial, "dtype": dtype}
         self.stages = []
         for before, after in zip(reversed(channels), (*reversed(channels[:-1]), 1), strict=True):
@@ -224,6 +230,11 @@ class Decoder:
     def parameters(self) -> dict[str, Tree]:
         """Arrays by stage, under names such as 0.convolution.weight and 0.residual.body.1.weight."""
         return {str(i): stage.parameters for i, stage in enumerate(self.stages)}
+
+    @property
+    def convolutions(self) -> list[Layer]:
+        """One a stage, the one that makes the audio first: each answers the encoder's of the same place."""
+        return [stage.layers["convolution"] for stage in reversed(self.stages)]
 
     def forward(
         self, z: Array, masks: list[Array] | None = None, middle: bool = True
@@ -262,6 +273,12 @@ class Decoder:
         return dz, {name: grads[name] for name in self.parameters}
 
 
+def tie(encoder: Any, decoder: Any) -> None:
+    """Let each transposed convolution of a decoder hold the filters of the convolution that it answers."""
+    for convolution, transposed in zip(encoder.convolutions, decoder.convolutions, strict=True):
+        transposed.parameters["weight"] = convolution.parameters["weight"]
+
+
 class Autoencoder:
     """Encoder and decoder together, masks handed over: the network of phase 1.
 
@@ -271,6 +288,8 @@ class Autoencoder:
     ----------
     channels, kernel_size, rng, initial, residual_gain, output, dtype
         As for Encoder and Decoder; the encoder's weights are drawn first.
+    tied : bool
+        Transposed convolution i takes the filters of convolution i: one parameter, two uses.
 
     Shapes
     ------
@@ -290,11 +309,14 @@ class Autoencoder:
         initial: Initializer = glorot_uniform,
         residual_gain: float = 1.0,
         output: str = "hard_sigmoid",
+        tied: bool = False,
         dtype: Any = np.float32,
     ) -> None:
         own: dict[str, Any] = {"rng": rng, "initial": initial, "residual_gain": residual_gain, "dtype": dtype}
         self.encoder = Encoder(channels, kernel_size, **own)
         self.decoder = Decoder(channels, kernel_size, output=output, **own)
+        if tied:
+            tie(self.encoder, self.decoder)
 
     @property
     def parameters(self) -> dict[str, Tree]:

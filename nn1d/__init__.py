@@ -9,6 +9,7 @@ from nn1d.activation import ELU, HardSigmoid
 from nn1d.adam import Adam
 from nn1d.backend import DeviceError, array_module, find_device, to_numpy
 from nn1d.conv import Conv1d, ConvTranspose1d
+from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.interchange import from_torch, load_parameters, to_torch
 from nn1d.layer import FlatParameters, Layer, ShapeError, flatten, named_leaves
@@ -26,6 +27,7 @@ __all__ = [
     "ConvTranspose1d",
     "DeviceError",
     "FlatParameters",
+    "Fold1d",
     "GradientError",
     "GradientReport",
     "HardSigmoid",
@@ -35,6 +37,7 @@ __all__ = [
     "ResidualBlock",
     "Sequential",
     "ShapeError",
+    "Unfold1d",
     "Upsample1d",
     "array_module",
     "check_gradients",

@@ -173,7 +173,7 @@ def _words(
             (_title(name), _summary_cells([distortion[p][name] for p in RUN_PHASES])) for name in MEASURES
         ],
         "finding": results["masks"]["finding"],
-        "masks": [_mask_table(phase, results["masks"][phase]) for phase in RUN_PHASES],
+        "masks": [_mask_table(phase, results["masks"][phase]) for phase in RUN_PHASES if phase in results["masks"]],
         "split": [
             *((part, [len(getattr(split, part))]) for part in ("train", "validation", "test")),
             ("left out", [len(config.get("left_out", []))]),

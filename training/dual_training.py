@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from models.autoencoder import Autoencoder, Trace
+from models.autoencoder import Trace
+from models.folded import FoldedAutoencoder
 from models.objective import objective
-from nn1d import FlatParameters, flatten, initial, mse, to_numpy
+from nn1d import FlatParameters, mse, to_numpy
 from nn1d.backend import Array
 from storage.mapped import take_rows
 from training.anomaly import NonFiniteLayer, detect_anomaly
 from training.configuration import Configuration
 from training.gpu import Accelerator
 from training.loss_scaling import Precision
+from training.network import build_network
 from training.seed import generator
 from training.trainer import Gradient, Judgement, NotFinite, Phase
 from training.workers import Workers
@@ -59,14 +61,7 @@ class DualTraining:
 
     def __init__(self, configuration: Configuration, samples: np.ndarray, workers: Workers, module: Any = np) -> None:
         self.configuration, self.samples, self.workers, self.module = configuration, samples, workers, module
-        self.network = Autoencoder(
-            configuration.channels,
-            configuration.kernel_size,
-            rng=generator(configuration.seed, "weights"),
-            initial=getattr(initial, configuration.initial),
-            residual_gain=configuration.residual_gain,
-            output=configuration.output,
-        )
+        self.network = build_network(configuration, generator(configuration.seed, "weights"))
         self.flat = FlatParameters(self.network.parameters, module)
         self.on_clips: Callable[[], None] = lambda: None  # called between clips that are judged; may raise
         self._gpu = None if module is np else Accelerator(module)
@@ -129,14 +124,14 @@ class DualTraining:
         trace, cache = self._trace(x := x[:, :, None])
         loss, d_trace = objective(trace, x, self.configuration.middle_weight)
         _, grads = self.network.backward(self.precision.enter(d_trace, x.size), cache)
-        return loss.total, self.precision.leave(flatten(grads), x.size)
+        return loss.total, self.precision.leave(self.flat.flatten(grads), x.size)
 
     def _decoder(self, x: Array, z: Array) -> tuple[Array, Array]:
-        (y, _), cache = self._decode(x := x[:, :, None], z)
+        y, cache = self._decode(x := x[:, :, None], z)
         loss, d_trace = objective(Trace(y, [], []), x)
         dy = self.precision.enter(d_trace.reconstruction, x.size)
         _, grads = self.network.decoder.backward(dy, cache)
-        return loss.total, self.precision.leave(flatten(grads), x.size)
+        return loss.total, self.precision.leave(self.flat.flatten(grads, "decoder"), x.size)
 
     def encode(self, clips: Iterable[int]) -> Iterator[np.ndarray]:
         """The representation (L / 2^depth, C) of each clip, in order."""
@@ -172,7 +167,7 @@ class DualTraining:
 
     def _judge_decoder(self, features: np.ndarray, clips: np.ndarray) -> Judgement:
         def judge(x: Array, z: Array) -> Judgement:
-            (y, _), _ = self._decode(x := x[:, :, None], z)
+            y, _ = self._decode(x := x[:, :, None], z)
             return _judge(y, x, 0.0)
 
         return self._mean(judge, [self.samples, features], clips)
@@ -184,11 +179,15 @@ class DualTraining:
     def _trace(self, x: Array) -> tuple[Trace, Any]:
         return self.network.forward(self.precision.signal(x), middle=self.configuration.middle_weight > 0)
 
-    def _decode(self, x: Array, z: Array) -> tuple[tuple[Array, list[Array]], Any]:
+    def _decode(self, x: Array, z: Array) -> tuple[Array, Any]:
+        """What the decoder makes of representations, with the masks of the clips if phase 2 has them."""
+        if isinstance(self.network, FoldedAutoencoder):
+            return self.network.decoder.forward(self.precision.signal(z))
         masks = None
         if self.configuration.fine_tune_masks:
             masks = self.network.encoder.forward(self.precision.signal(x), middle=False)[0].masks
-        return self.network.decoder.forward(self.precision.signal(z), masks, middle=False)
+        (y, _), cache = self.network.decoder.forward(self.precision.signal(z), masks, middle=False)
+        return y, cache
 
     def _mean(self, judge: Callable[..., Judgement], sources: Sequence[np.ndarray], clips: np.ndarray) -> Judgement:
         """The mean over clips; on a GPU numbers that nobody has waited for."""

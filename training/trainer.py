@@ -203,6 +203,8 @@ class Phase:
         settings, steps = self.configuration, self.epoch * batches + self._batches
         if settings.schedule == "cosine":
             self.adam.learning_rate = self.rate * 0.5 * (1 + math.cos(math.pi * steps / (self.epochs * batches)))
+        if steps < settings.warm_up * batches:
+            self.adam.learning_rate = self.rate * (steps + 1) / (settings.warm_up * batches + 1)
         if not self._looks and not self._unseen:
             self._seen = {"parameters": self.parameters.copy(), "average": self.average.copy(), "loss": self._loss,
                           "mean": _copy(self.adam.mean), "square": _copy(self.adam.square),
