@@ -20,8 +20,7 @@ os.environ.update(blas_environment())  # before NumPy loads its BLAS
 
 import numpy as np
 
-from inference.ablation import ablate, finding, finding_without_masks
-from models.folded import FoldedAutoencoder
+from inference.ablation import mask_ablation, summary, summary_without_masks
 from models.paper import PAPER
 from report.listening import publish
 from report.table import as_text, paper_table
@@ -38,8 +37,7 @@ from training.run_folder import RunError, RunFolder, check_free, new_folder
 from training.sanity import dry_run, overfit
 from training.seed import generator
 from training.signals import Stop, Stopped
-from training.terminal import say, say_epoch
-from training.workers import Workers
+from training.terminal import saturation, say, say_epoch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,42 +101,41 @@ def go_on(run: RunFolder, work: Work) -> None:
     settings, clips, split = work.settings, work.clips, work.split
     say(f"run: {run.path} ({work.threads} threads, {len(split.train)} training, {len(split.test)} test clips)")
     try:
-        with Stop() as stop, Workers(work.threads) as workers:
-            training = DualTraining(settings, clips.samples, workers, work.module)
-            course = Pipeline(run, training, split, work.names, stop, say_epoch, sys.stderr.isatty())
-            variances = [take_rows(clips.samples, np.array([i])).var() for i in split.test]
-            results: dict[str, Any] = {
-                "db": settings.db,
-                "clips": len(clips),
-                "parameters": training.flat.vector.size,
-                "test_variance": float(np.mean(variances)),
-            }
+        with Stop() as stop, work.executor() as executor:
+            training = DualTraining(settings, clips.samples, executor, stop.check)
+            pipeline = Pipeline(run, training, split, work.names, stop, say_epoch, sys.stderr.isatty())
 
             def si_sdr_db(clip: int, rebuilt: np.ndarray) -> float:
                 stop.check()
                 return si_sdr(clips.waveform(clip), clips.unscale(clip, rebuilt)[: clips.valid[clip]])
 
-            def worth() -> dict[str, Any]:
-                """With which masks the decoder, as it is now, rebuilds the test clips how well; nothing with folds."""
-                if isinstance(training.network, FoldedAutoencoder):
-                    return {}
-                drawn = generator(settings.seed, "masks")
-                given = (training.network, clips.samples, split.test, si_sdr_db)
-                return ablate(*given, rng=drawn, workers=workers, module=work.module)
+            def ablation() -> dict[str, Any]:
+                rng = generator(settings.seed, "masks")
+                return mask_ablation(training.network, clips.samples, split.test, si_sdr_db, rng=rng, executor=executor)
 
-            results["pre_training"] = course.pre_train()
-            masks = {"pre_training": worth()}
-            features = course.encode()
+            masks: dict[str, Any] = {}
+            first = pipeline.fit("pre_training", training.pre_training(split.train, split.validation))
+            if settings.pooling == "max":
+                masks["pre_training"] = ablation()
+            features = pipeline.encode()
             run.write_clips(clip_rows(clips, split))
-            results["fine_tuning"] = course.fine_tune(features)
-            masks["fine_tuning"] = worth()
-            if isinstance(training.network, FoldedAutoencoder):
-                rate = 32 * features[0].size * SAMPLE_RATE_HZ / clips.samples.shape[1]
-                results["masks"] = {"finding": finding_without_masks(rate)}
+            second = pipeline.fit("fine_tuning", training.fine_tuning(features, split.train, split.validation))
+            if settings.pooling == "max":
+                masks["fine_tuning"] = ablation()
+                words = summary(masks)
             else:
-                results["masks"] = masks | {"finding": finding(masks)}
-            results["paper"] = PAPER.get(settings.db, {})
-            run.write_json("results.json", results)
+                words = summary_without_masks(32 * features[0].size * SAMPLE_RATE_HZ / settings.clip_samples)
+            results: dict[str, Any] = {
+                "db": settings.db,
+                "clips": len(clips),
+                "parameters": training.flat.vector.size,
+                "test_variance": float(np.mean([take_rows(clips.samples, np.array([i])).var() for i in split.test])),
+                "pre_training": first,
+                "fine_tuning": second,
+                "masks": masks | {"summary": words},
+                "paper": PAPER.get(settings.db, {}),
+            }
+            run.write_results(results)
             if not settings.no_report:
                 threads = work.threads if work.module is np else available_cores()
                 results = publish(run, clips, split, threads, sys.stderr.isatty(), stop.check)
@@ -147,7 +144,7 @@ def go_on(run: RunFolder, work: Work) -> None:
         raise
     finally:
         run.release()
-    say("", as_text(paper_table(results)), results["masks"]["finding"], f"run: {run.path}")
+    say("", as_text(paper_table(results)), results["masks"]["summary"], *saturation(results), f"run: {run.path}")
     if not settings.no_report:
         say(*missing(SAMPLE_RATE_HZ), f"listen: {run.path / 'report.html'}")
 

@@ -43,34 +43,28 @@ def ours(work: str, batch: int, samples: int, precision: str, repeats: int) -> C
     from nn1d import Adam, find_device
     from training.configuration import Configuration
     from training.dual_training import DualTraining
-    from training.workers import Workers
+    from training.gpu import GpuExecutor
 
     cupy, _ = find_device("gpu", tf32=precision == "tf32", half=precision == "half")
     settings = Configuration(clip_samples=samples, batch_size=batch, half=precision == "half")
     rows, indices = np.array(clips(batch, samples)), np.arange(batch)
-    training = DualTraining(settings, rows, Workers(1), cupy)
+    executor = GpuExecutor(cupy)
+    training = DualTraining(settings, rows, executor)
     features = np.stack(list(training.encode(indices))) if work == "phase2" else None
-    adam, x = Adam(0.001), training.precision.signal(cupy.asarray(rows)[:, :, None])
-
-    def gradient() -> tuple[Any, Any]:
-        if features is None:
-            return training.whole_gradient(indices)
-        return training.decoder_gradient(features, indices)
+    adam, x = Adam(0.001), training.scaler.signal(cupy.asarray(rows)[:, :, None])
 
     def encode() -> Any:
         return abs(training.network.encoder.represent(x)).mean(dtype=np.float32)
 
     def step() -> Any:
-        loss, slope = gradient()
-        adam.step(training.flat.vector[-len(slope) :], slope)
+        loss, gradient = training.gradient(indices, features)
+        adam.step(training.flat.vector[-len(gradient) :], gradient)
         return loss
 
     def held() -> float:
-        gpu = training._gpu
-        graph = 0 if gpu is None else gpu.graph.bytes_held
-        return (cupy.get_default_memory_pool().total_bytes() + graph) / 2**20
+        return (cupy.get_default_memory_pool().total_bytes() + executor.step.bytes_held) / 2**20
 
-    before = float(encode() if work == "encode" else gradient()[0])
+    before = float(encode() if work == "encode" else training.gradient(indices, features)[0])
     return timed(encode if work == "encode" else step, before, repeats, held, cupy.cuda.runtime.deviceSynchronize)
 
 
@@ -314,8 +308,8 @@ def said(count: int | None) -> str:
 
 def test_suite() -> int:
     """Run the tests of kernels and training on the real CuPy; pytest's exit code."""
-    files = sorted(str(path) for path in (ROOT / "tests").glob("test_*gpu*.py"))
-    files += [f"tests/test_{name}.py" for name in ("kernels", "convolution_kernel", "precision")]
+    files = sorted(str(path) for path in (ROOT / "tests/gpu").glob("test_*gpu*.py"))
+    files += [f"tests/gpu/test_{name}.py" for name in ("kernels", "convolution_kernel", "loss_scaling")]
     command = [sys.executable, "-m", "pytest", "-q", *files]
     return subprocess.run(command, cwd=ROOT, env=os.environ | {"NN1D_GPU": "1"}, check=False).returncode
 

@@ -24,7 +24,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from inference.ablation import ablate
+from inference.ablation import mask_ablation
 from inference.export import PARTS, ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
 from inference.model import PHASES, Model, load_run, weights_path
@@ -238,7 +238,9 @@ def evaluate(options: argparse.Namespace) -> None:
             kind = "own" if model.masks else "none"
             rng = generator(settings.seed, "evaluate")
             everything = np.arange(len(clips))
-            found = ablate(model.network, clips.samples, everything, score, rng=rng, workers=workers, masks=(kind,))
+            found = mask_ablation(
+                model.network, clips.samples, everything, score, rng=rng, executor=workers, masks=(kind,)
+            )
             results[name] = {"masks": kind} | found[kind]
     if options.output is not None:
         write_atomic(options.output, (json.dumps(results, indent=2) + "\n").encode())

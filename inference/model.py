@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from speech.audio import SAMPLE_RATE_HZ, convert_rate, resampled
 from training.checkpoint import load_checkpoint
 from training.configuration import Configuration
 from training.machine import available_cores
-from training.network import Network, build_network
+from training.network import build_network
 from training.run_folder import RunError, read_config
 from training.workers import Workers
 
@@ -69,7 +69,7 @@ class Model:
     def __init__(
         self,
         configuration: Configuration,
-        network: Network,
+        network: Any,
         masks: bool,
         level: tuple[np.float32, np.float32] | None = None,
         threads: int | None = None,

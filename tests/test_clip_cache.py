@@ -372,7 +372,7 @@ clips, _ = load_clips(recordings, threads=2, cache_dir=folder)
 with Workers(2) as workers:
     training = DualTraining(Configuration(channels=(1, 1, 1, 1, 1)), clips.samples, workers)
     features = write_features(folder / "features.npy", training.encode(range(count)), count)
-    training.judge_decoder(features, np.arange(0, count, 10))
+    training.evaluate_decoder(features, np.arange(0, count, 10))
 print(clips.samples.nbytes, *(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 

@@ -35,10 +35,10 @@ def test_the_demo_has_defaults_of_its_own_which_options_override() -> None:
 def test_every_setting_is_an_option() -> None:
     given = {
         "db": "savee", "data_dir": "d", "cache_dir": "c", "limit": 9, "strict": True, "clip_samples": 320,
-        "scale": "corpus", "split": "speaker", "validate_on": "test", "channels": "2,3", "kernel_size": 5,
-        "output": "linear", "initial": "he_normal", "residual_gain": 0.5, "epochs": 2, "fine_tune_epochs": 3,
+        "scale": "corpus", "split": "speaker", "validate_on": "test", "channels": "2,3", "pooling": "fold", "tied": True,
+        "kernel_size": 5, "output": "linear", "initial": "he_normal", "residual_gain": 0.5, "epochs": 2, "fine_tune_epochs": 3,
         "batch_size": 5, "learning_rate": 0.1, "fine_tune_learning_rate": 0.2, "schedule": "constant",
-        "average": 0.25, "weight_decay": 0.3, "decay": "l2", "middle_weight": 0.4, "patience": 7,
+        "warm_up": 0.75, "clip": 4.5, "average": 0.25, "weight_decay": 0.3, "decay": "l2", "middle_weight": 0.4, "patience": 7,
         "monitor": "val_accuracy", "fine_tune_masks": True, "seed": 8, "device": "cpu",
         "gpu_memory": "8GB", "tf32": True, "half": True, "threads": 4,
         "out": "o", "force": True, "no_report": True, "checkpoint_every": 2.5,

@@ -122,6 +122,13 @@ class Configuration:
     warm_up: float = _setting(
         0.0, "training", "the learning rate rises over this many epochs of a phase", float, least=0, fold=1.0
     )
+    clip: float = _setting(
+        3.0,
+        "training",
+        "a gradient may be this many times as long as the median of the last 100; 0: any length",
+        float,
+        least=0,
+    )
     average: float = _setting(
         0.5,
         "training",

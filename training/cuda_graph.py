@@ -12,7 +12,7 @@ from typing import Any
 
 from nn1d.backend import Array
 
-Function = Callable[..., tuple[Array, ...]]
+Function = Callable[..., Any]
 
 
 class CapturedStep:
@@ -30,7 +30,7 @@ class CapturedStep:
     def __init__(self, module: Any) -> None:
         self._cupy = module
         self._said = self._spoilt = False
-        self._too_large: dict[str, int] = {}  # clips of a function for whose graph there was no memory
+        self._too_large: dict[Function, int] = {}  # clips of a function for whose graph there was no memory
         self._pool: Any = None
         self.forget()
 
@@ -63,14 +63,14 @@ class CapturedStep:
             self.forget()
             self._function, self._clips = function, clips
             return function(*inputs)
-        if self._spoilt or clips < self._clips or clips >= self._too_large.get(function.__qualname__, clips + 1):
+        if self._spoilt or clips < self._clips or clips >= self._too_large.get(function, clips + 1):
             return function(*inputs)
         if self._graph is None:
             self._capture(function, inputs)
             if self._graph is None:
                 return function(*inputs)
-        for own, given in zip(self._inputs, inputs, strict=True):
-            own[...] = given
+        for kept, array in zip(self._inputs, inputs, strict=True):
+            kept[...] = array
         self._graph.launch()
         return self._outputs
 
@@ -83,7 +83,7 @@ class CapturedStep:
         self._pool, stream, reason = pool, cuda.Stream(non_blocking=True), ""
         try:
             with cuda.using_allocator(pool.malloc):
-                self._inputs = [given.copy() for given in inputs]
+                self._inputs = [array.copy() for array in inputs]
             with cuda.using_allocator(pool.malloc), stream:
                 stream.begin_capture()
                 try:
@@ -97,7 +97,7 @@ class CapturedStep:
         except Exception as error:  # whatever cannot be captured says so in its own way
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             if isinstance(error, cuda.memory.OutOfMemoryError) or "cudaErrorMemoryAllocation" in reason:
-                self._too_large[function.__qualname__] = len(inputs[0])
+                self._too_large[function] = len(inputs[0])
             else:
                 self._spoilt = True
         if reason:  # only here does nothing hold the arrays any more that the pool is to free

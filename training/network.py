@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from models.autoencoder import Autoencoder
@@ -9,11 +11,9 @@ from models.folded import FoldedAutoencoder
 from nn1d import initial
 from training.configuration import Configuration
 
-Network = Autoencoder | FoldedAutoencoder
 
-
-def build_network(settings: Configuration, rng: np.random.Generator) -> Network:
-    """A new network, its first weights drawn from rng."""
+def build_network(settings: Configuration, rng: np.random.Generator) -> Any:
+    """A new Autoencoder or FoldedAutoencoder, its first weights drawn from rng."""
     isometric = settings.initial == "isometric"
     sizes = settings.channels, settings.kernel_size
     draw = initial.glorot_uniform if isometric else getattr(initial, settings.initial)

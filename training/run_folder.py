@@ -7,7 +7,7 @@ checkpoints/finetuned.safetensors
 checkpoints/pre_training.state.safetensors, fine_tuning.state.safetensors   where a phase goes on
 features.npy                         (n, L / 2^depth, C) float32: the representation of every clip
 clips.csv                            a line a clip, in the order of features.npy
-results.json                         losses of both phases, what the masks are worth, distortion, and the paper's losses
+results.json                         losses of both phases, ablation of the masks, distortion, and the paper's losses
 metrics.csv                          a line a test clip and phase: every measure of distortion
 report.html, figures/, audio/        the listening page, its figures and sounds
 lock                                 held by the process that writes here
@@ -33,7 +33,7 @@ from nn1d.backend import Array
 from storage.atomic import SUFFIX, remove_unfinished, write_atomic
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.configuration import Configuration, ConfigurationError
-from training.trainer import ARRAYS, Epoch, Phase
+from training.trainer import ARRAYS, Epoch, Trainer
 
 FILES = ("config.json", "history.csv", "features.npy", "clips.csv", "results.json", "metrics.csv", "report.html")
 FOLDERS = ("checkpoints", "figures", "audio")
@@ -49,6 +49,7 @@ AFTER = {  # what no longer holds when a phase goes on
     ),
     "fine_tuning": ("results.json", "metrics.csv", "report.html"),
 }
+SINCE_0_1 = {"finding": "summary", "loss_halvings": "loss_log2_backoff"}  # names in files, before and now
 Named = Callable[[Array], Mapping[str, Array]]
 
 
@@ -134,10 +135,11 @@ class RunFolder:
         try:
             results = json.loads(path.read_text("utf-8"))
             if {"pre_training", "fine_tuning", "masks", "test_variance", "db", "clips"} <= set(results):
-                return dict(results)
+                masks = results["masks"]
+                return results | {"masks": {SINCE_0_1.get(name, name): part for name, part in masks.items()}}
         except FileNotFoundError:
             raise RunError(f"run: {self.path} has not come to its end (no results.json). {cure}") from None
-        except (OSError, ValueError, TypeError, RecursionError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             pass
         raise RunError(f"run: {path} is not what train.py wrote. {cure}")
 
@@ -145,9 +147,14 @@ class RunFolder:
         """Write a JSON file at once or not at all."""
         self._write(name, json.dumps(content, indent=2) + "\n")
 
-    def write_history(self, epochs: Iterable[Epoch]) -> None:
-        """Write history.csv anew: it never holds half a line, nor an epoch twice."""
-        self._write_rows("history.csv", Epoch._fields, epochs)
+    def write_results(self, results: Mapping[str, Any]) -> None:
+        """Write results.json: as `read_results` gives it, or the whole of it for the first time."""
+        self.write_json("results.json", results)
+
+    def write_history(self, history: Mapping[str, Iterable[Epoch]]) -> None:
+        """Write history.csv anew, from the epochs of each phase: it never holds half a line, nor an epoch twice."""
+        rows = ((phase, *epoch) for phase, epochs in history.items() for epoch in epochs)
+        self._write_rows("history.csv", ("phase", *Epoch._fields), rows)
 
     def write_clips(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write clips.csv: what each row of features.npy is of."""
@@ -171,17 +178,14 @@ class RunFolder:
         shapes = {name: view.shape for name, view in views.items()}
         return load_checkpoint(self.path / "checkpoints" / WEIGHTS[phase], shapes)[0]
 
-    def save_state(self, phase: Phase, named: Named, results: Mapping[str, Any] | None = None) -> None:
+    def save_state(self, phase: str, trainer: Trainer, named: Named, results: Mapping[str, Any] | None = None) -> None:
         """Write where a phase stands, and its part of results.json when it has ended."""
-        arrays = {
-            f"{kind}.{name}": to_numpy(view)
-            for kind, vector in phase.arrays().items()
-            for name, view in named(vector).items()
-        }
-        with self._writing(self._state(phase.name)) as path:
-            save_checkpoint(path, arrays, phase.words() | {"results": results})
+        state = trainer.state_dict()
+        arrays = {f"{kind}.{name}": to_numpy(view) for kind in ARRAYS for name, view in named(state.pop(kind)).items()}
+        with self._writing(self._state(phase)) as path:
+            save_checkpoint(path, arrays, {"phase": phase, **state, "results": results})
 
-    def load_state(self, phase: Phase, named: Named) -> Mapping[str, Any] | None:
+    def load_state(self, phase: str, trainer: Trainer, named: Named) -> Mapping[str, Any] | None:
         """Set a phase to where it was saved; its part of results.json if it had ended.
 
         Raises
@@ -189,16 +193,18 @@ class RunFolder:
         CheckpointError
             What was saved is damaged, or of another network.
         """
-        path = self.path / self._state(phase.name)
+        path = self.path / self._state(phase)
         if not path.exists():
             return None
-        own = named(phase.parameters)
-        shapes = {f"{kind}.{name}": tuple(view.shape) for kind in ARRAYS for name, view in own.items()}
-        arrays, words = load_checkpoint(path, shapes)
-        vectors = {kind: np.concatenate([arrays[f"{kind}.{name}"].ravel() for name in own]) for kind in ARRAYS}
+        views = named(trainer.parameters)
+        shapes = {f"{kind}.{name}": tuple(view.shape) for kind in ARRAYS for name, view in views.items()}
+        arrays, state = load_checkpoint(path, shapes)
+        vectors = {kind: np.concatenate([arrays[f"{kind}.{name}"].ravel() for name in views]) for kind in ARRAYS}
         try:
-            phase.restore(vectors, words)
-            return words["results"]
+            state = {SINCE_0_1.get(name, name): value for name, value in state.items()}
+            state["history"] = [line[-len(Epoch._fields) :] for line in state["history"]]  # 0.1 had the phase first
+            trainer.load_state_dict({"loss_log2_backoff": 0} | state | vectors)
+            return state["results"]
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"{path}: its metadata are not those of a phase") from error
 

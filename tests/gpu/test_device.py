@@ -19,7 +19,7 @@ from tests.gpu import standin
 from tests.gpu.standin import routine
 from tests.gpu.standin.memory import CUDARuntimeError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CURE = r"pip install -e '\.\[gpu-cuda12\]' or '\.\[gpu-cuda13\]'"
 
 

@@ -20,7 +20,7 @@ from nn1d import Conv1d, ConvTranspose1d, MaxPool1d, MaxUnpool1d
 from nn1d.cuda.kernel import plain
 from tests.command import train
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIZES: dict[str, Any] = {"batch": 2, "samples": 320, "precision": "float32", "repeats": 2}
 
 
