@@ -1,6 +1,6 @@
-"""Use what a run has learned: python -m inference encode | reconstruct | evaluate | export RUN ...
+"""Use what a run has learned: python -m inference encode | reconstruct | evaluate | rate | export RUN ...
 
-docs/representation.md shows each of the four. A command like train.py: it may import speech, which the other modules of
+docs/representation.md shows each of the five. A command like train.py: it may import speech, which the other modules of
 models do not.
 """
 
@@ -28,6 +28,7 @@ from inference.ablation import mask_ablation
 from inference.export import PARTS, ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
 from inference.model import PHASES, Model, load_run, weights_path
+from inference.rate import BITS, Rate, as_json, as_lines, judge_plain, recording_rates, representation_rates
 from nn1d import ShapeError
 from speech.audio import SAMPLE_RATE_HZ, WaveformError, read_original
 from speech.cache import user_cache
@@ -39,7 +40,7 @@ from storage.atomic import new_file, write_atomic
 from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import ConfigurationError
-from training.data import DEMO_CLIPS, read_corpus
+from training.data import DEMO_CLIPS, prepare_again, read_corpus
 from training.machine import available_cores, keep_freed_memory
 from training.run_folder import FILES, RunError, read_config
 from training.seed import generator
@@ -102,6 +103,11 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     own = command("evaluate", evaluate, "Judge both decoders on all clips of a corpus.", "the figures as JSON")
     _add_corpus(own)
 
+    own = command("rate", rate, "Judge decoders on representations of a few bits a number.", "the figures as JSON")
+    own.add_argument("--bits", type=_bits, default=BITS, metavar="N,N,...", help="a number (default: 2 to 12)")
+    own.add_argument("--clips", type=_positive, metavar="N", help="use this many test clips; all unless given")
+    own.add_argument("--data-dir", type=Path, metavar="PATH", help="where the corpus of the run is now")
+
     own = command("export", export, "Write the network for other programs.", None)
     own.add_argument("--layout", choices=("onnx", "torch"), default="onnx", help="a graph, or weights for torch.nn")
     own.add_argument("--phase", choices=PHASES, help="whose decoder; the last that the run has unless given")
@@ -116,6 +122,13 @@ def _add_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--db", choices=NAMES, help="a corpus")
     parser.add_argument("--data-dir", type=Path, metavar="PATH", help="where it is, as for train.py")
     parser.add_argument("--limit", type=_positive, metavar="N", help="use this many, spread over the corpus")
+
+
+def _bits(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(number) for number in text.split(","))
+    if not all(1 <= number <= 16 for number in numbers):
+        raise argparse.ArgumentTypeError(f"must be from 1 to 16; got {text}")
+    return numbers
 
 
 def _positive(text: str) -> int:
@@ -238,6 +251,9 @@ def evaluate(options: argparse.Namespace) -> None:
             kind = "own" if model.masks else "none"
             rng = generator(settings.seed, "evaluate")
             everything = np.arange(len(clips))
+            if settings.pooling == "fold":
+                results[name] = {"masks": kind} | judge_plain(model, clips, score, SAMPLE_RATE_HZ, workers)
+                continue
             found = mask_ablation(
                 model.network, clips.samples, everything, score, rng=rng, executor=workers, masks=(kind,)
             )
@@ -255,6 +271,30 @@ def evaluate(options: argparse.Namespace) -> None:
             )
 
 
+def rate(options: argparse.Namespace) -> None:
+    """Rebuild the run's test clips from quantised representations, and the recordings at fewer bits beside them."""
+    if options.output is not None:
+        check_output(options, (".json",), [])
+    config, settings = read_config(options.run)
+    models = {name: load_run(options.run, name, options.threads) for name in PHASES if _has(options.run, name)}
+    if not models:
+        weights_path(options.run)
+    work = prepare_again(config, dataclasses.replace(settings, device="cpu"), options.data_dir, "rate")
+    clips, train, test = work.clips, work.split.train, work.split.test[: options.clips]
+    lines: list[Rate] = []
+    with Workers(options.threads or available_cores()) as workers:
+        total = len(test) * len(options.bits) * len(models)
+        with tqdm(total=total, unit=" clips", disable=None) as bar:
+            for name, model in models.items():
+                given = (name, model, clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
+                lines += representation_rates(*given, on_clip=lambda: bar.update() and None)
+        lines += recording_rates(clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
+    if options.output is not None:
+        figures = {"run": options.run.resolve().name, "test_clips": len(test), "rates": as_json(lines)}
+        write_atomic(options.output, (json.dumps(figures, indent=2) + "\n").encode())
+    print(as_lines(lines))
+
+
 def export(options: argparse.Namespace) -> None:
     """Write the network for other programs."""
     check_output(options, (".onnx",) if options.layout == "onnx" else (".safetensors",), [])
@@ -266,12 +306,17 @@ def export(options: argparse.Namespace) -> None:
         "run": options.run.resolve().name,
         "phase": weights_path(options.run, options.phase).stem,
         "sample_rate_hz": SAMPLE_RATE_HZ,
-        **{name: settings.written()[name] for name in ("clip_samples", "channels", "kernel_size", "output", "scale")},
+        **{
+            name: settings.written()[name]
+            for name in ("clip_samples", "channels", "pooling", "kernel_size", "output", "scale")
+        },
     }
     if options.layout == "torch":
         export_torch(model.network, options.output, about)
     else:
         masks = model.masks if options.masks is None else options.masks
+        if masks and settings.pooling == "fold":
+            raise CommandError("export: --masks needs a network with max pools; the run has folds, which have none")
         export_onnx(model.network, options.output, about | {"part": options.part, "masks": masks}, options.part, masks)
     print(f"{options.output}: {options.output.stat().st_size / 1000:.0f} kB")
 

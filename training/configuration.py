@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from models.autoencoder import CHANNELS
+from models.autoencoder import CHANNELS, POOL
 
 INITIALS = ("glorot_uniform", "he_normal", "lecun_normal")
 EXTENDS = ("epochs", "fine_tune_epochs")  # may be raised when a run is resumed
@@ -111,11 +111,18 @@ class Configuration:
         0.1, "network", "scale of the last filters of a residual block at the start", float, least=0, fold=0.0
     )
 
-    epochs: int = _setting(30, "training", "of phase 1, at most", int, least=1, demo=20)
-    fine_tune_epochs: int = _setting(40, "training", "of phase 2, at most", int, least=1, demo=24)
+    epochs: int = _setting(30, "training", "of phase 1, at most", int, least=1, demo=20, fold=12)
+    fine_tune_epochs: int = _setting(40, "training", "of phase 2, at most", int, least=1, demo=24, fold=6)
     batch_size: int = _setting(2, "training", "clips a step", int, least=1)
     learning_rate: float = _setting(0.001, "training", "of Adam in phase 1", float, above=0, demo=0.002, fold=0.001)
     fine_tune_learning_rate: float = _setting(0.003, "training", "of Adam in phase 2", float, above=0, fold=0.0005)
+    fine_tune_gain: float = _setting(
+        1 / POOL,
+        "training",
+        "what the decoder's filters are multiplied by where phase 2 begins without masks",
+        float,
+        above=0,
+    )
     schedule: str = _setting(
         "cosine", "training", "the learning rate falls to 0 over the epochs, or stays", choices=("cosine", "constant")
     )
@@ -185,14 +192,14 @@ class Configuration:
 
     @classmethod
     def read(cls, written: dict[str, Any]) -> Configuration:
-        """The settings that `written` gave, or that a TOML file holds under these names.
+        """The settings that `written` gave, of this version or of 0.1, which knew no bound and no gain.
 
         Raises
         ------
         ConfigurationError
             A setting is unknown or out of range.
         """
-        return cls(**_converted(written))
+        return cls(**_converted({"clip": 0.0, "fine_tune_gain": 1.0} | written))
 
     def resumed(self, given: dict[str, Any]) -> Configuration:
         """These settings, of a run to go on with, and those given now.

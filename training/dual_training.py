@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from models.autoencoder import POOL, Trace
+from models.autoencoder import Trace
 from models.folded import FoldedAutoencoder
 from models.objective import objective
 from nn1d import to_numpy
@@ -133,13 +133,14 @@ class DualTraining:
 
         A mask lets one of the POOL places of a window through, plain upsampling all of them. So a decoder that learned
         with masks gets POOL times as much at each stage as it is used to. Its output is far off, the first steps of a
-        fresh Adam go the full rate back, and some end where the hard sigmoid has no slope for any sample. So the filters
-        that meet what was upsampled are divided by POOL, which keeps the means.
+        fresh Adam go the full rate back, and some end where the hard sigmoid has no slope for any sample. So the
+        filters that meet what was upsampled are multiplied by `fine_tune_gain`, 1 / POOL, which keeps the means.
+        Filters that are tied stay: the saved representations are made with them.
         """
         settings = self.configuration
         if settings.pooling == "max" and not (settings.fine_tune_masks or settings.tied):
             for convolution in self.network.decoder.convolutions:
-                convolution.parameters["weight"] *= 1 / POOL
+                convolution.parameters["weight"] *= settings.fine_tune_gain
         encoder_size = sum(view.size for name, view in self.flat.views.items() if name.startswith("encoder."))
         decoder = self.flat.vector[encoder_size:]
         return self._trainer(

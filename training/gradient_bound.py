@@ -46,9 +46,8 @@ class GradientBound:
         norm = xp.sqrt((gradient * gradient).sum())
         known = min(self._count, RECENT)
         if known >= LEAST:
-            middle = xp.median(self._norms[:known])
-            tiny = np.finfo(np.float32).tiny
-            gradient = gradient * xp.minimum(1, self.factor * middle / xp.maximum(norm, tiny)).astype(gradient.dtype)
+            most = xp.maximum(self.factor * xp.median(self._norms[:known]), np.finfo(np.float32).tiny)
+            gradient = gradient * (most / xp.maximum(norm, most)).astype(gradient.dtype)
         self._norms[self._count % RECENT] = norm
         self._count += 1
         return gradient

@@ -207,12 +207,12 @@ class Trainer:
     def step(self, clips: np.ndarray) -> None:
         """One step of Adam; the running mean of the weights follows over `average` epochs."""
         settings, steps = self.configuration, self.epoch * self._batches_per_epoch + self.batches
-        if settings.schedule == "cosine":
-            angle = math.pi * steps / (self.epochs * self._batches_per_epoch)
-            self.adam.learning_rate = self.learning_rate * 0.5 * (1 + math.cos(angle))
-        warm_up = settings.warm_up * self._batches_per_epoch
+        rate, warm_up = self.learning_rate, settings.warm_up * self._batches_per_epoch
         if steps < warm_up:
-            self.adam.learning_rate = self.learning_rate * (steps + 1) / (warm_up + 1)
+            rate *= (steps + 1) / (warm_up + 1)
+        elif settings.schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * steps / (self.epochs * self._batches_per_epoch)))
+        self.adam.learning_rate = rate
         self._check.begin(clips)
         loss, gradient = self.gradient(clips)
         loss, gradient = self._check.finite(loss, gradient, clips)
