@@ -28,7 +28,7 @@ from inference.ablation import mask_ablation
 from inference.export import PARTS, ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
 from inference.model import PHASES, Model, load_run, weights_path
-from inference.rate import BITS, Rate, as_json, as_lines, judge_plain, recording_rates, representation_rates
+from inference.rate import BITS, WHOLE, Rate, as_json, as_lines, judge_plain, recording_rates, representation_rates
 from nn1d import ShapeError
 from speech.audio import SAMPLE_RATE_HZ, WaveformError, read_original
 from speech.cache import user_cache
@@ -104,7 +104,13 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     _add_corpus(own)
 
     own = command("rate", rate, "Judge decoders on representations of a few bits a number.", "the figures as JSON")
-    own.add_argument("--bits", type=_bits, default=BITS, metavar="N,N,...", help="a number (default: 2 to 12)")
+    own.add_argument(
+        "--bits",
+        type=_bits,
+        default=BITS,
+        metavar="N,N,...",
+        help=f"a number, {WHOLE} for none rounded (default: 2 to 12, and {WHOLE})",
+    )
     own.add_argument("--clips", type=_positive, metavar="N", help="use this many test clips; all unless given")
     own.add_argument("--data-dir", type=Path, metavar="PATH", help="where the corpus of the run is now")
 
@@ -126,8 +132,8 @@ def _add_corpus(parser: argparse.ArgumentParser) -> None:
 
 def _bits(text: str) -> tuple[int, ...]:
     numbers = tuple(int(number) for number in text.split(","))
-    if not all(1 <= number <= 16 for number in numbers):
-        raise argparse.ArgumentTypeError(f"must be from 1 to 16; got {text}")
+    if not all(1 <= number <= 16 or number == WHOLE for number in numbers):
+        raise argparse.ArgumentTypeError(f"must be from 1 to 16, or {WHOLE} for numbers as they are; got {text}")
     return numbers
 
 

@@ -29,7 +29,9 @@ from speech.perceptual import estoi
 from speech.snr import si_sdr
 from training.workers import Workers
 
-BITS = tuple(range(2, 13))
+WHOLE = 32  # bits of a number that is not rounded at all
+BITS = (*range(2, 13), WHOLE)
+EDGE = 8  # samples at either end of a clip
 RANGES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32, 0.25, 0.2, 0.16, 0.125, 0.1, 0.08)  # of the whole one, to choose from
 FITTED_FRAMES = 20_000  # of training clips, spread evenly, that levels are fitted on
 MU = 255.0
@@ -135,13 +137,14 @@ class Rate(NamedTuple):
     """One line: what the test clips sound like at how many bits a second."""
 
     what: str  # fine_tuning, pre_training, pcm, mu-law, flac
-    bits: int  # a number or sample
+    bits: int  # a number or sample; WHOLE is a float32
     fixed_bits_per_second: float
     entropy_bits_per_second: float
     mask_bits_per_second: float  # in both of those
     test_mse: float  # on [0, 1], whole clips
     si_sdr_db: float  # medians, on the clips' own samples
     estoi: float
+    edge_mse: float  # of the first and last samples of each clip: convolutions see zeros beyond, which no recording has
 
 
 def representation_rates(
@@ -185,10 +188,12 @@ def representation_rates(
         masks_each_second = sum(int(mask.sum()) for mask in example.masks) * sample_rate_hz / clips.samples.shape[1]
     lines = []
     for count in bits:
-        quantiser = Quantiser(fitted, count)
-        code = ideal_code((quantiser.index(z) for z in known), fitted.shape[1], quantiser.levels)
+        rounded = None
+        if count < WHOLE:
+            quantiser = Quantiser(fitted, count)
+            rounded = quantiser, ideal_code((quantiser.index(z) for z in known), fitted.shape[1], quantiser.levels)
 
-        def rebuilt(clip: int, quantiser: Quantiser = quantiser, code: Code = code) -> tuple[float, int, list[float]]:
+        def rebuilt(clip: int, rounded: tuple[Quantiser, Code] | None = rounded) -> tuple[float, int, list[float]]:
             x = clips.samples[clip][None, :, None]
             masks = None
             if model.masks:
@@ -196,10 +201,14 @@ def representation_rates(
                 z, masks = encoding.representation, encoding.masks
             else:
                 z = model.network.encoder.represent(x)
-            index = quantiser.index(z)
-            own = index[0, : math.ceil(clips.valid[clip] / model.step)]
-            y = model.decode(quantiser.value(index), masks)[0, :, 0]
-            return code(own), len(own), _heard(clips, clip, y, sample_rate_hz)
+            frames = math.ceil(clips.valid[clip] / model.step)
+            needed = float(WHOLE * frames * z.shape[2])
+            if rounded is not None:
+                quantiser, code = rounded
+                index = quantiser.index(z)
+                z, needed = quantiser.value(index), code(index[0, :frames])
+            y = model.decode(z, masks)[0, :, 0]
+            return needed, frames, _heard(clips, clip, y, sample_rate_hz)
 
         rows = []
         for row in workers.map(rebuilt, test.tolist()):
@@ -236,7 +245,7 @@ def recording_rates(
 
     lines = []
     for what, into, back in (("pcm", plain, plain), ("mu-law", compress, expand)):
-        for count in bits:
+        for count in (count for count in bits if count < WHOLE):
             levels = 2**count
 
             def index(clip: int, into: Callable[..., np.ndarray] = into, levels: int = levels) -> np.ndarray:
@@ -269,15 +278,17 @@ def recording_rates(
         soundfile.write(memory, clips.waveform(clip), sample_rate_hz, "PCM_16", format="FLAC")
         size, samples = size + 8 * len(memory.getvalue()), samples + int(clips.valid[clip])
     lossless = size * sample_rate_hz / samples
-    return [*lines, Rate("flac", 16, 16.0 * sample_rate_hz, lossless, 0.0, 0.0, math.inf, 1.0)]
+    return [*lines, Rate("flac", 16, 16.0 * sample_rate_hz, lossless, 0.0, 0.0, math.inf, 1.0, 0.0)]
 
 
 def as_lines(rates: Sequence[Rate]) -> str:
     """A table for a terminal or a page of Markdown."""
-    head = "| what | bits | fixed [kbit/s] | entropy [kbit/s] | test MSE | SI-SDR [dB] | ESTOI |\n" + "|---" * 7 + "|"
+    head = "| what | bits | fixed [kbit/s] | entropy [kbit/s] | test MSE | SI-SDR [dB] | ESTOI | MSE at edges |\n"
+    head += "|---" * 8 + "|"
     rows = [
         f"| {rate.what} | {rate.bits} | {rate.fixed_bits_per_second / 1000:.0f} | "
-        f"{rate.entropy_bits_per_second / 1000:.1f} | {rate.test_mse:.3g} | {rate.si_sdr_db:.1f} | {rate.estoi:.3f} |"
+        f"{rate.entropy_bits_per_second / 1000:.1f} | {rate.test_mse:.3g} | {rate.si_sdr_db:.1f} | {rate.estoi:.3f} | "
+        f"{rate.edge_mse:.3g} |"
         for rate in rates
     ]
     return "\n".join([head, *rows])
@@ -295,16 +306,17 @@ def as_json(rates: Sequence[Rate]) -> list[dict[str, Any]]:
 
 
 def _heard(clips: Clips, clip: int, y: np.ndarray, sample_rate_hz: int) -> list[float]:
-    """Squared error on [0, 1], SI-SDR and ESTOI on the clip's own samples."""
+    """Squared error on [0, 1], SI-SDR and ESTOI on the clip's own samples, and squared error at the edges."""
     original, own = clips.waveform(clip), clips.unscale(clip, y)[: clips.valid[clip]]
-    error = float(((y.astype(np.float64) - clips.samples[clip]) ** 2).mean())
-    return [error, si_sdr(original, own), estoi(original, own, sample_rate_hz)]
+    errors = (y.astype(np.float64) - clips.samples[clip]) ** 2
+    edges = float(np.r_[errors[:EDGE], errors[-EDGE:]].mean())
+    return [float(errors.mean()), si_sdr(original, own), estoi(original, own, sample_rate_hz), edges]
 
 
-def _together(rows: Iterable[Sequence[float]]) -> tuple[float, float, float]:
-    """The mean of the errors, the medians of the others, NaN left out."""
+def _together(rows: Iterable[Sequence[float]]) -> tuple[float, float, float, float]:
+    """The means of the errors, the medians of the others, NaN left out."""
     table = np.array(list(rows), np.float64)
     medians = [
-        float(np.median(known)) if (known := column[~np.isnan(column)]).size else math.nan for column in table.T[1:]
+        float(np.median(known)) if (known := column[~np.isnan(column)]).size else math.nan for column in table.T[1:3]
     ]
-    return float(table[:, 0].mean()), medians[0], medians[1]
+    return float(table[:, 0].mean()), medians[0], medians[1], float(table[:, 3].mean())
