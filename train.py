@@ -7,31 +7,30 @@ lists the settings, docs/corpora.md the corpora, docs/reproduction.md what the d
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.machine import blas_environment
+from training.machine import available_cores, keep_freed_memory, start
 
-os.environ.update(blas_environment())  # before NumPy loads its BLAS
+if __name__ == "__main__":
+    command = start("train.py", "training.configuration")  # before NumPy is imported
 
 import numpy as np
 
 from inference.ablation import mask_ablation, summary, summary_without_masks
 from models.paper import PAPER
+from nn1d.command import run_command
 from report.listening import publish
 from report.table import as_text, paper_table
 from speech.audio import SAMPLE_RATE_HZ
 from speech.distortion import missing
 from speech.snr import si_sdr
 from storage.mapped import take_rows
-from training.configuration import Configuration, read_arguments
+from training.configuration import Command, Configuration
 from training.data import MISTAKES, Work, clip_rows, prepare, prepare_again
 from training.dual_training import Diverged, DualTraining
-from training.machine import available_cores, keep_freed_memory
 from training.pipeline import Pipeline
 from training.run_folder import RunError, RunFolder, check_free, new_folder
 from training.sanity import dry_run, overfit
@@ -40,48 +39,36 @@ from training.signals import Stop, Stopped
 from training.terminal import saturation, say, say_epoch
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code: 0 done, 1 diverged, 2 a mistake in the input, 130 or 143 stopped by a signal."""
+def main(command: Command) -> int:
+    """Run the command; the exit code: 0 done, 1 diverged or not learned, 130 or 143 stopped by a signal and saved."""
     keep_freed_memory()
     warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: a step that is not finite ends with a sentence
     try:
-        command = read_arguments(arguments)
         if command.overfit:
             return 0 if overfit(command.settings) else 1
         if command.dry_run:
             dry_run(command.settings)
         elif command.resume is not None:
-            resume(command.resume, command.given)
+            go_on(*resume(command.resume, command.given))
         else:
-            train(command.settings)
-    except MISTAKES as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
+            go_on(*begin(command.settings))
     except Diverged as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
     except Stopped as error:
         return error.code
-    except KeyboardInterrupt:
-        print("train.py: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read the output has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     return 0
 
 
-def train(settings: Configuration) -> None:
-    """A new run: read the corpus, train both phases, print the table."""
+def begin(settings: Configuration) -> tuple[RunFolder, Work]:
+    """A new run: its corpus, and its folder."""
     check_free(folder := settings.out or new_folder(settings), settings.force)
     work = prepare(settings)
-    run = RunFolder.create(folder, settings.force)
-    run.write_json("config.json", work.config)
-    go_on(run, work)
+    return RunFolder.create(folder, work.config, settings.force), work
 
 
-def resume(path: Path, given: dict[str, Any]) -> None:
-    """Go on with a run where it was saved last."""
+def resume(path: Path, given: dict[str, Any]) -> tuple[RunFolder, Work]:
+    """A run that was saved, to go on with."""
     run = RunFolder.open(path)
     config, settings = run.read_config()
     if given.get("out", path).resolve() != path.resolve():
@@ -93,7 +80,7 @@ def resume(path: Path, given: dict[str, Any]) -> None:
     again = {name: work.config[name] for name in ("command", "git_commit", "threads", "device")}
     config |= {"settings": settings.written(), "resumed": [*config.get("resumed", []), again]}
     run.write_json("config.json", config)
-    go_on(run, work)
+    return run, work
 
 
 def go_on(run: RunFolder, work: Work) -> None:
@@ -150,4 +137,4 @@ def go_on(run: RunFolder, work: Work) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("train.py", lambda: main(command), *MISTAKES))

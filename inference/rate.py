@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
+from inference.arguments import BITS, WHOLE
 from inference.model import Model
 from nn1d import mse
 from speech.clip import Clips
@@ -29,8 +30,6 @@ from speech.perceptual import estoi
 from speech.snr import si_sdr
 from training.workers import Workers
 
-WHOLE = 32  # bits of a number that is not rounded at all
-BITS = (*range(2, 13), WHOLE)
 EDGE = 8  # samples at either end of a clip
 RANGES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.32, 0.25, 0.2, 0.16, 0.125, 0.1, 0.08)  # of the whole one, to choose from
 FITTED_FRAMES = 20_000  # of training clips, spread evenly, that levels are fitted on

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nn1d import Adam
-from storage.mapped import write_features
+from storage.mapped import write_rows
 from training.configuration import Configuration
 from training.data import prepare
 from training.dual_training import DualTraining
@@ -158,9 +158,9 @@ def test_features_appear_when_they_are_complete(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_features(tmp_path / "features.npy", broken(), 4)
+        write_rows(tmp_path / "features.npy", broken(), 4)
     assert not (tmp_path / "features.npy").exists()
-    features = write_features(tmp_path / "features.npy", iter(rows), 4)
+    features = write_rows(tmp_path / "features.npy", iter(rows), 4)
     assert isinstance(features, np.memmap)
     assert np.array_equal(np.load(tmp_path / "features.npy"), np.stack(rows))
     assert [path.name for path in tmp_path.iterdir()] == ["features.npy"]

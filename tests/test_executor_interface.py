@@ -95,7 +95,7 @@ class Ranks:
 
 def outcome(executor: Executor, folder: Path, settings: Configuration) -> dict[str, Any]:
     """A whole run: both phases, representations and the ablation."""
-    run = RunFolder.create(folder)
+    run = RunFolder.create(folder, {})
     try:
         with Stop() as stop, executor:
             training = DualTraining(settings, CLIPS, executor, stop.check)

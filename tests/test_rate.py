@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from inference.arguments import WHOLE
 from inference.model import load_run
-from inference.rate import WHOLE, Quantiser, Rate, ideal_code, judge_plain, recording_rates, representation_rates
+from inference.rate import Quantiser, Rate, ideal_code, judge_plain, recording_rates, representation_rates
 from speech.clip import Clips, load_clips
 from speech.folder import list_recordings
 from tests.command import SMALL, make_recordings, train
@@ -131,4 +132,4 @@ def test_the_command_prints_and_writes_the_figures(run: Path, recordings: Path, 
     assert figures["test_clips"] == 1
     assert "| finetuned | 3 |" in done.stdout
     refused = inference("rate", run, "--bits", "3,20", expect=2)
-    assert "must be from 1 to 16, or 32 for numbers as they are; got 3,20" in refused.stderr
+    assert "must be from 1 to 16, or 32 for numbers as they are; got '3,20'" in refused.stderr

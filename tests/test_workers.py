@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from models.objective import objective
 from nn1d import flatten
-from storage.mapped import write_features
+from storage.mapped import write_rows
 from training.configuration import Configuration
 from training.dual_training import DualTraining
 from training.machine import available_cores
@@ -43,7 +43,7 @@ def train(
         training = DualTraining(configuration, CLIPS, workers)
         training.pre_training(TRAIN, VALIDATION).run(on_epoch=lambda epoch, improved: history.append(epoch))
         first = training.flat.vector.copy()
-        features = write_features(folder / f"{threads}.npy", training.encode(range(len(CLIPS))), len(CLIPS))
+        features = write_rows(folder / f"{threads}.npy", training.encode(range(len(CLIPS))), len(CLIPS))
         training.fine_tuning(features, TRAIN, VALIDATION).run(on_epoch=lambda epoch, improved: history.append(epoch))
         return first, training.flat.vector.copy(), history
 

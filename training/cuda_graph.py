@@ -18,8 +18,8 @@ Function = Callable[..., Any]
 class CapturedStep:
     """Run a function of arrays; of its second call on, of the largest arrays that it has had, as a graph.
 
-    A graph reads and writes the same addresses whenever it is launched. So its arrays lie in a pool of their own, out
-    of which nobody else is served, and the inputs are copied there. The first call is plain, since it compiles kernels.
+    A graph reads and writes the same addresses whenever it is launched. So its arrays lie in a pool of their own, and
+    the inputs are copied there. The first call is plain, since it compiles kernels.
     Where a graph cannot be captured, or there is no memory for one, calls stay plain, which is said once.
 
     Parameters
@@ -29,7 +29,7 @@ class CapturedStep:
 
     def __init__(self, module: Any) -> None:
         self._cupy = module
-        self._said = self._spoilt = False
+        self._said = self._refused = False
         self._too_large: dict[Function, int] = {}  # clips of a function for whose graph there was no memory
         self._pool: Any = None
         self.forget()
@@ -63,7 +63,7 @@ class CapturedStep:
             self.forget()
             self._function, self._clips = function, clips
             return function(*inputs)
-        if self._spoilt or clips < self._clips or clips >= self._too_large.get(function, clips + 1):
+        if self._refused or clips < self._clips or clips >= self._too_large.get(function, clips + 1):
             return function(*inputs)
         if self._graph is None:
             self._capture(function, inputs)
@@ -99,7 +99,7 @@ class CapturedStep:
             if isinstance(error, cuda.memory.OutOfMemoryError) or "cudaErrorMemoryAllocation" in reason:
                 self._too_large[function] = len(inputs[0])
             else:
-                self._spoilt = True
+                self._refused = True
         if reason:  # only here does nothing hold the arrays any more that the pool is to free
             self.forget()
             self._function, self._clips = function, len(inputs[0])

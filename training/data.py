@@ -12,7 +12,6 @@ import numpy as np
 
 from models.autoencoder import check_clip_samples
 from nn1d import DeviceError, ShapeError, find_device
-from nn1d.backend import blas_kernels
 from speech.audio import SAMPLE_RATE_HZ
 from speech.cache import user_cache
 from speech.clip import Clips, load_clips
@@ -21,7 +20,7 @@ from speech.recording import CorpusError, Recording
 from speech.split import Split, SplitError, split_clips
 from training.checkpoint import CheckpointError
 from training.configuration import Configuration, ConfigurationError
-from training.environment import surroundings
+from training.environment import cpu_in_words, surroundings
 from training.executor import Executor
 from training.gpu import GpuExecutor
 from training.machine import available_cores
@@ -93,8 +92,9 @@ def choose_device(settings: Configuration) -> tuple[Any, str, int]:
     """NumPy or CuPy, the sentence that says so, and clips at a time on NumPy."""
     check_clip_samples(settings.clip_samples, len(settings.channels))
     module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32, settings.half)
-    say(f"{sentence}, BLAS {blas_kernels()}" if module is np else sentence)
-    return module, sentence, (settings.threads or available_cores()) if module is np else 1
+    threads = (settings.threads or available_cores()) if module is np else 1
+    say(f"{sentence}, {cpu_in_words(threads)}" if module is np else sentence)
+    return module, sentence, threads
 
 
 def split_recordings(settings: Configuration, recordings: Sequence[Recording]) -> Split:
@@ -109,8 +109,8 @@ def split_recordings(settings: Configuration, recordings: Sequence[Recording]) -
 
 def prepare_again(config: dict[str, Any], settings: Configuration, data_dir: Path | None, who: str) -> Work:
     """What a run worked on, from where its recordings were unless data_dir says otherwise; nothing may have changed."""
-    found = Path(config["corpus"]) if config.get("corpus") else None
-    work = prepare(settings, data_dir or (found if found is not None and found.is_dir() else settings.data_dir))
+    before = Path(config["corpus"]) if config.get("corpus") else None
+    work = prepare(settings, data_dir or (before if before is not None and before.is_dir() else settings.data_dir))
     for name in ("split", "clips_sha256"):
         if config.get(name) != work.config[name]:
             raise CorpusError(

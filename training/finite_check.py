@@ -45,10 +45,10 @@ class Steps(Protocol):
 class FiniteCheck:
     """Ends a training before a step that would spoil the weights.
 
-    Where the executor's numbers are synchronised, each loss and gradient is looked at before its step. Elsewhere, as on
-    a GPU, that would cost a wait at every step. There the steps are only noted, and `synchronise` looks at all of them
+    Where the executor's numbers are synchronised, each loss and gradient is checked before its step. Elsewhere, as on
+    a GPU, that would cost a wait at every step. There the steps are only noted, and `synchronise` checks all of them
     together. If one is not finite then, training goes back to the snapshot before the first of them and replays them
-    with a look at each.
+    with a check of each.
 
     In half precision a gradient may leave the range of float16 while the loss is finite: the scale backs off, and the
     gradient is computed again.
@@ -120,5 +120,5 @@ class FiniteCheck:
                 self._steps.step(clips)
         finally:
             self._at_once = False
-        if self._scaler.log2_backoff == before:  # each is finite now, so one was not by chance: not twice
+        if self._scaler.log2_backoff == before:  # all were finite in the replay: it would go on for ever
             raise NotFinite(self._steps.epoch + 1, self._steps.batches, math.nan, noted[-1])

@@ -15,7 +15,7 @@ from storage.mapped import take_rows
 from training.cuda_graph import CapturedStep, Function
 from training.executor import Gradient, Number, pieces
 
-AT_ONCE = 16  # clips between two looks at the world, where they are evaluated or encoded
+AT_ONCE = 16  # clips a call, where they are evaluated or encoded: a stop is seen between two
 UPLOAD_BYTES = 1 << 26  # sent at a time of an array that stays on the GPU
 Result = TypeVar("Result")
 

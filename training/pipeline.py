@@ -10,11 +10,12 @@ import numpy as np
 from tqdm import tqdm
 
 from speech.split import Split
-from storage.mapped import write_features
+from storage.mapped import DamagedError, load_rows, write_rows
 from training.dual_training import DualTraining
 from training.finite_check import NotFinite
 from training.run_folder import RunFolder
 from training.signals import Stop, Stopped
+from training.terminal import say
 from training.trainer import Epoch, Trainer
 
 
@@ -99,11 +100,13 @@ class Pipeline:
         path, count = self.run.path / "features.npy", len(self.training.samples)
         if path.exists():
             try:
-                features = np.load(path, mmap_mode="r")
+                features = load_rows(path)
                 if (features.dtype, features.shape) == (np.float32, (count, *self.training.representation_shape)):
                     return features
-            except (OSError, ValueError, EOFError):
-                pass  # somebody has altered it: it is made again
+                reason = f"{path} is of other clips"
+            except (OSError, DamagedError) as error:
+                reason = str(error)
+            say(f"features: {reason}. It is made again")
 
         def rows() -> Iterator[np.ndarray]:
             shown = tqdm(total=count, desc="encoding", unit=" clips", disable=None if self.progress else True)
@@ -114,7 +117,7 @@ class Pipeline:
                     bar.update()
 
         with self.run.writing():
-            return write_features(path, rows(), count)
+            return write_rows(self.run.place(path.name), rows(), count)
 
     def _results(self, trainer: Trainer) -> dict[str, Any]:
         """What results.json says of a phase, with its best weights."""

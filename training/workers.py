@@ -107,7 +107,7 @@ class Workers:
         return (results[0] for results in self.map(function, pieces(clips, 1), *self._rows(sources, clips)))
 
     def synchronise(self, numbers: Sequence[Number]) -> list[float]:
-        """The numbers, which nobody has to wait for."""
+        """The numbers, which are synchronised already."""
         return [float(number) for number in numbers]
 
     def forget(self) -> None:
@@ -139,6 +139,6 @@ class Workers:
                 started.append(pool.submit(function, *arguments))
             while started:
                 yield started.popleft().result()
-        finally:  # one of them has failed, or nobody wants the others
+        finally:  # one has failed, or the caller has left
             for future in started:
                 future.cancel()

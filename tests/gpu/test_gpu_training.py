@@ -14,8 +14,8 @@ import pytest
 
 from inference.ablation import mask_ablation
 from nn1d import array_module, to_numpy
-from tests.command import ROOT, make_recordings, rows
-from training.configuration import Configuration
+from tests.command import ROOT, make_recordings, needs_audio, rows
+from training.configuration import Configuration, read_arguments
 from training.data import choose_executor
 from training.dual_training import DualTraining
 from training.executor import Executor
@@ -116,13 +116,13 @@ def finished(run: RunFolder, training: DualTraining, epochs: int, save: bool = T
 @pytest.mark.parametrize("way", ["to the GPU", "from the GPU"])
 def test_a_state_moves_between_cpu_and_gpu(cupy: Any, tmp_path: Path, way: str) -> None:
     before, after = (np, cupy) if way == "to the GPU" else (cupy, np)
-    run = RunFolder.create(tmp_path / "moved")
+    run = RunFolder.create(tmp_path / "moved", {})
     try:
         finished(run, make(before), 1)
         trainer, history = finished(run, make(after), 2)
     finally:
         run.release()
-    straight = RunFolder.create(tmp_path / "straight")
+    straight = RunFolder.create(tmp_path / "straight", {})
     try:
         expected, expected_history = finished(straight, make(np), 2)
     finally:
@@ -136,7 +136,7 @@ def test_saving_in_the_middle_of_an_epoch_moves_nothing(cupy: Any, tmp_path: Pat
     """Whoever saves after every step comes to the same bits, and the model stays where it is."""
     _, undisturbed, _ = both(make(cupy))
     training = make(cupy)
-    run = RunFolder.create(tmp_path / "run")
+    run = RunFolder.create(tmp_path / "run", {})
     first = training.pre_training(TRAIN, VALIDATION)
     views = dict(training.flat.views)
     try:
@@ -164,7 +164,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_where_it_does_on_the_cpu(
     for module in (np, cupy):
         training = make(module, clips)
         trainer = training.pre_training(TRAIN, VALIDATION)
-        run = RunFolder.create(tmp_path / module.__name__)
+        run = RunFolder.create(tmp_path / module.__name__, {})
 
         def on_step(run: RunFolder = run, trainer: Trainer = trainer, training: DualTraining = training) -> None:
             if saves:
@@ -203,16 +203,18 @@ def command(monkeypatch: pytest.MonkeyPatch, *options: object, expect: int = 0) 
     monkeypatch.setattr(sys, "argv", ["train.py", *map(str, options)])
     program = runpy.run_path(str(ROOT / "train.py"))
     monkeypatch.setitem(program["main"].__globals__, "keep_freed_memory", lambda: None)
-    assert program["main"]([*map(str, options)]) == expect
+    assert program["main"](read_arguments([*map(str, options)])) == expect
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> list[object]:
+    pytest.importorskip("soundfile", reason="runs train.py, which needs soundfile to read recordings")
     folder = make_recordings(tmp_path / "recordings")
     sizes = ["--channels", "3,4", "--clip-samples", "640", "--epochs", "1", "--fine-tune-epochs", "1"]
     return ["--db", "folder", "--data-dir", folder, "--cache-dir", tmp_path / "cache", *sizes]
 
 
+@needs_audio
 def test_a_run_of_train_py_moves_from_gpu_to_cpu_and_back(
     cupy: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, corpus: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,6 +236,7 @@ def test_a_run_of_train_py_moves_from_gpu_to_cpu_and_back(
         assert float(own["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-2)
 
 
+@needs_audio
 @pytest.mark.parametrize("option", ["--overfit", "--dry-run"])
 def test_a_look_before_a_run(
     cupy: Any, monkeypatch: pytest.MonkeyPatch, corpus: list[object], option: str, caplog: pytest.LogCaptureFixture,
