@@ -1,7 +1,6 @@
 """Use what a run has learned: python -m inference encode | reconstruct | evaluate | rate | export RUN ...
 
-docs/representation.md shows each of the five. A command like train.py: it may import speech, which the other modules of
-models do not.
+docs/representation.md shows each of them.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from tqdm import tqdm
 from inference.ablation import mask_ablation
 from inference.export import ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
-from inference.model import PHASES, Model, load_run, weights_path
+from inference.model import PHASES, WEIGHTS, Model, load_run, weights_path
 from inference.rate import Rate, as_json, as_lines, judge_plain, recording_rates, representation_rates
 from nn1d import ShapeError
 from nn1d.command import run_command
@@ -82,7 +81,7 @@ def encode(options: argparse.Namespace) -> int:
     if (options.db is None) == (not options.paths):
         raise CommandError("encode: needs audio files or folders, or --db; give one of the two")
     model = load_run(options.run, PHASES[0], options.threads)
-    recordings, left_out = corpus_recordings(options) if options.db else given_recordings(options.paths)
+    recordings, left_out = corpus_recordings(options) if options.db else named_recordings(options.paths)
     check_output(options, (".npz", ".csv"), [item.source for item in recordings if isinstance(item.source, Path)])
     for name, reason in left_out:
         complain(name, reason)
@@ -122,15 +121,15 @@ def encoded(model: Model, recordings: Sequence[Recording], workers: Workers) -> 
 
     for first in range(0, len(recordings), AT_ONCE * workers.threads):
         some = recordings[first : first + AT_ONCE * workers.threads]
-        found = list(workers.map(read, some))
-        waveforms = [item for item in found if not isinstance(item, str)]
-        representations = iter(model.encode_all(waveforms, workers))
-        for recording, item in zip(some, found, strict=True):
-            if isinstance(item, str):
-                complain(str(recording.source) if isinstance(recording.source, Path) else recording.name, item)
+        waveforms = list(workers.map(read, some))
+        readable = [waveform for waveform in waveforms if not isinstance(waveform, str)]
+        representations = iter(model.encode_all(readable, workers))
+        for recording, waveform in zip(some, waveforms, strict=True):
+            if isinstance(waveform, str):
+                complain(str(recording.source) if isinstance(recording.source, Path) else recording.name, waveform)
                 yield None
             else:
-                seconds = len(item[0]) / item[1]
+                seconds = len(waveform[0]) / waveform[1]
                 yield Row(recording.name, recording.label, recording.speaker, seconds, next(representations))
 
 
@@ -158,13 +157,17 @@ def reconstruct(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Judge both decoders on a corpus."""
+    """Measure the decoders that a run has on a corpus."""
     if options.db is None:
         raise CommandError(f"evaluate: needs a corpus: --db {' | '.join(NAMES)}")
     if options.output is not None:
         check_output(options, (".json",), [])
     config, settings = read_config(options.run)
-    models = [load_run(options.run, phase, options.threads) for phase in PHASES if _has(options.run, phase)]
+    models = {
+        phase: load_run(options.run, weights, options.threads)
+        for phase, weights in WEIGHTS.items()
+        if (options.run / "checkpoints" / f"{weights}.safetensors").is_file()
+    }
     if not models:
         weights_path(options.run)
     settings = dataclasses.replace(
@@ -186,28 +189,27 @@ def evaluate(options: argparse.Namespace) -> None:
     variance = float(np.mean([take_rows(clips.samples, np.array([i])).var() for i in range(len(clips))]))
     results: dict[str, Any] = {"run": options.run.name, "db": options.db, "clips": len(clips), "variance": variance}
     with Workers(threads) as workers:
-        for name, model in zip(("pre_training", "fine_tuning"), models, strict=False):
+        for phase, model in models.items():
             kind = "own" if model.masks else "none"
             rng = generator(settings.seed, "evaluate")
             everything = np.arange(len(clips))
             if settings.pooling == "fold":
-                results[name] = {"masks": kind} | judge_plain(model, clips, score, SAMPLE_RATE_HZ, workers)
+                results[phase] = {"masks": kind} | judge_plain(model, clips, score, SAMPLE_RATE_HZ, workers)
                 continue
-            found = mask_ablation(
+            errors = mask_ablation(
                 model.network, clips.samples, everything, score, rng=rng, executor=workers, masks=(kind,)
             )
-            results[name] = {"masks": kind} | found[kind]
+            results[phase] = {"masks": kind} | errors[kind]
     if options.output is not None:
         write_atomic(options.output, (json.dumps(results, indent=2) + "\n").encode())
     print(f"{TITLES[options.db]}, {len(clips)} clips with a variance of {variance:.5f}, by {options.run.name}")
-    for name in ("pre_training", "fine_tuning"):
-        if name in results:
-            figures = results[name]
-            db = figures["test_si_sdr_db"]
-            print(
-                f"{name:<13} masks: {figures['masks']:<5} mean squared error {figures['test_mse']:.6f}  SNR "
-                f"{snr_db(figures['test_mse'], variance):5.1f} dB  SI-SDR {'-' if db is None else f'{db:.1f} dB'}"
-            )
+    for phase in models:
+        figures = results[phase]
+        db = figures["test_si_sdr_db"]
+        print(
+            f"{phase:<13} masks: {figures['masks']:<5} mean squared error {figures['test_mse']:.6f}  SNR "
+            f"{snr_db(figures['test_mse'], variance):5.1f} dB  SI-SDR {'-' if db is None else f'{db:.1f} dB'}"
+        )
 
 
 def rate(options: argparse.Namespace) -> None:
@@ -215,7 +217,11 @@ def rate(options: argparse.Namespace) -> None:
     if options.output is not None:
         check_output(options, (".json",), [])
     config, settings = read_config(options.run)
-    models = {name: load_run(options.run, name, options.threads) for name in PHASES if _has(options.run, name)}
+    models = {
+        weights: load_run(options.run, weights, options.threads)
+        for weights in PHASES
+        if (options.run / "checkpoints" / f"{weights}.safetensors").is_file()
+    }
     if not models:
         weights_path(options.run)
     work = prepare_again(config, dataclasses.replace(settings, device="cpu"), options.data_dir, "rate")
@@ -260,9 +266,9 @@ def export(options: argparse.Namespace) -> None:
     print(f"{options.output}: {options.output.stat().st_size / 1000:.0f} kB")
 
 
-def given_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple[str, str]]]:
+def named_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple[str, str]]]:
     """Files, and what is in folders, each once; and the folders that cannot be read."""
-    found: dict[Path, Recording] = {}
+    by_place: dict[Path, Recording] = {}
     left_out: list[tuple[str, str]] = []
     for path in paths:
         inside = [Recording(unique_names([Path(path.name)])[0], path)]
@@ -272,8 +278,8 @@ def given_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple
             if not inside:
                 raise CommandError(f"{path}: no audio files in this folder")
         for recording in inside:
-            found.setdefault(Path(str(recording.source)).resolve(), recording)
-    recordings = list(found.values())
+            by_place.setdefault(Path(str(recording.source)).resolve(), recording)
+    recordings = list(by_place.values())
     if len(paths) > 1:
         names = unique_names([Path(str(recording.source)) for recording in recordings])
         recordings = [dataclasses.replace(item, name=name) for item, name in zip(recordings, names, strict=True)]
@@ -297,18 +303,14 @@ def check_output(options: argparse.Namespace, suffixes: Sequence[str], inputs: S
         raise CommandError(f"{output}: there is no folder {output.parent}")
     if output.is_dir():
         raise CommandError(f"{output}: is a folder. Name a file in it")
-    own = [options.run / name for name in FILES] + list((options.run / "checkpoints").glob("*"))
-    if output.exists() and any(path.exists() and path.samefile(output) for path in [*own, *inputs]):
+    files = [options.run / name for name in FILES] + list((options.run / "checkpoints").glob("*"))
+    if output.exists() and any(path.exists() and path.samefile(output) for path in [*files, *inputs]):
         raise CommandError(f"{output}: would overwrite what is read. Choose another name")
 
 
 def complain(name: str, reason: str) -> None:
     """One sentence about a recording that is left out, above a progress bar if there is one."""
     tqdm.write(f"inference: {name}: {reason}", file=sys.stderr)
-
-
-def _has(run: Path, phase: str) -> bool:
-    return (run / "checkpoints" / f"{phase}.safetensors").is_file()
 
 
 if __name__ == "__main__":

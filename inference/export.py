@@ -106,20 +106,20 @@ def export_onnx(network: Network, path: Path, about: Mapping[str, Any], part: st
     lengths = ["samples", *(f"samples_{i}" for i in range(1, len(channels)))]
     if part == "decoder":
         z = graph.input("representation", "FLOAT", ["N", "frames", channels[-1]])
-        found = [
+        windows = [
             graph.windows(graph.input(f"mask_{i}", "BOOL", ["N", *shape]))
             for i, shape in enumerate(zip(lengths, channels, strict=True))
             if masks
         ]
     else:
-        z, found = graph.encoder(network, graph.input("clips", "FLOAT", ["N", "samples", 1]), masks)
+        z, windows = graph.encoder(network, graph.input("clips", "FLOAT", ["N", "samples", 1]), masks)
     if part != "encoder":
-        y = graph.decoder(network, z, found if masks else None)
+        y = graph.decoder(network, z, windows if masks else None)
         graph.output("reconstruction", "FLOAT", y, ["N", "samples", 1])
     if part != "decoder":
         graph.output("representation", "FLOAT", z, ["N", "frames", channels[-1]])
     if part == "encoder":
-        for i, mask in enumerate(found):
+        for i, mask in enumerate(windows):
             graph.output(f"mask_{i}", "BOOL", graph.joined(mask), ["N", lengths[i], channels[i]])
     write_atomic(path, graph.model(to_torch(network.parameters), about).SerializeToString())
 
@@ -162,14 +162,14 @@ class _Graph:
 
     def encoder(self, network: Autoencoder, x: str, masks: bool) -> tuple[str, list[str]]:
         """The representation and, if wanted, the masks as windows, as Encoder.forward."""
-        found = []
+        windows = []
         for i, stage in enumerate(network.encoder.stages):
             h = self.layer(stage, f"encoder.{i}", x)
             if masks:  # True at the first maximum of a window, as MaxPool1d
                 first = self.node("ArgMax", self.windows(h), axis=3, keepdims=1, select_last_index=0)
-                found.append(self.node("Equal", first, "places"))
+                windows.append(self.node("Equal", first, "places"))
             x = self.node("MaxPool", h, kernel_shape=[POOL], strides=[POOL])
-        return x, found
+        return x, windows
 
     def decoder(self, network: Autoencoder, z: str, masks: list[str] | None) -> str:
         """The reconstruction, as Decoder.forward."""
@@ -188,11 +188,11 @@ class _Graph:
         if isinstance(layer, ResidualBlock):
             return self.node("Add", x, self.layer(layer.body, f"{name}.body", x))
         if isinstance(layer, (Conv1d, ConvTranspose1d)):
-            own = [self.first[f"{name}.{parameter}"] for parameter in layer.parameters]
+            weights = [self.first[f"{name}.{parameter}"] for parameter in layer.parameters]
             sizes = {"kernel_shape": [layer.kernel_size], "strides": [layer.stride], "pads": [layer.padding] * 2}
             if isinstance(layer, Conv1d):
-                return self.node("Conv", x, *own, **sizes)
-            return self.node("ConvTranspose", x, *own, **sizes, output_padding=[layer.output_padding])
+                return self.node("Conv", x, *weights, **sizes)
+            return self.node("ConvTranspose", x, *weights, **sizes, output_padding=[layer.output_padding])
         if isinstance(layer, Fold1d):
             return self.fold(x, layer.size)
         if isinstance(layer, Unfold1d):

@@ -70,11 +70,11 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
         writer = csv.writer(text)
         head = True
         for row in rows:
-            found = {name: statistic(row.representation) for name, statistic in STATISTICS.items()}
+            statistics = {name: statistic(row.representation) for name, statistic in STATISTICS.items()}
             if head:
-                columns = [f"{name}_{i}" for name, values in found.items() for i in range(len(values))]
+                columns = [f"{name}_{i}" for name, values in statistics.items() for i in range(len(values))]
                 writer.writerow([*Row._fields[:4], *columns])
                 head = False
-            numbers = [f"{value:.9g}" for values in found.values() for value in values]
+            numbers = [f"{value:.9g}" for values in statistics.values() for value in values]
             writer.writerow([*row[:3], f"{row.seconds:.6f}", *numbers])
         text.detach()

@@ -27,7 +27,8 @@ from training.network import build_network
 from training.run_folder import RunError, read_config
 from training.workers import Workers
 
-PHASES = ("pretrained", "finetuned")
+WEIGHTS = {"pre_training": "pretrained", "fine_tuning": "finetuned"}  # a phase in results.json -> its checkpoint
+PHASES = tuple(WEIGHTS.values())
 
 
 class Window(NamedTuple):
@@ -194,8 +195,8 @@ class Model:
             if window.start == 0:
                 joined = np.empty((windows[-1].start // self.step + len(row), row.shape[1]), row.dtype)
             edge = self.overlap // (2 * self.step) if window.start else 0
-            at = window.start // self.step
-            joined[at + edge : at + len(row)] = row[edge:]
+            first = window.start // self.step
+            joined[first + edge : first + len(row)] = row[edge:]
         return joined
 
 

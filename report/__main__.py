@@ -27,7 +27,7 @@ def main(options: argparse.Namespace) -> None:
     try:
         run.read_results()  # before the corpus, which takes longer
         config, settings = run.read_config("report")
-        settings = dataclasses.replace(settings, device="cpu", gpu_memory=None, tf32=False)
+        settings = dataclasses.replace(settings, device="cpu", gpu_memory=None, tf32=False, half=False)
         work = prepare_again(config, settings, options.data_dir, "report")
         publish(run, work.clips, work.split, work.threads, sys.stderr.isatty())
     finally:

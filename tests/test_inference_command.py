@@ -19,7 +19,7 @@ from nn1d import to_torch
 from speech.clip import load_clips
 from speech.folder import list_recordings
 from speech.snr import si_sdr, snr_db
-from tests.command import ROOT, SMALL, make_recordings, rows, train
+from tests.command import ROOT, SMALL, make_recordings, rows, say_gpu, train
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_recording_is_rebuilt_at_its_rate_duration_and_level(run: Path, tmp_pa
     assert soundfile.info(tmp_path / "rebuilt.flac").format == "FLAC"
 
 
-def test_a_model_is_judged_on_a_corpus(run: Path, recordings: Path, tmp_path: Path) -> None:
+def test_both_decoders_are_measured_on_a_corpus(run: Path, recordings: Path, tmp_path: Path) -> None:
     options = ("--db", "folder", "--data-dir", recordings)
     done = inference("evaluate", run, *options, "-o", tmp_path / "e.json")
     assert "10 of these clips are of the run's own training" in done.stdout
@@ -133,10 +133,28 @@ def test_a_model_is_judged_on_a_corpus(run: Path, recordings: Path, tmp_path: Pa
         assert f"SNR {snr_db(float(np.mean(errors)), results['variance']):5.1f} dB" in done.stdout
     assert results["variance"] == pytest.approx(clips.samples.var(axis=1).mean(), rel=1e-4)
     assert "own training" not in inference("evaluate", run, "--db", "demo", "--limit", "3").stdout
-    shutil.copytree(run, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("missing", "phase", "masks"), [("pretrained", "fine_tuning", "none"), ("finetuned", "pre_training", "own")]
+)
+def test_a_decoder_is_called_by_what_it_is_also_where_it_is_alone_and_of_a_gpu(
+    run: Path, recordings: Path, tmp_path: Path, missing: str, phase: str, masks: str
+) -> None:
+    options = ("--db", "folder", "--data-dir", recordings, "--limit", "2")
+    shutil.copytree(run, other := tmp_path / "other")
     config = json.loads((run / "config.json").read_text())
-    (tmp_path / "other/config.json").write_text(json.dumps({**config, "split": {"train": ["else"]}}))
-    assert "own training" not in inference("evaluate", tmp_path / "other", *options, "--limit", "2").stdout
+    (other / "config.json").write_text(json.dumps({**config, "split": {"train": ["else"]}}))
+    say_gpu(other)
+    whole = inference("evaluate", other, *options).stdout
+    assert "own training" not in whole
+    (other / f"checkpoints/{missing}.safetensors").unlink()
+    lines = inference("evaluate", other, *options, "-o", tmp_path / "e.json").stdout.splitlines()
+    assert lines[-1] in whole.splitlines()
+    assert [line.split()[0] for line in lines if "masks:" in line] == [phase]
+    results = json.loads((tmp_path / "e.json").read_text())
+    assert {"pre_training", "fine_tuning"} & set(results) == {phase}
+    assert results[phase]["masks"] == masks
 
 
 def test_weights_and_graph_are_exported(run: Path, tmp_path: Path) -> None:
