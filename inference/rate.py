@@ -89,7 +89,15 @@ class Code(NamedTuple):
 
 
 def ideal_code(indices: Iterable[np.ndarray], channels: int, levels: int) -> Code:
-    """The code of an ideal coder that has seen the frames (M, C) of some clips."""
+    """The code of an ideal coder that has seen the levels of some clips.
+
+    Parameters
+    ----------
+    indices : iterable of (M, C) int arrays
+    channels : int
+        C.
+    levels : int > 0
+    """
     counts, total = np.zeros((channels, levels)), 0
     for index in indices:
         for channel in range(channels):
@@ -225,8 +233,19 @@ def representation_rates(
 def recording_rates(
     clips: Clips, train: np.ndarray, test: np.ndarray, sample_rate_hz: int, workers: Workers, bits: Sequence[int] = BITS
 ) -> list[Rate]:
-    """The recordings themselves at fewer bits, for comparison: plain and mu-law samples, each clip at full scale, and
-    the size of FLAC, which loses nothing of 16 bits.
+    """The recordings themselves at fewer bits, for comparison.
+
+    Plain and mu-law samples, each clip at full scale, and the size of FLAC, which loses nothing of 16 bits.
+
+    Parameters
+    ----------
+    clips : Clips
+    train, test : (n,) int array
+        The code is fitted on the first, judged on the second.
+    sample_rate_hz : int
+    workers : Workers
+    bits : sequence of int > 0
+        WHOLE among them is left out.
     """
 
     def full_scale(clip: int) -> tuple[np.ndarray, float]:

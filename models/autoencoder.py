@@ -274,7 +274,7 @@ class Decoder:
 
 
 def tie(encoder: Any, decoder: Any) -> None:
-    """Let each transposed convolution of a decoder hold the filters of the convolution that it answers."""
+    """Let each transposed convolution of the decoder hold the filters of the encoder's convolution that it answers."""
     for convolution, transposed in zip(encoder.convolutions, decoder.convolutions, strict=True):
         transposed.parameters["weight"] = convolution.parameters["weight"]
 

@@ -219,7 +219,7 @@ class FoldedAutoencoder:
 
 
 def start_isometric(
-    encoder: FoldedEncoder, decoder: FoldedDecoder, gain: float, tied: bool, rng: np.random.Generator
+    encoder: FoldedEncoder, decoder: FoldedDecoder, output_scale: float, tied: bool, rng: np.random.Generator
 ) -> None:
     """Set the filters of all convolutions so that the network, but for its ELUs, rebuilds every clip.
 
@@ -233,10 +233,13 @@ def start_isometric(
 
     Parameters
     ----------
-    gain : float
+    encoder : FoldedEncoder
+    decoder : FoldedDecoder
+    output_scale : float
         What the last transposed convolution has to multiply by: 5 before a hard sigmoid.
     tied : bool
         Whether it has the filters of the first convolution; then either multiplies by the root.
+    rng : numpy.random.Generator
 
     Source
     ------
@@ -255,8 +258,8 @@ def start_isometric(
         for layer in (convolution, transposed):
             layer.parameters["weight"][...] = weight
     first, last = encoder.convolutions[0].parameters, decoder.convolutions[0].parameters
-    first["weight"] *= gain**0.5 if tied else QUIET
-    last["weight"] *= gain**0.5 if tied else gain / QUIET
+    first["weight"] *= output_scale**0.5 if tied else QUIET
+    last["weight"] *= output_scale**0.5 if tied else output_scale / QUIET
     first["bias"][...] = -0.5 * first["weight"].sum((0, 1))
 
 
