@@ -23,7 +23,7 @@ from inference.ablation import mask_ablation, summary, summary_without_masks
 from models.paper import PAPER
 from nn1d.command import run_command
 from report.listening import publish
-from report.table import as_text, paper_table
+from report.table import as_text, mask_table, paper_table
 from speech.audio import SAMPLE_RATE_HZ
 from speech.distortion import missing
 from speech.snr import si_sdr
@@ -131,7 +131,8 @@ def go_on(run: RunFolder, work: Work) -> None:
         raise
     finally:
         run.release()
-    say("", as_text(paper_table(results)), results["masks"]["summary"], *saturation(results), f"run: {run.path}")
+    say("", as_text(paper_table(results)), "", as_text(mask_table(results["masks"])), *saturation(results))
+    say(f"run: {run.path}")
     if not settings.no_report:
         say(*missing(SAMPLE_RATE_HZ), f"listen: {run.path / 'report.html'}")
 

@@ -71,6 +71,7 @@ def read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace
 def _add_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--db", choices=CORPORA, help="a corpus")
     parser.add_argument("--data-dir", type=Path, metavar="PATH", help="where it is, as for train.py")
+    parser.add_argument("--cache-dir", type=Path, metavar="PATH", help="where downloads and prepared clips are kept")
     parser.add_argument("--limit", type=_positive, metavar="N", help="use this many, spread over the corpus")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,12 +29,14 @@ from training.workers import Workers
 
 WEIGHTS = {"pre_training": "pretrained", "fine_tuning": "finetuned"}  # a phase in results.json -> its checkpoint
 PHASES = tuple(WEIGHTS.values())
+AT_ONCE = 4  # windows a thread that wait to be encoded
 
 
 class Window(NamedTuple):
     """A piece of a recording as the network sees it: waveform = samples · scale + offset."""
 
     start: int  # in the recording [samples]
+    valid: int  # samples that are of the recording; zeros follow
     samples: np.ndarray  # (1, L, 1), in [0, 1]
     offset: np.float32
     scale: np.float32  # 0 where the piece is constant
@@ -105,19 +107,51 @@ class Model:
             outside 1 kHz to 768 kHz.
         """
         with Workers(self.threads) as workers:
-            return self.encode_all([(waveform, sample_rate_hz)], workers)[0]
+            return np.concatenate(
+                [part for _, part in self.encode_blocks([[resampled(waveform, sample_rate_hz)]], workers)]
+            )
 
-    def encode_all(self, recordings: Sequence[tuple[np.ndarray, int]], workers: Workers) -> list[np.ndarray]:
-        """The representation of each (waveform, sample_rate_hz), the windows of all spread over the workers."""
-        waveforms = [resampled(*recording) for recording in recordings]
-        windows = [list(self._windows(waveform)) for waveform in waveforms]
-        rows = workers.map(
-            lambda window: self.network.encoder.represent(window.samples)[0], itertools.chain.from_iterable(windows)
-        )
-        return [
-            self._joined(some, rows)[: math.ceil(len(waveform) / self.step)]
-            for some, waveform in zip(windows, waveforms, strict=True)
-        ]
+    def encode_blocks(
+        self, recordings: Iterable[Iterable[np.ndarray]], workers: Workers
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """The representations of recordings, part by part, in as little memory for a long one as for a short one.
+
+        Blocks are taken as they are needed, those of one recording after those of the one before it.
+
+        Parameters
+        ----------
+        recordings : iterable of iterables of (samples,) float32
+            The blocks of each at 16 kHz. One without blocks has no part.
+        workers : Workers
+            Windows, also those of several recordings, are spread over them.
+
+        Returns
+        -------
+        parts : iterator of (i, (frames, channels[-1]) float32)
+            Of recording i the next frames; together, what `encode` makes of it.
+        """
+        before: tuple[int, Window, np.ndarray] | None = None
+        for i, window, row in self._represented(recordings, workers):
+            if before is not None:
+                yield before[0], self._part(*before[1:], last=before[0] != i)
+            before = i, window, row
+        if before is not None:
+            yield before[0], self._part(*before[1:], last=True)
+
+    def _represented(
+        self, recordings: Iterable[Iterable[np.ndarray]], workers: Workers
+    ) -> Iterator[tuple[int, Window, np.ndarray]]:
+        windows = ((i, window) for i, blocks in enumerate(recordings) for window in self._windows(blocks))
+        while some := list(itertools.islice(windows, AT_ONCE * workers.threads)):
+            rows = workers.map(lambda item: self.network.encoder.represent(item[1].samples)[0], some)
+            for (i, window), row in zip(some, rows, strict=True):
+                yield i, window, row
+
+    def _part(self, window: Window, row: np.ndarray, last: bool) -> np.ndarray:
+        """The frames that a recording has from a window: from and to the middle of where it overlaps with others."""
+        edge = self.overlap // (2 * self.step)
+        end = math.ceil(window.valid / self.step) if last else (self.length - self.overlap) // self.step + edge
+        return row[edge if window.start else 0 : end]
 
     def rebuild(self, samples: np.ndarray) -> np.ndarray:
         """What the network makes of clips on its own scale.
@@ -162,7 +196,7 @@ class Model:
             As `encode`.
         """
         heard = resampled(waveform, sample_rate_hz)
-        windows = list(self._windows(heard))
+        windows = list(self._windows([heard]))
         rebuilt = np.zeros(windows[-1].start + self.length, np.float32)
         fade_in = (np.arange(self.overlap, dtype=np.float32) + 0.5) / max(self.overlap, 1)
         with Workers(self.threads) as workers:
@@ -178,26 +212,23 @@ class Model:
         """The samples (L,) of a window on the scale of the recording."""
         return self.rebuild(window.samples)[0, :, 0] * window.scale + window.offset
 
-    def _windows(self, waveform: np.ndarray) -> Iterator[Window]:
-        hop = self.length - self.overlap
-        for start in range(0, max(1, len(waveform) - self.overlap), hop):
-            piece = waveform[start : start + self.length]
-            piece = np.pad(piece, (0, self.length - len(piece)))
-            low, high = piece.min(), piece.max()
-            offset, scale = (low, high - low) if self.level is None else self.level
-            samples = (piece - offset) / scale if scale > 0 else np.zeros_like(piece)
-            yield Window(start, samples[None, :, None], offset, scale)
+    def _windows(self, blocks: Iterable[np.ndarray]) -> Iterator[Window]:
+        hop, start, waiting = self.length - self.overlap, 0, np.empty(0, np.float32)
+        for block in blocks:
+            waiting = np.concatenate([waiting, block]) if len(waiting) else block
+            while len(waiting) >= self.length:
+                yield self._window(start, waiting[: self.length])
+                start, waiting = start + hop, waiting[hop:]
+        if len(waiting) > (self.overlap if start else 0):  # else the window before it has it all
+            yield self._window(start, waiting)
 
-    def _joined(self, windows: Sequence[Window], rows: Iterator[np.ndarray]) -> np.ndarray:
-        """Frames of a recording from those of its windows, of which it takes the next ones."""
-        joined = np.empty((0, 0), np.float32)
-        for window, row in zip(windows, itertools.islice(rows, len(windows)), strict=True):
-            if window.start == 0:
-                joined = np.empty((windows[-1].start // self.step + len(row), row.shape[1]), row.dtype)
-            edge = self.overlap // (2 * self.step) if window.start else 0
-            first = window.start // self.step
-            joined[first + edge : first + len(row)] = row[edge:]
-        return joined
+    def _window(self, start: int, piece: np.ndarray) -> Window:
+        valid = len(piece)
+        piece = np.pad(piece, (0, self.length - valid))
+        low, high = piece.min(), piece.max()
+        offset, scale = (low, high - low) if self.level is None else self.level
+        samples = (piece - offset) / scale if scale > 0 else np.zeros_like(piece)
+        return Window(start, valid, samples[None, :, None], offset, scale)
 
 
 def load_run(path: Path | str, phase: str | None = None, threads: int | None = None) -> Model:

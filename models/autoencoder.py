@@ -7,7 +7,8 @@
 
 A stage of the encoder is a convolution, a residual block and a max pool; a stage of the decoder is an unpool, a
 transposed convolution and a residual block. An ELU stands before every convolution but the one that reads the audio;
-in the decoder it is taken before the unpool, on half the samples, which is the same since ELU(0) = 0.
+in the decoder it is taken before the unpool, which is the same since ELU(0) = 0, and keeps half as many numbers for
+backward.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from nn1d import (
 )
 from nn1d.backend import Array
 from nn1d.initial import Initializer, glorot_uniform
-from nn1d.layer import Layer, Tree
+from nn1d.layer import Layer, Tree, parameters_of
 
 CHANNELS = (16, 16, 32, 32, 64)
 POOL = 2
@@ -125,9 +126,14 @@ class Encoder:
         self.pool = MaxPool1d(POOL)
 
     @property
+    def layers(self) -> dict[str, Layer]:
+        """The stages by number, and what stands between them."""
+        return {str(i): stage for i, stage in enumerate(self.stages)} | {"pool": self.pool}
+
+    @property
     def parameters(self) -> dict[str, Tree]:
         """Arrays by stage, under names such as 0.convolution.weight and 0.residual.body.1.weight."""
-        return {str(i): stage.parameters for i, stage in enumerate(self.stages)}
+        return parameters_of(self.layers)
 
     @property
     def convolutions(self) -> list[Layer]:
@@ -227,9 +233,15 @@ class Decoder:
         self.activation, self.unpool, self.upsample = ELU(), MaxUnpool1d(POOL), Upsample1d(POOL)
 
     @property
+    def layers(self) -> dict[str, Any]:
+        """The stages by number, and what stands between them and at the end."""
+        others = {name: getattr(self, name) for name in ("activation", "unpool", "upsample", "output")}
+        return {str(i): stage for i, stage in enumerate(self.stages)} | others
+
+    @property
     def parameters(self) -> dict[str, Tree]:
         """Arrays by stage, under names such as 0.convolution.weight and 0.residual.body.1.weight."""
-        return {str(i): stage.parameters for i, stage in enumerate(self.stages)}
+        return parameters_of(self.layers)
 
     @property
     def convolutions(self) -> list[Layer]:
@@ -319,9 +331,14 @@ class Autoencoder:
             tie(self.encoder, self.decoder)
 
     @property
+    def layers(self) -> dict[str, Any]:
+        """Encoder and decoder."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
+
+    @property
     def parameters(self) -> dict[str, Tree]:
         """encoder.0.convolution.weight ... decoder.4.residual.body.3.bias."""
-        return {"encoder": self.encoder.parameters, "decoder": self.decoder.parameters}
+        return parameters_of(self.layers)
 
     def forward(self, x: Array, middle: bool = True) -> tuple[Trace, Any]:
         """Encode, then decode with the masks. The trace holds the middle if somebody will look at it."""

@@ -2,6 +2,7 @@
 
     python -m nn1d.gradcheck                    nn1d's layers, and the paper's network where `models` can be imported
     python -m nn1d.gradcheck my_layers          those of my_layers.py as well
+    python -m nn1d.gradcheck exercises/gain.py  those of one file, and no others
 
 A module takes part with a function gradient_cases(rng) that yields (name, layer, x, *context): what check_gradients
 takes, in float64.
@@ -13,8 +14,10 @@ import argparse
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -101,13 +104,16 @@ class ModuleError(ImportError):
 
 def _check(arguments: list[str] | None) -> int:
     parser = Parser(command="gradcheck", prog="python -m nn1d.gradcheck", description="Check hand-written gradients.")
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help="yours, which defines gradient_cases(rng)")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="yours, or its file, with gradient_cases(rng)")
     parser.add_argument("--seed", type=_seed, default=0, help="of every random draw (default: %(default)s)")
     options = parser.parse_args(arguments)
 
     sys.path.insert(0, str(Path.cwd()))  # the console script does not look there
-    modules, absent = [sys.modules[__name__]], []
-    for name in APPLICATIONS:
+    modules: list[ModuleType] = []
+    absent: list[str] = []
+    are_files = bool(options.modules) and all(name.endswith(".py") for name in options.modules)
+    modules += [] if are_files else [sys.modules[__name__]]
+    for name in () if are_files else APPLICATIONS:
         if _is_there(name) and hasattr(importlib.import_module(name), "gradient_cases"):
             modules.append(sys.modules[name])
         else:
@@ -124,6 +130,10 @@ def _check(arguments: list[str] | None) -> int:
             except GradientError as error:
                 report = error.report
                 failed += 1
+            except NotImplementedError as error:
+                last = traceback.extract_tb(error.__traceback__)[-1]
+                print(f"{name}: {last.name} has a blank in line {last.lineno} of {Path(last.filename).name}: {error}")
+                return 1
             checked += 1
             _print_rows(report)
     print("\n".join([*absent, f"{checked - failed} of {checked} right"]))
@@ -143,13 +153,24 @@ def _is_there(name: str) -> bool:
         return False
 
 
+def _load(path: Path) -> ModuleType:
+    """The module in a file, wherever it lies."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"{path} is no file of Python")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def _import(name: str) -> Any:
     """A module of the user's; what it raises by itself, and not for want of it, is shown as Python does."""
-    stem = name.removesuffix(".py").replace("/", ".")
     try:
-        module = importlib.import_module(name)
+        module = _load(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+    except (OSError, SyntaxError) as error:
+        raise ModuleError(f"cannot read {name}: {error}") from error
     except (ImportError, TypeError, ValueError) as error:
-        cure = f". Name the module: {stem}" if stem != name else ""
+        cure = f". Name the module: {name.replace('/', '.')}" if "/" in name else ""
         raise ModuleError(f"cannot import {name}: {error}{cure}") from error
     if not hasattr(module, "gradient_cases"):
         raise ModuleError(f"{name} must define gradient_cases(rng), see python -m pydoc nn1d.gradcheck")

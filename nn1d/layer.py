@@ -72,6 +72,24 @@ def require_like(layer: object, dy: Array, shape: tuple[int, ...], dtype: Any) -
         raise ShapeError(f"{layer!r}: dy must be like y, {dtype} {shape}; got {dy.dtype} {dy.shape}")
 
 
+def named_layers(layer: Layer, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+    """Walk a network: (dotted name, layer) for each layer that holds no others, under the names of its parameters.
+
+    What holds others has them by name in `layers`. A prefix comes before every name, with a dot between.
+    """
+    children: dict[str, Layer] | None = getattr(layer, "layers", None)
+    if children is None:
+        yield prefix, layer
+        return
+    for name, child in children.items():
+        yield from named_layers(child, f"{prefix}.{name}" if prefix else name)
+
+
+def parameters_of(layers: dict[str, Layer]) -> dict[str, Tree]:
+    """The parameters of each layer that has any, by its name."""
+    return {name: layer.parameters for name, layer in layers.items() if layer.parameters}
+
+
 def named_leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Array]]:
     """Walk a tree: (dotted name, array) in a fixed order; None is a tree without leaves.
 

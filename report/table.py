@@ -86,7 +86,9 @@ def mask_table(masks: Mapping[str, Any]) -> Table:
 
 
 def as_text(table: Table) -> str:
-    """A table for the terminal."""
+    """A table for the terminal; its notes alone where it has no rows."""
+    if not table.rows:
+        return "\n".join([table.title, *table.notes])
     width = max(15, 2 + max(len(title) for title, _ in table.rows))
     lines = [table.title, " " * width + "".join(f"{title:>14}" for title in table.columns)]
     lines += [f"{title:<{width}}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in table.rows]

@@ -10,7 +10,7 @@ from pathlib import Path
 from speech import demo, emodb, folder, savee
 from speech.cache import user_cache
 from speech.download import URL, download_emodb
-from speech.recording import CorpusError, Recording
+from speech.recording import CorpusError, Recording, printable
 
 LISTS = {"emodb": emodb.list_recordings, "savee": savee.list_recordings, "folder": folder.list_recordings}
 NAMES = ("demo", *LISTS)
@@ -89,27 +89,32 @@ def find_corpus(
         raise CorpusError(f"corpus: there is no {name!r}; choose one of {', '.join(NAMES)}")
     if name == "demo":
         if data_dir is not None:
-            raise CorpusError(f"demo: is made by the program and reads no directory; got {data_dir}. Drop --data-dir")
+            raise CorpusError(
+                f"demo: is made by the program and reads no directory; got {printable(data_dir)}. Drop --data-dir"
+            )
         return Corpus(name, None, demo.list_recordings(count, seed))
     if data_dir is not None and not _is_directory(name, data_dir):
         what = "is a file" if data_dir.exists() else "does not exist"
-        raise CorpusError(f"{name}: the directory {data_dir} {what}. Check the spelling of --data-dir")
+        raise CorpusError(f"{name}: the directory {printable(data_dir)} {what}. Check the spelling of --data-dir")
     if name == "folder" and data_dir is None:
         raise CorpusError("folder: needs a directory of audio files; got none. Name it with --data-dir")
 
     cache_dir = user_cache() if cache_dir is None else cache_dir
     places = [data_dir] if data_dir is not None else _places(name, cache_dir)
+    runs: list[Path] = []
     for directory in places:
-        recordings, left_out = _list(name, directory, checksums)
+        recordings, left_out = _list(name, directory, checksums, runs)
         if recordings:
             break
     notes = []
+    if runs:
+        notes.append(f"folder: passed over {len(runs)} folders of runs in it, such as {printable(runs[0])}")
     if not recordings and name == "emodb" and data_dir is None and download:
         download_emodb(directory, url, checksums, progress)
-        recordings, left_out = _list(name, directory, checksums)
-        notes.append(f"emodb: downloaded from {url} to {directory}")
+        recordings, left_out = _list(name, directory, checksums, runs)
+        notes.append(f"emodb: downloaded from {url} to {printable(directory)}")
     if not recordings:
-        raise CorpusError(_how_to_get(name, places, left_out))
+        raise CorpusError(_how_to_get(name, places, left_out, named=data_dir is not None))
 
     if name == "emodb" and verify:
         recordings, left_out, note = _checked(
@@ -117,7 +122,7 @@ def find_corpus(
         )
         notes += note
     if name == "savee" and len(recordings) != savee.RECORDINGS:
-        notes.append(f"savee: {len(recordings)} of its {savee.RECORDINGS} recordings are under {directory}")
+        notes.append(f"savee: {len(recordings)} of its {savee.RECORDINGS} recordings are under {printable(directory)}")
     return Corpus(name, directory, recordings, left_out, notes)
 
 
@@ -142,12 +147,14 @@ def _places(name: str, cache_dir: Path) -> list[Path]:
 
 
 def _list(
-    name: str, directory: Path, checksums: Mapping[str, str] | None
+    name: str, directory: Path, checksums: Mapping[str, str] | None, runs: list[Path]
 ) -> tuple[list[Recording], list[tuple[str, str]]]:
     if not _is_directory(name, directory):
         return [], []
     if name == "emodb":
         return emodb.list_recordings(directory, checksums)
+    if name == "folder":
+        return folder.list_recordings(directory, runs)
     return LISTS[name](directory)
 
 
@@ -155,20 +162,25 @@ def _is_directory(name: str, path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError as error:
-        raise CorpusError(f"{name}: {path} cannot be read: {error.strerror}. Check its permissions") from None
+        raise CorpusError(
+            f"{name}: {printable(path)} cannot be read: {error.strerror}. Check its permissions"
+        ) from None
 
 
-def _how_to_get(name: str, places: list[Path], left_out: list[tuple[str, str]]) -> str:
+def _how_to_get(name: str, places: list[Path], left_out: list[tuple[str, str]], named: bool) -> str:
     if name == "savee":
-        return savee.how_to_get(places)
-    where = " or ".join(map(str, places))
+        return savee.how_to_get(places, named)
+    where = " or ".join(map(printable, places))
     others = f"; {len(left_out)} WAV files there are not of EmoDB" if left_out else ""
     if name == "emodb":
         return (
             f"emodb: no recordings under {where} (looked for 03a01Fa.wav and wav/03a01Fa.wav{others}). "
-            "Run `python train.py --db emodb` to download them, or see docs/corpora.md"
+            + ("Leave --data-dir out" if named else "Run `python train.py --db emodb`")
+            + " to have them downloaded, or see docs/corpora.md"
         )
-    return f"folder: no audio files under {where} (looked for .wav, .flac, .ogg, .mp3 and what else libsndfile reads)"
+    others = f". {len(left_out)} cannot be used, such as {left_out[0][0]}: {left_out[0][1]}" if left_out else ""
+    looked_for = "looked for .wav, .flac, .ogg, .mp3 and what else libsndfile reads"
+    return f"folder: no audio files under {where} ({looked_for}){others}"
 
 
 def _checked(

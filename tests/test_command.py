@@ -87,7 +87,12 @@ def test_help_needs_nothing_that_takes_long_to_import(command: tuple[str, ...]) 
         (INFERENCE, "export RUN -o a.onnx --part decode", "inference: --part must be one of both, encoder, decoder; g"),
         (GRADCHECK, "--sed 3", "gradcheck: unknown option --sed; did you mean --seed?"),
         (GRADCHECK, "--seed -1", "gradcheck: --seed: must be an integer of at least 0; got '-1'"),
-        (GRADCHECK, "nn1d/conv.py", "gradcheck: cannot import nn1d/conv.py: No module named 'nn1d/conv'. Name the mo"),
+        (
+            GRADCHECK,
+            "nn1d/conv",
+            "gradcheck: cannot import nn1d/conv: No module named 'nn1d/conv'. Name the module: nn1d.co",
+        ),
+        (GRADCHECK, "nn1d/conv.py", "gradcheck: nn1d/conv.py must define gradient_cases(rng), see python -m pydoc nn1"),
         (GRADCHECK, "nn1d.conv", "gradcheck: nn1d.conv must define gradient_cases(rng), see python -m pydoc nn1d.gr"),
         (DOCTOR, "--verbose", "doctor: unknown option --verbose; python -m nn1d.doctor --help lists the options"),
     ],

@@ -139,7 +139,7 @@ def test_a_picture_shows_the_numbers_of_the_array() -> None:
     texts = [element.text for element in root.iter() if element.tag.endswith("text")]
     body = ["0", "1", "−2.5", "0", "0", "0", "0", "0.33", "12", "0"]
     marks = ["1", "·", "·", "·", "1", "1"]
-    assert texts == ["t <", "l = −1", "0", "1", "2", "3", "c = 0", "1", *body, "=", "m", *marks]
+    assert texts == ["t <", "ℓ = −1", "0", "1", "2", "3", "c = 0", "1", *body, "=", "m", *marks]
     assert root[0].text == "alt & more"
     assert sum(element.get("stroke-width") == "2.5" for element in root) == 1
 

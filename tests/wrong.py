@@ -25,7 +25,7 @@ from nn1d import (
     Unfold1d,
     Upsample1d,
 )
-from nn1d.conv import slope_in_w, slope_in_x
+from nn1d.conv import convolve_transposed, filter_gradient
 from nn1d.gradcheck import MeanSquaredError
 
 
@@ -48,7 +48,7 @@ class ReversedTaps(Conv1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         _, grads = super().backward(dy, cache)
         w = np.ascontiguousarray(self.parameters["weight"][::-1])
-        return slope_in_x(dy, w, self.stride, self.padding, cache.shape[1]), grads
+        return convolve_transposed(dy, w, self.stride, self.padding, cache.shape[1]), grads
 
 
 class ReversedTapsOfTheGradient(Conv1d):
@@ -60,13 +60,13 @@ class ReversedTapsOfTheGradient(Conv1d):
 class ForgottenStride(Conv1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         _, grads = super().backward(dy, cache)
-        return slope_in_x(dy, self.parameters["weight"], 1, self.padding, cache.shape[1]), grads
+        return convolve_transposed(dy, self.parameters["weight"], 1, self.padding, cache.shape[1]), grads
 
 
 class ForgottenStrideOfTheFilters(Conv1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         dx, grads = super().backward(dy, cache)
-        return dx, {**grads, "weight": slope_in_w(cache, dy, self.kernel_size, 1, self.padding)}
+        return dx, {**grads, "weight": filter_gradient(cache, dy, self.kernel_size, 1, self.padding)}
 
 
 class ForgottenPadding(Conv1d):
@@ -78,7 +78,7 @@ class ForgottenPadding(Conv1d):
 class FirstClipOnly(Conv1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         dx, grads = super().backward(dy, cache)
-        return dx, {**grads, "weight": slope_in_w(cache[:1], dy[:1], self.kernel_size, self.stride, self.padding)}
+        return dx, {**grads, "weight": filter_gradient(cache[:1], dy[:1], self.kernel_size, self.stride, self.padding)}
 
 
 class MeanOverClips(Conv1d):
@@ -115,7 +115,7 @@ class FiltersNotTransposed(Conv1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         _, grads = super().backward(dy, cache)
         w = np.ascontiguousarray(self.parameters["weight"].swapaxes(1, 2))
-        return slope_in_x(dy, w, self.stride, self.padding, cache.shape[1]), grads
+        return convolve_transposed(dy, w, self.stride, self.padding, cache.shape[1]), grads
 
 
 class OneWrongSample(Conv1d):

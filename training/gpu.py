@@ -18,6 +18,14 @@ from training.executor import Gradient, Number, pieces
 AT_ONCE = 16  # clips a call, where they are evaluated or encoded: a stop is seen between two
 UPLOAD_BYTES = 1 << 26  # sent at a time of an array that stays on the GPU
 Result = TypeVar("Result")
+Network = TypeVar("Network")
+
+
+def fused(network: Network) -> Network:
+    """The network as its CUDA kernels run it: ELUs and residual sums ride along with convolutions."""
+    from nn1d.cuda.fusion import fuse  # not on a CPU
+
+    return fuse(network)
 
 
 class GpuExecutor:
@@ -51,7 +59,7 @@ class GpuExecutor:
     def prepare(self, network: Any) -> tuple[Any, FlatParameters]:
         """The network, and its parameters in one vector on the GPU; here it is rewritten for its kernels, once."""
         flat = FlatParameters(network.parameters, self._cupy)
-        return network, flat
+        return fused(network), flat
 
     def rows(self, source: np.ndarray, clips: np.ndarray) -> Array:
         """source[clips] on the GPU."""
