@@ -245,7 +245,7 @@ def start_isometric(
     ------
     Xiao et al. 2018, arXiv:1806.05393, section 3 (delta-orthogonal filters), with the subspace kept in view
     """
-    live = np.ones((1, 1))
+    live: np.ndarray = np.ones((1, 1))
     for convolution, transposed in zip(encoder.convolutions, decoder.convolutions, strict=True):
         live = np.kron(np.eye(POOL), live)  # folded: each of the samples of a window has channels of its own
         taps, inputs, outputs = convolution.parameters["weight"].shape

@@ -147,7 +147,7 @@ def test_a_clip_that_cannot_be_folded_is_refused() -> None:
     net = FoldedAutoencoder((2, 3), rng=np.random.default_rng(0))
     for encode in (net.forward, net.encoder.represent):
         with pytest.raises(ShapeError, match=r"the clip length must be a multiple of 4 .* got 14\. Nearest: 12, 16"):
-            encode(np.zeros((1, 14, 1), np.float32))  # type: ignore[operator]
+            encode(np.zeros((1, 14, 1), np.float32))
     with pytest.raises(ShapeError, match="FoldedDecoder: output must be hard_sigmoid or linear; got 'soft'"):
         FoldedAutoencoder(rng=np.random.default_rng(0), output="soft")
 
