@@ -32,8 +32,8 @@ def load_parameters(parameters: Tree, arrays: Mapping[str, np.ndarray]) -> None:
         Names are missing, unexpected or misshapen, or a shared parameter comes with different numbers: all of them are
         listed, and nothing is changed.
     """
-    own, first = named_parameters(parameters), first_names(parameters)
-    faults = [f"missing {name}" for name in own if name not in arrays]
+    leaves, first = named_parameters(parameters), first_names(parameters)
+    faults = [f"missing {name}" for name in leaves if name not in arrays]
     faults += [f"unexpected {name}" for name in arrays if name not in first]
     faults += [
         f"{name} must equal {first[name]}, which is the same parameter"
@@ -41,13 +41,13 @@ def load_parameters(parameters: Tree, arrays: Mapping[str, np.ndarray]) -> None:
         if name in first and first[name] in arrays and not np.array_equal(arrays[name], arrays[first[name]])
     ]
     faults += [
-        f"{name} must be {own[name].shape}, got {tuple(arrays[name].shape)}"
-        for name in own
-        if name in arrays and own[name].shape != tuple(arrays[name].shape)
+        f"{name} must be {leaves[name].shape}, got {tuple(arrays[name].shape)}"
+        for name in leaves
+        if name in arrays and leaves[name].shape != tuple(arrays[name].shape)
     ]
     if faults:
         raise ShapeError(f"the weights do not fit the network: {'; '.join(faults)}")
-    for name, array in own.items():
+    for name, array in leaves.items():
         array[...] = array_module(array).asarray(arrays[name])
 
 
