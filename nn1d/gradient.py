@@ -141,15 +141,15 @@ def check_gradients(
                 f"check_gradients: {path} of {title} must be float64; got {leaf.dtype}. Pass dtype=np.float64"
             )
 
-    detect_anomaly = {"input": x, "parameters": layer.parameters}
-    before = map_leaves(lambda leaf: leaf.copy(), detect_anomaly)
+    arguments = {"input": x, "parameters": layer.parameters}
+    before = map_leaves(lambda leaf: leaf.copy(), arguments)
     y, cache = layer.forward(x, *context)
     dy = map_leaves(lambda leaf: _random_like(leaf, rng), y)
     answers = {"output": y, "dy": dy}
     kept = map_leaves(lambda leaf: leaf.copy(), answers)
-    faults = _differences(detect_anomaly, before, "forward changed {}")
+    faults = _differences(arguments, before, "forward changed {}")
     dx, grads = layer.backward(dy, cache)
-    faults += _differences(detect_anomaly, before, "backward changed {}")
+    faults += _differences(arguments, before, "backward changed {}")
     faults += _differences(answers, kept, "backward changed {}")
 
     slopes: list[Slope] = []

@@ -30,17 +30,17 @@ def load_parameters(parameters: Tree, arrays: Mapping[str, np.ndarray]) -> None:
     ShapeError
         Names are missing, unexpected or misshapen: all of them are listed, and nothing is changed.
     """
-    own = dict(named_leaves(parameters))
-    faults = [f"missing {name}" for name in own if name not in arrays]
-    faults += [f"unexpected {name}" for name in arrays if name not in own]
+    leaves = dict(named_leaves(parameters))
+    faults = [f"missing {name}" for name in leaves if name not in arrays]
+    faults += [f"unexpected {name}" for name in arrays if name not in leaves]
     faults += [
-        f"{name} must be {own[name].shape}, got {tuple(arrays[name].shape)}"
-        for name in own
-        if name in arrays and own[name].shape != tuple(arrays[name].shape)
+        f"{name} must be {leaves[name].shape}, got {tuple(arrays[name].shape)}"
+        for name in leaves
+        if name in arrays and leaves[name].shape != tuple(arrays[name].shape)
     ]
     if faults:
         raise ShapeError(f"the weights do not fit the network: {'; '.join(faults)}")
-    for name, array in own.items():
+    for name, array in leaves.items():
         array[...] = array_module(array).asarray(arrays[name])
 
 
