@@ -6,12 +6,15 @@ import logging
 import os
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
-Array = Any  # numpy.ndarray or cupy.ndarray: neither is a subclass of the other
+# What a type checker sees of an array. CuPy has no types, so its arrays pass for these as well; a list, or the pair
+# that forward returns, does not.
+Array: TypeAlias = NDArray[Any]
 
 
 def array_module(x: Array) -> ModuleType:
@@ -34,7 +37,8 @@ def to_numpy(x: Array) -> np.ndarray:
     ------
     x of any shape -> the same shape
     """
-    return np.asarray(x) if array_module(x) is np else x.get()
+    on_gpu: Any = x
+    return np.asarray(x) if array_module(x) is np else on_gpu.get()
 
 
 def vector_instructions(function: str) -> str:
@@ -76,9 +80,10 @@ _advise()
 
 def view(x: Array, first: int, shape: tuple[int, ...], steps: tuple[int, ...]) -> Array:
     """Look at a contiguous array as another shape, from its number `first` on, `steps` numbers from one to the next."""
-    size = x.itemsize
+    start, strides = first * x.itemsize, tuple(step * x.itemsize for step in steps)
     if 0 in shape:
         return array_module(x).empty(shape, x.dtype)
     if array_module(x) is np:
-        return np.ndarray(shape, x.dtype, x, first * size, [step * size for step in steps])
-    return type(x)(shape, x.dtype, x.data + first * size, tuple(step * size for step in steps))
+        return np.ndarray(shape, x.dtype, x, start, strides)
+    on_gpu: Any = x
+    return type(on_gpu)(shape, x.dtype, on_gpu.data + start, strides)

@@ -25,13 +25,14 @@ import numpy as np
 from nn1d.activation import ELU, HardSigmoid
 from nn1d.command import Parser, run_command
 from nn1d.conv import Conv1d, ConvTranspose1d
+from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
 from nn1d.sequential import Sequential
 
 # modules with networks built on nn1d; asked by name, since a library does not import what stands on it
-APPLICATIONS = ("models.autoencoder",)
+APPLICATIONS = ("models.autoencoder", "models.folded")
 
 
 class MeanSquaredError:
@@ -57,7 +58,7 @@ class MeanSquaredError:
 
 def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     """One case a layer, and more where a layer has sides: stride, padding, several windows, no bias."""
-    own: dict[str, Any] = {"rng": rng, "dtype": np.float64}
+    options: dict[str, Any] = {"rng": rng, "dtype": np.float64}
 
     def signal(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape)
@@ -65,27 +66,35 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     def ranks(*shape: int) -> np.ndarray:
         return rng.permutation(np.prod(shape)).reshape(shape) / 10  # no ties, and no order to guess
 
-    yield "Conv1d, the paper's 3, 1, 1", Conv1d(3, 4, 3, 1, 1, **own), signal(2, 13, 3)
-    yield "Conv1d, stride 2, kernel 5", Conv1d(2, 3, 5, 2, 2, **own), signal(2, 14, 2)
-    yield "Conv1d, stride above kernel, no bias", Conv1d(2, 3, 2, 3, bias=False, **own), signal(2, 11, 2)
-    yield "ConvTranspose1d, the paper's 3, 1, 1", ConvTranspose1d(3, 4, 3, 1, 1, **own), signal(2, 13, 3)
-    yield "ConvTranspose1d, stride 3, output padding", ConvTranspose1d(2, 3, 4, 3, 1, 2, **own), signal(2, 6, 2)
-    yield "ConvTranspose1d, no bias", ConvTranspose1d(2, 3, 5, 2, bias=False, **own), signal(2, 6, 2)
+    yield "Conv1d, the paper's 3, 1, 1", Conv1d(3, 4, 3, 1, 1, **options), signal(2, 13, 3)
+    yield "Conv1d, stride 2, kernel 5", Conv1d(2, 3, 5, 2, 2, **options), signal(2, 14, 2)
+    yield "Conv1d, stride above kernel, no bias", Conv1d(2, 3, 2, 3, bias=False, **options), signal(2, 11, 2)
+    yield "ConvTranspose1d, the paper's 3, 1, 1", ConvTranspose1d(3, 4, 3, 1, 1, **options), signal(2, 13, 3)
+    yield "ConvTranspose1d, stride 3, output padding", ConvTranspose1d(2, 3, 4, 3, 1, 2, **options), signal(2, 6, 2)
+    yield "ConvTranspose1d, no bias", ConvTranspose1d(2, 3, 5, 2, bias=False, **options), signal(2, 6, 2)
     yield "MaxPool1d(2)", MaxPool1d(2), ranks(2, 12, 3)
     yield "MaxPool1d(3)", MaxPool1d(3), ranks(2, 12, 3)
     yield "MaxUnpool1d(2)", MaxUnpool1d(2), signal(2, 6, 3), MaxPool1d(2).forward(ranks(2, 12, 3))[1]
     yield "MaxUnpool1d(3)", MaxUnpool1d(3), signal(2, 4, 3), MaxPool1d(3).forward(ranks(2, 12, 3))[1]
     yield "Upsample1d(2)", Upsample1d(2), signal(2, 6, 3)
+    yield "Fold1d(2)", Fold1d(2), signal(2, 12, 3)
+    yield "Unfold1d(3)", Unfold1d(3), signal(2, 4, 6)
     yield "ELU(1)", ELU(), signal(2, 12, 3)
     yield "ELU(0.5)", ELU(0.5), signal(2, 12, 3)
     yield "HardSigmoid", HardSigmoid(), 3 * signal(2, 12, 3)
-    yield "ResidualBlock of convolutions", ResidualBlock(3, **own), signal(2, 12, 3)
+    yield "ResidualBlock of convolutions", ResidualBlock(3, **options), signal(2, 12, 3)
     yield (
         "ResidualBlock of transposed convolutions",
-        ResidualBlock(3, convolution=ConvTranspose1d, **own),
+        ResidualBlock(3, convolution=ConvTranspose1d, **options),
         signal(2, 12, 3),
     )
-    layers = Conv1d(2, 4, 3, 1, 1, **own), ELU(), MaxPool1d(2), Upsample1d(2), ConvTranspose1d(4, 1, 3, 1, 1, **own)
+    layers = (
+        Conv1d(2, 4, 3, 1, 1, **options),
+        ELU(),
+        MaxPool1d(2),
+        Upsample1d(2),
+        ConvTranspose1d(4, 1, 3, 1, 1, **options),
+    )
     yield "Sequential", Sequential(*layers), signal(2, 12, 2)
     yield "mse", MeanSquaredError(), signal(2, 12, 1), signal(2, 12, 1)
 

@@ -19,13 +19,14 @@ from tqdm import tqdm
 from speech.audio import read_waveform
 from speech.cache import digest, file_name
 from speech.recording import CorpusError, Recording, RecordingError
-from storage.atomic import new_file
+from storage.atomic import new_file, remove_unfinished
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 LeftOut = list[tuple[str, str]]
 
 COPY = "the same sound as"  # how the reason of a copy begins
+BLOCK_BYTES = 1 << 24  # of a file that is read to be checked
 WAITING = 16  # clips a thread that may be ready and not yet written: 4 MB
 
 
@@ -52,6 +53,8 @@ class Clips:
         The file that samples are mapped from; None where they are in memory.
     reused : bool
         Whether the file was there already.
+    damaged : bool
+        Whether it was, with other bytes than were written, and has been made again.
     sha256 : str
         Of all samples in their order, as they were when they were prepared.
     """
@@ -64,6 +67,7 @@ class Clips:
     contents: tuple[str, ...] = ()
     path: Path | None = None
     reused: bool = False
+    damaged: bool = False
     sha256: str = ""
 
     def __len__(self) -> int:
@@ -116,7 +120,7 @@ def load_clips(
 
     With `cache_dir` the clips are written to a file once and mapped from it ever after, as long as the bytes of the
     recordings, their order, the settings and this program stay the same; memory does not grow with the corpus then. A
-    file that is not whole is made again.
+    file that is not whole, or whose checksum is another, is made again.
 
     Parameters
     ----------
@@ -176,15 +180,19 @@ def load_clips(
     try:
         clips, left_out = _open(path, recordings, clip_samples)
         return dataclasses.replace(clips, reused=True), left_out
-    except Exception:  # it is not there, or not whole: a damaged header or tail fails in a dozen ways
-        pass
+    except FileNotFoundError:
+        damaged = False
+    except Exception:  # not whole: a damaged header or tail fails in a dozen ways
+        damaged = True
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(path.parent)
         with new_file(path) as file:
             write(file)
             if name(again=True) != path.name:
                 raise CorpusError("clips: recordings were changed while they were read. Start again")
-        return _open(path, recordings, clip_samples)
+        clips, left_out = _open(path, recordings, clip_samples)
+        return dataclasses.replace(clips, damaged=damaged), left_out
     except OSError as error:
         raise CorpusError(
             f"clips: {path.parent} cannot be written: {error.strerror or error}. {len(recordings)} clips need "
@@ -257,7 +265,8 @@ def _write(
         "left_out": left_out,
         "sha256": everything.hexdigest(),
     }
-    file.write(json.dumps(about).encode())
+    text = json.dumps(about).encode()
+    file.write(text + b"\n" + hashlib.sha256(text).hexdigest().encode())
     file.seek(0)
     _write_header(file, len(lows), clip_samples)  # of the same length: NumPy leaves room for more digits
 
@@ -286,8 +295,14 @@ def _read(file: BinaryIO, recordings: Sequence[Recording], clip_samples: int) ->
     start = file.tell()
     if dtype != np.float32 or shape[1:] != (clip_samples,) or shape[0] not in range(len(recordings) + 1):
         raise ValueError(f"an array {shape} of {dtype}")
-    file.seek(start + 4 * shape[0] * clip_samples)
-    about = json.loads(file.read())
+    everything, left = hashlib.sha256(), 4 * shape[0] * clip_samples
+    while left and (block := file.read(min(left, BLOCK_BYTES))):
+        everything.update(block)
+        left -= len(block)
+    text, _, checksum = file.read().rpartition(b"\n")
+    about = json.loads(text)
+    if hashlib.sha256(text).hexdigest().encode() != checksum or everything.hexdigest() != about["sha256"]:
+        raise ValueError("its checksum is another")
     reasons = dict(about["left_out"])
     for i, original in about["copies"]:  # by name only here: the file is the same whatever the names are
         reasons[i] = f"{COPY} {recordings[original].name}"

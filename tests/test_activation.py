@@ -137,4 +137,4 @@ def test_what_is_no_array_of_floats_is_refused(layer: ELU | HardSigmoid) -> None
     with pytest.raises(ShapeError, match=r"x must hold floats, such as float32; got int64\. Convert it: x\.astype"):
         layer.forward(np.arange(4))
     with pytest.raises(ShapeError, match=r"x must have an axis; got a single number\. Wrap it: x\[None\]"):
-        layer.forward(np.float32(3))
+        layer.forward(np.float32(3))  # type: ignore[arg-type]

@@ -169,7 +169,7 @@ def test_a_file_that_was_cut_is_made_again(recordings: list[Recording], cache: P
     whole = path.read_bytes()
     path.write_bytes(whole[:size])
     again = load(recordings, cache)
-    assert not again.reused and path.read_bytes() == whole
+    assert again.damaged and not again.reused and path.read_bytes() == whole
     assert_same(again, load(recordings, None))
     assert list(path.parent.iterdir()) == [path]
 
@@ -191,6 +191,9 @@ def test_a_file_that_was_cut_is_made_again(recordings: list[Recording], cache: P
         pytest.param(TAIL, b"[]", None, id="list for a tail"),
         pytest.param(TAIL, b'{"offset": [], "scale": [], "valid": [], "left_out": []}', None, id="tail of no clips"),
         pytest.param(10**6, b"more", None, id="something behind"),
+        pytest.param(DATA, bytes(400), DATA + 400, id="zeros among the samples"),
+        pytest.param(DATA + 1203, b"\x01", DATA + 1204, id="a byte of a sample"),
+        pytest.param(TAIL + 14, b"9", TAIL + 15, id="a digit of an offset"),
     ],
 )
 def test_a_file_that_is_damaged_is_made_again(
@@ -200,7 +203,7 @@ def test_a_file_that_is_damaged_is_made_again(
     whole = path.read_bytes()
     path.write_bytes(whole[:at] + text + (b"" if to is None else whole[to:]))
     again = load(recordings, cache)
-    assert not again.reused and path.read_bytes() == whole
+    assert again.damaged and not again.reused and path.read_bytes() == whole
     assert_same(again, load(recordings, None))
 
 

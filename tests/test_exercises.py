@@ -127,5 +127,7 @@ def test_a_file_that_cannot_be_checked_is_named(
 ) -> None:
     (tmp_path / "broken.py").write_text("def (\n", "utf-8")
     (tmp_path / "empty.py").write_text("", "utf-8")
-    assert main([str(tmp_path / name)]) == 2
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path / name)])
+    assert ended.value.code == 2
     assert re.search(rf"gradcheck: {sentence}", capsys.readouterr().err)

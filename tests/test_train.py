@@ -158,8 +158,10 @@ OPENED = """
 import collections, runpy, sys
 opened = collections.Counter()
 sys.addaudithook(lambda event, given: event == "open" and opened.update([str(given[0])]))
-code = runpy.run_path("train.py")["main"](sys.argv[1:])
-print("opened", sorted({times for name, times in opened.items() if name.endswith(".wav")}))
+try:
+    runpy.run_path("train.py", run_name="__main__")
+finally:
+    print("opened", sorted({times for name, times in opened.items() if name.endswith(".wav")}))
 """
 
 

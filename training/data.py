@@ -171,7 +171,7 @@ def read_corpus(
         recordings, settings.clip_samples, SAMPLE_RATE_HZ, settings.scale, threads, progress, cache_dir
     )
     if clips.path is not None:
-        done = "taken from" if clips.reused else "prepared in"
+        done = "taken from" if clips.reused else "damaged, and prepared again in" if clips.damaged else "prepared in"
         say(f"clips: {len(clips)} {done} {clips.path} ({clips.samples.nbytes / 1e6:.1f} MB)")
     left_out = corpus.left_out + unusable
     if copies := sum(reason.startswith(COPY) for _, reason in left_out):

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nn1d import DeviceError, FlatParameters, to_numpy
-from nn1d.backend import Array
 from storage.mapped import take_rows
 from training.cuda_graph import CapturedStep, Function
 from training.executor import Gradient, Number, pieces
@@ -19,6 +18,7 @@ AT_ONCE = 16  # clips a call, where they are evaluated or encoded: a stop is see
 UPLOAD_BYTES = 1 << 26  # sent at a time of an array that stays on the GPU
 Result = TypeVar("Result")
 Network = TypeVar("Network")
+Array = Any  # of CuPy, which has no types
 
 
 def fused(network: Network) -> Network:

@@ -50,7 +50,7 @@ def tensor_cores(x: Array) -> bool:
     return asked and int(array_module(x).cuda.Device().compute_capability) >= 80
 
 
-def wide(*arrays: Array | None) -> bool:
+def wide(*arrays: Any) -> bool:
     """Whether four neighbouring channels of each array can be moved at once: they are there, and aligned."""
     return all(x is None or (x.shape[-1] % 4 == 0 and x.data.ptr % (4 * min(x.itemsize, 4)) == 0) for x in arrays)
 
