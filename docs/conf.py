@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -130,7 +131,7 @@ def execute(text: str) -> list[str]:
             exec(compile(source, "notebook", "exec"), names)
         shown.append(f"```python\n{source}\n```")
         if printed.getvalue():
-            shown.append(f"```text\n{rounded(printed.getvalue())}```")
+            shown.append(f"```text\n{re.sub(' object at 0x[0-9a-f]+', '', rounded(printed.getvalue()))}```")
     return shown
 
 

@@ -109,7 +109,9 @@ def is_equation(lines: list[str]) -> bool:
 
 
 def escape(line: str) -> str:
-    """The line without markup but for code in backticks."""
+    """The line without markup but for code in backticks and the mark of a list."""
+    if line.startswith("* "):
+        return "* " + escape(line[2:])
     words = re.split(r"(`+[^`]+`+)", line)
     plain = [re.sub(r"([\\*|])|(?<=\w)(_)(?=\W|$)", lambda found: "\\" + found.group(), word) for word in words[::2]]
     code = [f"``{word.strip('`')}``" for word in words[1::2]] + [""]

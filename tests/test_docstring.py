@@ -187,6 +187,7 @@ def test_rates_and_times_carry_their_unit(name: str) -> None:
 
 
 def test_docstrings_are_escaped_for_the_site() -> None:
+    assert rewrite(["* a *b*", "  goes on", "* c"]) == [r"* a \*b\*", "  goes on", "* c", ""]  # a list stays one
     lines = ["Half of λ|p|² of `x`, a*b and f_.", "", "y[n, l] = a * b", "", "Shapes", "------", "x (N,) -> y (N,); z"]
     assert rewrite(lines) == [
         r"Half of λ\|p\|² of ``x``, a\*b and f\_.", "",
