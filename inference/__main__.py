@@ -31,7 +31,7 @@ from inference.model import PHASES, Model, load_run, weights_path
 from nn1d import ShapeError
 from speech.audio import SAMPLE_RATE_HZ, WaveformError, read_original
 from speech.cache import user_cache
-from speech.corpus import NAMES, TITLES, find_corpus, spread
+from speech.corpus import NAMES, corpus_title, find_corpus, spread
 from speech.folder import list_recordings, unique_names
 from speech.recording import CorpusError, Recording, RecordingError
 from speech.snr import si_sdr, snr_db
@@ -216,7 +216,13 @@ def evaluate(options: argparse.Namespace) -> None:
     if not models:
         weights_path(options.run)
     settings = dataclasses.replace(
-        settings, db=options.db, data_dir=options.data_dir, limit=options.limit, strict=False, cache_dir=None
+        settings,
+        db=options.db,
+        data_dir=options.data_dir,
+        limit=options.limit,
+        strict=False,
+        cache_dir=None,
+        manifest=None,
     )
     threads = options.threads or available_cores()
     clips, _, directory = read_corpus(settings, settings.data_dir, threads)
@@ -242,7 +248,7 @@ def evaluate(options: argparse.Namespace) -> None:
             results[name] = {"masks": kind} | found[kind]
     if options.output is not None:
         write_atomic(options.output, (json.dumps(results, indent=2) + "\n").encode())
-    print(f"{TITLES[options.db]}, {len(clips)} clips with a variance of {variance:.5f}, by {options.run.name}")
+    print(f"{corpus_title(options.db)}, {len(clips)} clips with a variance of {variance:.5f}, by {options.run.name}")
     for name in ("pre_training", "fine_tuning"):
         if name in results:
             figures = results[name]

@@ -28,7 +28,7 @@ from report.selection import select
 from report.table import paper_table
 from speech.audio import SAMPLE_RATE_HZ
 from speech.clip import Clips
-from speech.corpus import TITLES
+from speech.corpus import corpus_title
 from speech.distortion import MEASURES, missing
 from speech.split import Split
 from speech.worst_segments import distortion_over_time
@@ -159,7 +159,7 @@ def _words(
         "corpus": config.get("corpus"),
     }
     return {
-        "title": f"{TITLES[db]}: what the network makes of speech",
+        "title": f"{corpus_title(db)}: what the network makes of speech",
         "lead": f"Medians of {len(split.test)} test clips: {'; '.join(lead)}.",
         "table": paper_table(results),
         "command": shlex.join(["python", *config.get("command", [])]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from speech.corpus import TITLES
+from speech.corpus import corpus_title
 from speech.snr import snr_db
 
 
@@ -36,7 +36,7 @@ def paper_table(results: Mapping[str, Any]) -> Table:
     if paper:
         notes.append("The paper gives no variance; its SNR is taken with this one.")
     return Table(
-        f"{TITLES[results['db']]}, {results['clips']} clips: mean squared error on [0, 1]",
+        f"{corpus_title(results['db'])}, {results['clips']} clips: mean squared error on [0, 1]",
         [title for title, _ in columns],
         [
             ("training loss", [_loss(figures.get("train_loss")) for _, figures in columns]),

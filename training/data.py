@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,9 @@ from speech.audio import SAMPLE_RATE_HZ
 from speech.cache import user_cache
 from speech.clip import Clips, load_clips
 from speech.corpus import find_corpus, spread
-from speech.recording import CorpusError
-from speech.split import Split, SplitError, split_clips
+from speech.fold import find_folds, fold_names
+from speech.recording import CorpusError, Recording
+from speech.split import Split, SplitError, split_clips, split_off
 from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import Configuration, ConfigurationError
@@ -56,12 +58,7 @@ def prepare(settings: Configuration, data_dir: Path | None = None) -> Work:
     say(f"{sentence}, BLAS {blas_kernels()}" if module is np else sentence)
     threads = (settings.threads or available_cores()) if module is np else 1
     clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
-    split = split_clips(
-        [recording.speaker for recording in clips.recordings],
-        by=settings.split,
-        validate_on=settings.validate_on,
-        rng=generator(settings.seed, "split"),
-    )
+    split = draw_split(settings, clips.recordings)
     config = describe(settings, threads, clips, left_out, directory, split) | {"device": sentence}
     return Work(settings, module, threads, clips, split, config)
 
@@ -79,13 +76,45 @@ def prepare_again(config: dict[str, Any], settings: Configuration, data_dir: Pat
     return work
 
 
+def draw_split(settings: Configuration, recordings: Sequence[Recording]) -> Split:
+    """Which clips train and which test: at random, by speakers, or as --leave-out or --folds says."""
+    rng = generator(settings.seed, "split")
+    speakers = [recording.speaker for recording in recordings]
+    by = settings.split
+    if sum((bool(settings.leave_out), settings.folds is not None, by != "random")) > 1:
+        raise SplitError("--leave-out, --folds and --split speaker each say which clips test. Give one of them")
+    if settings.fold is not None and settings.folds is None:
+        raise SplitError(
+            f"--fold {settings.fold}: is one of which folds? Give --folds speaker too, or --folds FILE.csv"
+        )
+    if settings.leave_out:
+        unknown = sorted(set(settings.leave_out) - set(speakers))
+        if unknown:
+            known = ", ".join(sorted(set(speakers) - {""})) or "none that is named"
+            raise SplitError(
+                f"--leave-out: {settings.db} has no speaker {', '.join(unknown)}; its speakers are {known}"
+            )
+        is_test = np.isin(speakers, settings.leave_out)
+    elif settings.folds is not None:
+        folds = find_folds(settings.folds, recordings)
+        names = fold_names(folds)
+        fold = settings.fold or names[0]
+        if fold not in names:
+            raise SplitError(f"--fold: there is no fold {fold}; got {', '.join(names)} from --folds {settings.folds}")
+        is_test = np.array([name == fold for name in folds])
+    else:
+        return split_clips(speakers, by=by, validate_on=settings.validate_on, rng=rng)
+    return split_off(is_test, validate_on=settings.validate_on, rng=rng)
+
+
 def read_corpus(
     settings: Configuration, data_dir: Path | None, threads: int
 ) -> tuple[Clips, list[tuple[str, str]], Path | None]:
     """Find the recordings and read them; say what was left out, or stop at it if strict."""
     progress = sys.stderr.isatty()
     cache_dir = settings.cache_dir or user_cache()
-    corpus = find_corpus(settings.db, data_dir, count=DEMO_CLIPS, progress=progress, cache_dir=cache_dir)
+    corpus = find_corpus(settings.db, data_dir, count=DEMO_CLIPS, progress=progress, cache_dir=cache_dir,
+                         manifest=settings.manifest)  # fmt: skip
     recordings = spread(corpus.recordings, settings.limit)
     say(*corpus.notes, f"corpus: {settings.db}, {len(recordings)} recordings" + place(corpus.directory))
     clips, unusable = load_clips(
@@ -114,6 +143,8 @@ def describe(
 ) -> dict[str, Any]:
     """config.json: whatever the run depends on."""
     names = [recording.name for recording in clips.recordings]
+    speakers = [recording.speaker for recording in clips.recordings]
+    heard = np.concatenate([split.train, split.validation if settings.validate_on == "held-out" else split.train])
     digest = hashlib.sha256()
     for i in range(len(clips)):
         digest.update(take_rows(clips.samples, np.array([i])).data)
@@ -125,6 +156,10 @@ def describe(
         "clips": None if clips.path is None else str(clips.path),
         "clips_sha256": digest.hexdigest(),
         "split": {part: [names[i] for i in indices] for part, indices in dataclasses.asdict(split).items()},
+        "speakers": {
+            "heard": sorted({speakers[i] for i in heard}),  # by the network; the others are new to it
+            "test": sorted({speakers[i] for i in split.test}),
+        },
         "left_out": left_out,
     }
 
