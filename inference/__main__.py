@@ -28,6 +28,8 @@ from inference.ablation import ablate
 from inference.export import PARTS, ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
 from inference.model import PHASES, Model, load_run, weights_path
+from inference.probe_command import MISTAKES as PROBE_MISTAKES
+from inference.probe_command import add_command
 from nn1d import ShapeError
 from speech.audio import SAMPLE_RATE_HZ, WaveformError, read_original
 from speech.cache import user_cache
@@ -54,7 +56,7 @@ class CommandError(RuntimeError):
 
 MISTAKES = (
     CheckpointError, CommandError, ConfigurationError, CorpusError, ExportError, RecordingError, RunError, ShapeError,
-    WaveformError,
+    WaveformError, *PROBE_MISTAKES,
 )  # fmt: skip
 
 
@@ -109,6 +111,8 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     own.add_argument(
         "--masks", action=argparse.BooleanOptionalAction, help="hand masks over in the ONNX graph; as the phase does"
     )
+
+    add_command(commands.add_parser)
     return parser.parse_args(arguments)
 
 
