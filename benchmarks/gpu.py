@@ -1,10 +1,14 @@
 """python -m benchmarks.gpu: the paper's network on the GPU of this machine, ours and PyTorch's.
 
-First the tests of the GPU run on it (NN1D_GPU=1). Then, for each kind of work, batch and precision, ours and PyTorch's
-twin in every layout and mode, each in a process of its own, one after the other: milliseconds a clip, the share of what
-a copy and a large matrix product reach on this device in the same run, the memory that the process holds, and what the
-host starts on the device in a step. What the two compute must agree. Before that, how far the gradient of the network
-is from that of NumPy; after it, with --db, a whole run of train.py (benchmarks/gpu_run.py).
+First the tests of the GPU run on it (NN1D_GPU=1), unless --no-tests. Then, for each kind of work, batch and precision,
+ours and PyTorch's twin in every layout and mode, each in a process of its own, one after the other: milliseconds a
+clip, the share of what a copy and a large matrix product reach on this device in the same run, the memory that the
+process holds, and what the host starts on the device in a step. What the two compute must agree. Before that, how far
+the gradient of the network is from that of NumPy; after it, with --db, a whole run of train.py (benchmarks/gpu_run.py).
+The end is a verdict against the targets.
+
+The most telling cases come first, ours and PyTorch's eager mode of each before the other modes of any. --minutes ends
+the program in time with what there is by then; --json is written anew after every measurement.
 
     train      a training step: forward, backward, Adam
     phase2     the same for the decoder alone, without masks
@@ -15,67 +19,87 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
+import math
 import os
+import statistics
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.gpu_run import told, whole
-from benchmarks.measure import Side, in_turn, machine, write
+from benchmarks.measure import Side, machine
 from benchmarks.step import clips, gigaflop
+from storage.atomic import write_atomic
 
 WORK = ("train", "phase2", "encode")
 BATCHES = (16, 64, 256)
 PRECISIONS = ("float32", "tf32", "half")
 LAYOUTS = ("contiguous", "channels-last")
 MODES = ("eager", "compile", "graph")
+TELLING = (("train", 64), ("encode", 64), ("phase2", 64), ("train", 16), ("train", 256))  # before all other cases
+TARGETS_MS = {"H200": 0.30, "H100": 0.40}  # a clip of a training step of 64 in float32
+TARGET_RATIO = 1.5  # over the better eager layout of PyTorch
 ROOT = Path(__file__).parents[1]
 Measured = dict[str, Any]
 
 
-def ours(work: str, batch: int, samples: int, precision: str, repeats: int) -> Callable[[], Measured]:
+class Case(NamedTuple):
+    """What both sides are measured at."""
+
+    work: str
+    batch: int
+    precision: str
+
+
+def ours(work: str, batch: int, samples: int, precision: str, repeats: int, rounds: int) -> Callable[[], Measured]:
     """A function that does the work `repeats` times and waits for the end of it."""
     import numpy as np
 
     from nn1d import Adam, find_device
     from training.configuration import Configuration
     from training.dual_training import DualTraining
-    from training.workers import Workers
+    from training.gpu import GpuExecutor
 
     cupy, _ = find_device("gpu", tf32=precision == "tf32", half=precision == "half")
     settings = Configuration(clip_samples=samples, batch_size=batch, half=precision == "half")
     rows, indices = np.array(clips(batch, samples)), np.arange(batch)
-    training = DualTraining(settings, rows, Workers(1), cupy)
+    executor = GpuExecutor(cupy)
+    training = DualTraining(settings, rows, executor)
     features = np.stack(list(training.encode(indices))) if work == "phase2" else None
-    adam, x = Adam(0.001), training.precision.signal(cupy.asarray(rows)[:, :, None])
-
-    def gradient() -> tuple[Any, Any]:
-        if features is None:
-            return training.whole_gradient(indices)
-        return training.decoder_gradient(features, indices)
+    adam, x = Adam(0.001), training.scaler.signal(cupy.asarray(rows)[:, :, None])
 
     def encode() -> Any:
         return abs(training.network.encoder.represent(x)).mean(dtype=np.float32)
 
     def step() -> Any:
-        loss, slope = gradient()
-        adam.step(training.flat.vector[-len(slope) :], slope)
+        loss, gradient = training.gradient(indices, features)
+        adam.step(training.flat.vector[-len(gradient) :], gradient)
         return loss
 
     def held() -> float:
-        gpu = training._gpu
-        graph = 0 if gpu is None else gpu.graph.bytes_held
-        return (cupy.get_default_memory_pool().total_bytes() + graph) / 2**20
+        return (cupy.get_default_memory_pool().total_bytes() + executor.step.bytes_held) / 2**20
 
-    before = float(encode() if work == "encode" else gradient()[0])
-    return timed(encode if work == "encode" else step, before, repeats, held, cupy.cuda.runtime.deviceSynchronize)
+    before = float(encode() if work == "encode" else training.gradient(indices, features)[0])
+    wait = cupy.cuda.runtime.deviceSynchronize
+    return timed(encode if work == "encode" else step, before, repeats, rounds, held, wait)
 
 
 def theirs(
-    work: str, batch: int, samples: int, precision: str, repeats: int, layout: str, mode: str, device: str = "cuda"
+    work: str,
+    batch: int,
+    samples: int,
+    precision: str,
+    repeats: int,
+    rounds: int,
+    layout: str,
+    mode: str,
+    device: str = "cuda",
 ) -> Callable[[], Measured]:
     """The same by torch.nn and autograd, with cuDNN in benchmark mode.
 
@@ -137,6 +161,7 @@ def theirs(
         step,
         before,
         repeats,
+        rounds,
         lambda: torch.cuda.memory_reserved() / 2**20 if on_gpu else 0.0,
         torch.cuda.synchronize if on_gpu else lambda: None,
     )
@@ -162,20 +187,30 @@ def recorded(torch: Any, step: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def timed(
-    step: Callable[[], Any], value: float, repeats: int, held: Callable[[], float], wait: Callable[[], Any]
+    step: Callable[[], Any], value: float, repeats: int, rounds: int, held: Callable[[], float], wait: Callable[[], Any]
 ) -> Callable[[], Measured]:
-    """A function that gives seconds a step, the value before the first, MiB held, and launches in a step."""
+    """A function that gives seconds a step, the value before the first, MiB held, and launches in a step.
+
+    Seconds are the median over rounds of `repeats` steps. Launches are counted after them: a profiler slows steps down.
+    """
 
     def measure() -> Measured:
-        for _ in range(2):  # what is compiled or recorded is so by then
+        for _ in range(3):  # what is compiled or recorded is so by then
             step()
-        wait()
-        started = time.perf_counter()
-        for _ in range(repeats):
-            step()
-        wait()
-        seconds = (time.perf_counter() - started) / repeats
-        return {"seconds": seconds, "value": value, "held_mib": held(), "launches": launches(step, wait)}
+        seconds = []
+        for _ in range(rounds):
+            wait()
+            started = time.perf_counter()
+            for _ in range(repeats):
+                step()
+            wait()
+            seconds.append((time.perf_counter() - started) / repeats)
+        return {
+            "seconds": statistics.median(seconds),
+            "value": value,
+            "held_mib": held(),
+            "launches": launches(step, wait),
+        }
 
     return measure
 
@@ -198,12 +233,18 @@ def launches(step: Callable[[], Any], wait: Callable[[], Any]) -> int | None:
 
 
 def roof(precision: str, size: int = 8192, mebibytes: int = 1024) -> Callable[[], Measured]:
-    """What the device reaches: a copy in GB/s, read and written, and a square product by cuBLAS in GFLOP/s."""
+    """What the device reaches: a copy in GB/s, read and written, and a square product by cuBLAS in GFLOP/s.
+
+    The factors are random: of equal numbers fewer bits change, and a GPU that draws less power runs faster.
+    """
+    import numpy as np
+
     from nn1d import find_device
 
     cupy, _ = find_device("gpu", tf32=precision == "tf32")
-    a = cupy.ones((size, size), cupy.float16 if precision == "half" else cupy.float32)
-    source = cupy.ones(mebibytes << 18, cupy.float32)
+    rng = np.random.default_rng(0)
+    a = cupy.asarray(rng.standard_normal((size, size), np.float32).astype("e" if precision == "half" else "f"))
+    source = cupy.asarray(rng.standard_normal(mebibytes << 18, np.float32))
     out, copied = cupy.empty_like(a), cupy.empty_like(source)
     wait = cupy.cuda.runtime.deviceSynchronize
 
@@ -253,56 +294,82 @@ def gigabytes(work: str, samples: int, precision: str = "float32") -> float:
     ]
 
 
-def measure(maker: str, rounds: int, **arguments: Any) -> Measured | None:
-    """The median of some rounds in a process of its own; None where that process fails, as some modes may."""
-    try:
-        (answers,) = in_turn([Side(f"benchmarks.{maker}", **arguments)], rounds)
-    except SystemExit:
-        return None
-    found = sorted((answer.value for answer in answers), key=lambda value: value.get("seconds", 0))
-    return found[len(found) // 2]
+def measure(maker: str, seconds: float = math.inf, **arguments: Any) -> Measured | None:
+    """What a maker's function gives in a process of its own; None where that fails or takes too many seconds."""
+    with Side(f"benchmarks.{maker}", **arguments) as side:
+        timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), side.kill)
+        timer.start()
+        try:
+            answer = side().value
+        except SystemExit:
+            answer = None
+        finally:
+            timer.cancel()
+    return answer
 
 
-def case(work: str, batch: int, precision: str, options: argparse.Namespace, reached: Measured) -> Measured:
-    """Ours and every variant of PyTorch's."""
-    sizes = {
-        "work": work,
-        "batch": batch,
-        "samples": options.samples,
-        "precision": precision,
-        "repeats": options.repeats,
-    }
-    own = measure("gpu:ours", options.rounds, **sizes)
-    rivals = {
-        f"{mode}, {layout}": measure("gpu:theirs", options.rounds, **sizes, layout=layout, mode=mode)
-        for mode, layout in itertools.product(MODES, LAYOUTS)
-    }
-    return {"work": work, "batch": batch, "precision": precision, "samples": options.samples,
-            "nn1d": own, "torch": rivals, "roof": reached}  # fmt: skip
+def order(works: Sequence[str], batches: Sequence[int], precisions: Sequence[str]) -> list[Case]:
+    """The cases, the most telling ones first."""
+    rank = {pair: place for place, pair in enumerate(TELLING)}
+    cases = [Case(*names) for names in itertools.product(works, batches, precisions)]
+    return sorted(cases, key=lambda case: (rank.get(case[:2], len(rank)), PRECISIONS.index(case.precision)))
 
 
-def lines(found: Measured) -> list[str]:
-    """A case as lines: ours, then each variant of PyTorch's and how many times as long it takes."""
-    batch, work, samples, own = found["batch"], found["work"], found["samples"], found["nn1d"]
-    head = f"{work:<7} batch {batch:<4} {found['precision']:<8}"
-    if own is None:
-        return [f"{head} nn1d: failed; see above"]
-    each = own["seconds"] / batch
-    arithmetic = gigaflop(work, samples) / each / found["roof"]["gflops"]
-    bandwidth = gigabytes(work, samples, found["precision"]) / each / found["roof"]["copy_gb_s"]
-    text = [
-        f"{head} nn1d {1e3 * each:.4f} ms a clip, {arithmetic:.0%} of the product's arithmetic, {bandwidth:.0%} of a "
-        f"copy's bandwidth, {own['held_mib']:.0f} MiB, {said(own['launches'])} launches"
+def jobs(cases: Sequence[Case], modes: Sequence[str]) -> list[tuple[Case, str, str]]:
+    """What is measured in turn: a case with a mode and a layout of PyTorch, or "nn1d" for ours."""
+    rivals = list(itertools.product(modes, LAYOUTS))
+    at_once = [pair for pair in rivals if pair[0] == "eager"]
+    first = [(case, *side) for case in cases for side in (("nn1d", ""), *at_once)]
+    return first + [(case, *side) for side in rivals if side not in at_once for case in cases]
+
+
+def verdict(cases: Mapping[Case, Measured], device: str) -> list[str]:
+    """The targets of the project, and what was measured of them."""
+    case = cases.get(Case("train", 64, "float32"), {})
+    nn1d, rivals = case.get("nn1d"), case.get("torch", {})
+    eager = [rival["seconds"] for name, rival in rivals.items() if rival is not None and name.startswith("eager")]
+    limit_ms = next((limit for name, limit in TARGETS_MS.items() if name in device), None)
+    clip_ms = None if nn1d is None else 1e3 * nn1d["seconds"] / 64
+    ratio = None if nn1d is None or not eager else min(eager) / nn1d["seconds"]
+    wanted = "no target on this device" if limit_ms is None else f"wanted at most {limit_ms:.2f}"
+    met = None if limit_ms is None or clip_ms is None else clip_ms <= limit_ms
+    return [
+        f"verdict: training step, batch 64, float32: {_figure(clip_ms, '.4f')} ms a clip, {wanted}{_met(met)}",
+        f"verdict: the same over PyTorch's best eager: {_figure(ratio, '.2f')} times, wanted at least {TARGET_RATIO}"
+        + _met(None if ratio is None else ratio >= TARGET_RATIO),
     ]
-    for name, rival in found["torch"].items():
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "not measured," if value is None else format(value, form)
+
+
+def _met(met: bool | None) -> str:
+    return "" if met is None else ": met" if met else ": NOT met"
+
+
+def lines(case: Case, figures: Measured, samples: int) -> list[str]:
+    """A case as lines: ours, then each variant of PyTorch's and how many times as long it takes."""
+    nn1d = figures.get("nn1d")
+    head = f"{case.work:<7} batch {case.batch:<4} {case.precision:<8}"
+    if nn1d is None:
+        return [f"{head} nn1d: failed; see above"]
+    clip_seconds = nn1d["seconds"] / case.batch
+    arithmetic = gigaflop(case.work, samples) / clip_seconds / figures["roof"]["gflops"]
+    bandwidth = gigabytes(case.work, samples, case.precision) / clip_seconds / figures["roof"]["copy_gb_s"]
+    text = [
+        f"{head} nn1d {1e3 * clip_seconds:.4f} ms a clip, {arithmetic:.0%} of the product's arithmetic, "
+        f"{bandwidth:.0%} of a copy's bandwidth, {nn1d['held_mib']:.0f} MiB, {said(nn1d['launches'])} launches"
+    ]
+    for name, rival in figures["torch"].items():
         if rival is None:
             text.append(f"    torch {name}: failed; see above")
             continue
-        difference = abs(own["value"] / rival["value"] - 1)
-        ratio = rival["seconds"] / own["seconds"]
+        difference = abs(nn1d["value"] / rival["value"] - 1)
         text.append(
-            f"    torch {name}: {1e3 * rival['seconds'] / batch:.4f} ms, ratio {ratio:.2f}, "
-            f"{rival['held_mib']:.0f} MiB, {said(rival['launches'])} launches, values differ by {difference:.0e}"
+            f"    torch {name}: {1e3 * rival['seconds'] / case.batch:.4f} ms, ratio "
+            f"{rival['seconds'] / nn1d['seconds']:.2f}, {rival['held_mib']:.0f} MiB, {said(rival['launches'])} "
+            f"launches, values differ by {difference:.0e}"
         )
     return text
 
@@ -314,8 +381,8 @@ def said(count: int | None) -> str:
 
 def test_suite() -> int:
     """Run the tests of kernels and training on the real CuPy; pytest's exit code."""
-    files = sorted(str(path) for path in (ROOT / "tests").glob("test_*gpu*.py"))
-    files += [f"tests/test_{name}.py" for name in ("kernels", "convolution_kernel", "precision")]
+    files = sorted(str(path) for path in (ROOT / "tests/gpu").glob("test_*gpu*.py"))
+    files += [f"tests/gpu/test_{name}.py" for name in ("kernels", "convolution_kernel", "loss_scaling")]
     command = [sys.executable, "-m", "pytest", "-q", *files]
     return subprocess.run(command, cwd=ROOT, env=os.environ | {"NN1D_GPU": "1"}, check=False).returncode
 
@@ -334,35 +401,89 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--db", help="whose clips a whole run learns, as train.py has them; none unless given")
     parser.add_argument("--cpu-run", type=Path, metavar="RUN", help="a run of the same on the CPU, to compare with")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument("--modes", choices=MODES, nargs="+", default=MODES, help="of PyTorch (default: all)")
+    parser.add_argument("--no-tests", action="store_true", help="measure at once")
+    parser.add_argument("--minutes", type=float, default=math.inf, metavar="M", help="end with what there is by then")
     options = parser.parse_args(arguments)
+    deadline = time.monotonic() + 60 * options.minutes
     try:
-        _, sentence = find_device("gpu")
+        _, device = find_device("gpu")
     except DeviceError as error:
         print(f"benchmarks.gpu: {error}", file=sys.stderr)
         return 2
-    failed = test_suite() != 0
-    print(sentence)
-    cases, differences, run = [], {}, None
-    for precision in options.precision:
-        reached = measure("gpu:roof", 2, precision=precision)
-        if reached is None:
-            return 1
-        print(f"{precision}: product {reached['gflops']:.0f} GFLOP/s, copy {reached['copy_gb_s']:.0f} GB/s")
-        off = differences[precision] = measure("gpu_run:gradient", 1, samples=options.samples, precision=precision)
+    failed = False if options.no_tests else test_suite() != 0
+    print(device, flush=True)
+    figures = Figures(options, device, failed, deadline)
+    cases = order(options.work, options.batch, options.precision)
+    for precision in dict.fromkeys(case.precision for case in cases):
+        figures.prepare(precision)
+    for case, mode, layout in jobs(cases, options.modes):
+        if figures.seconds_left() > 0:
+            figures.measure(case, mode, layout)
+    if options.db is not None and figures.seconds_left() > 0:
+        figures.run = whole(["--db", options.db], options.cpu_run)
+        failed |= figures.run is None
+        print(told(figures.run))
+        figures.write()
+    print(*figures.told(), sep="\n")
+    measured = [case for case in cases if "nn1d" in figures.cases[case]]
+    return 1 if failed or any(figures.cases[case]["nn1d"] is None for case in measured) else 0
+
+
+class Figures:
+    """What has been measured so far, written after each measurement."""
+
+    def __init__(self, options: argparse.Namespace, device: str, tests_failed: bool, deadline: float) -> None:
+        self.options, self.device, self.tests_failed, self.deadline = options, device, tests_failed, deadline
+        self.roofs: dict[str, Measured] = {}
+        self.gradients: dict[str, Measured | None] = {}
+        self.cases: defaultdict[Case, Measured] = defaultdict(lambda: {"torch": {}})
+        self.run: Measured | None = None
+
+    def seconds_left(self) -> float:
+        """Until the program is to end."""
+        return self.deadline - time.monotonic()
+
+    def prepare(self, precision: str) -> None:
+        """The ceilings, and how far the gradient is from NumPy's."""
+        roof = measure("gpu:roof", self.seconds_left(), precision=precision)
+        self.roofs[precision] = roof or {"gflops": math.nan, "copy_gb_s": math.nan}
+        product, copy = (self.roofs[precision][name] for name in ("gflops", "copy_gb_s"))
+        print(f"{precision}: product {product:.0f} GFLOP/s, copy {copy:.0f} GB/s")
+        sizes = {"samples": self.options.samples, "precision": precision}
+        off = self.gradients[precision] = measure("gpu_run:gradient", self.seconds_left(), **sizes)
         print("gradient: failed; see above" if off is None else f"gradient off by {off['gradient']:.1e} from NumPy's")
-        for work, batch in itertools.product(options.work, options.batch):
-            cases.append(case(work, batch, precision, options, reached))
-            print(*lines(cases[-1]), sep="\n", flush=True)
-    if options.db is not None:
-        run = whole(["--db", options.db], options.cpu_run)
-        print(told(run))
-        failed |= run is None
-    write(
-        options.json,
-        {"machine": machine(), "device": sentence, "tests_failed": failed, "cases": cases, "gradients": differences,
-         "run": run},
-    )  # fmt: skip
-    return 1 if failed or any(found["nn1d"] is None for found in cases) else 0
+        self.write()
+
+    def measure(self, case: Case, mode: str, layout: str) -> None:
+        """One side of a case."""
+        sizes = case._asdict() | {name: getattr(self.options, name) for name in ("samples", "repeats", "rounds")}
+        figures = self.cases[case]
+        figures["roof"] = self.roofs[case.precision]
+        if mode == "nn1d":
+            figures["nn1d"] = measure("gpu:ours", self.seconds_left(), **sizes)
+            print(*lines(case, figures, self.options.samples), sep="\n", flush=True)
+        else:
+            rival = measure("gpu:theirs", self.seconds_left(), **sizes, layout=layout, mode=mode)
+            figures["torch"][f"{mode}, {layout}"] = rival
+        self.write()
+
+    def write(self) -> None:
+        """All of it, whole: a program that is killed leaves what the measurement before it wrote."""
+        content = {
+            "machine": machine(), "device": self.device, "tests_failed": self.tests_failed,
+            "cases": [case._asdict() | {"samples": self.options.samples} | figures for case, figures in
+                      self.cases.items()],
+            "gradients": self.gradients, "run": self.run,
+        }  # fmt: skip
+        if self.options.json is not None:
+            self.options.json.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.options.json, (json.dumps(content, indent=1) + "\n").encode())
+
+    def told(self) -> list[str]:
+        """Every case with its rivals, then the verdict."""
+        text = [line for case, figures in self.cases.items() for line in lines(case, figures, self.options.samples)]
+        return [*text, *verdict(self.cases, self.device)]
 
 
 if __name__ == "__main__":

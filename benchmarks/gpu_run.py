@@ -22,15 +22,15 @@ def gradient(samples: int, precision: str, batch: int = 4) -> Callable[[], dict[
     from benchmarks.step import clips
     from nn1d import find_device, to_numpy
     from training.configuration import Configuration
+    from training.data import choose_executor
     from training.dual_training import DualTraining
-    from training.workers import Workers
 
     cupy, _ = find_device("gpu", tf32=precision == "tf32", half=precision == "half")
     rows, indices = np.array(clips(batch, samples)), np.arange(batch)
 
     def of(module: Any, half: bool) -> tuple[float, Any]:
         settings = Configuration(clip_samples=samples, half=half)
-        loss, slope = DualTraining(settings, rows, Workers(1), module).whole_gradient(indices)
+        loss, slope = DualTraining(settings, rows, choose_executor(module, 1)).gradient(indices)
         return float(loss), to_numpy(slope)
 
     def measure() -> dict[str, float]:

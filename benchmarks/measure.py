@@ -72,11 +72,15 @@ class Side:
             sys.exit(f"benchmarks: the process of {self.maker} ended; see its message above")
         return Answer(**json.loads(line))
 
+    def kill(self) -> None:
+        """End the process; a call that waits for it ends the program."""
+        self._process.kill()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is not None:
-            self._process.kill()
+            self.kill()
         self._process.communicate()
 
 
@@ -140,7 +144,7 @@ def copy(mebibytes: int = 64) -> Callable[[], float]:
 
 def machine() -> dict[str, Any]:
     """What the figures depend on: processor, cores, versions, kernels, and a preset that the user has made."""
-    code = "import json, training.run_folder as r; s = r.surroundings(); print(json.dumps(s))"
+    code = "import json; from training.environment import surroundings; print(json.dumps(surroundings()))"
     environment = {**os.environ, **blas_environment()}
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, check=True)

@@ -1,9 +1,9 @@
 """What --tf32 and --half do to the loss: python -m benchmarks.precision --db emodb --limit 120 --seeds 0 1
 
 Both phases are trained in float32, in TF32 and in float16, for each seed: the spread over seeds says what a difference
-between precisions is worth. The network that float32 has trained is judged in all of them. On a GPU the kernels do it.
-Elsewhere NumPy rounds where they do: signals to float16 between layers, and the factors of the products that would be
-taken on tensor cores to TF32.
+between precisions is worth. The network that float32 has trained is evaluated in all of them. On a GPU the kernels do
+it. Elsewhere NumPy rounds where they do: signals to float16 between layers, and the factors of the products that would
+be taken on tensor cores to TF32.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ from speech.corpus import NAMES
 from speech.recording import CorpusError
 from speech.split import Split, split_clips
 from training.configuration import Configuration
-from training.data import read_corpus
+from training.data import choose_executor, read_corpus
 from training.dual_training import DualTraining
 from training.machine import available_cores, keep_freed_memory
 from training.seed import generator
-from training.workers import Workers
 
 PRECISIONS = ("float32", "tf32", "half")
 Found = dict[str, Any]
@@ -89,35 +88,37 @@ def trained(settings: Configuration, precision: str, clips: Clips, module: Any) 
     """Both phases: test losses, seconds, the gradient before the first step, and the network after each phase."""
     split = split_of(settings, clips)
     started = time.perf_counter()
-    with Workers(available_cores() if module is np else 1) as workers, environment(precision, module):
-        training = DualTraining(settings, clips.samples, workers, module)
+    with choose_executor(module, available_cores()) as executor, environment(precision, module):
+        training, progress = DualTraining(settings, clips.samples, executor), precision if sys.stderr.isatty() else None
         found: Found = {"precision": precision, "seed": settings.seed}
-        found["gradient"] = to_numpy(training.whole_gradient(split.train[:4])[1])
-        training.pre_training(split.train, split.validation).run(progress=sys.stderr.isatty())
+        found["gradient"] = to_numpy(training.gradient(split.train[:4])[1])
+        training.pre_training(split.train, split.validation).run(progress=progress)
         found["networks"] = [to_numpy(training.flat.vector).copy()]
         features = np.stack(list(training.encode(range(len(clips)))))
-        losses = [training.judge_whole(split.test).loss]
-        training.fine_tuning(features, split.train, split.validation).run(progress=sys.stderr.isatty())
+        losses = [training.evaluate_autoencoder(split.test).loss]
+        training.fine_tuning(features, split.train, split.validation).run(
+            progress=precision if sys.stderr.isatty() else None
+        )
         found["networks"].append(to_numpy(training.flat.vector).copy())
-        losses.append(training.judge_decoder(features, split.test).loss)
+        losses.append(training.evaluate_decoder(features, split.test).loss)
     return found | dict(zip(PHASES, losses, strict=True)) | {
-        "seconds": time.perf_counter() - started, "halvings": training.precision.halvings,
+        "seconds": time.perf_counter() - started, "halvings": training.scaler.log2_backoff,
     }  # fmt: skip
 
 
-def judged(
+def evaluated(
     settings: Configuration, precision: str, clips: Clips, module: Any, networks: Sequence[np.ndarray]
 ) -> dict[str, float]:
     """The test losses of networks that are there, one after each phase, computed in a precision."""
     test = split_of(settings, clips).test
-    with Workers(available_cores() if module is np else 1) as workers, environment(precision, module):
-        training = DualTraining(settings, clips.samples, workers, module)
+    with choose_executor(module, available_cores()) as executor, environment(precision, module):
+        training = DualTraining(settings, clips.samples, executor)
         training.flat.vector[...] = module.asarray(networks[0])
-        whole = training.judge_whole(test).loss
+        whole = training.evaluate_autoencoder(test).loss
         features = np.zeros((len(clips), *training.representation_shape), np.float32)
         features[test] = list(training.encode(test))
         training.flat.vector[...] = module.asarray(networks[1])
-        return dict(zip(PHASES, (whole, training.judge_decoder(features, test).loss), strict=True))
+        return dict(zip(PHASES, (whole, training.evaluate_decoder(features, test).loss), strict=True))
 
 
 def split_of(settings: Configuration, clips: Clips) -> Split:
@@ -166,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 own = Configuration.read(settings.written() | {"seed": seed, "half": precision == "half"})
                 each = trained(own, precision, clips, module)
                 full = full or dict(each)
-                each["same_network"] = judged(own, precision, clips, module, full["networks"])
+                each["same_network"] = evaluated(own, precision, clips, module, full["networks"])
                 difference = each.pop("gradient") - full["gradient"]
                 each["gradient_error"] = float(np.linalg.norm(difference) / np.linalg.norm(full["gradient"]))
                 del each["networks"]

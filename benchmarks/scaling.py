@@ -39,9 +39,9 @@ def on_disk(count: int, samples: int, threads: int) -> Callable[[], float]:
 
     def steps() -> float:
         for _ in range(STEPS):
-            loss, gradient = training.whole_gradient(rng.integers(count, size=SEVERAL))
+            loss, gradient = training.gradient(rng.integers(count, size=SEVERAL))
             adam.step(training.flat.vector, gradient)
-        return loss
+        return float(loss)
 
     return steps
 

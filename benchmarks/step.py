@@ -56,17 +56,14 @@ def ours(work: str, batch: int, samples: int, threads: int) -> Callable[[], floa
     if work == "encode":
         return lambda: float(np.mean([abs(z).mean(dtype=np.float64) for z in training.encode(range(batch))]))
     if work == "forward":
-        return lambda: training.judge_whole(indices).loss
+        return lambda: training.evaluate_autoencoder(indices).loss
     features = np.stack(list(training.encode(range(batch)))) if work == "phase2" else None
     adam = Adam(0.001)
 
     def step() -> float:
-        if features is None:
-            loss, gradient = training.whole_gradient(indices)
-        else:
-            loss, gradient = training.decoder_gradient(features, indices)
+        loss, gradient = training.gradient(indices, features)
         adam.step(training.flat.vector[-len(gradient) :], gradient)
-        return loss
+        return float(loss)
 
     return step
 

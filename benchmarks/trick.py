@@ -39,7 +39,7 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
     from nn1d import ELU, Sequential, activation, conv, pool
     from storage.mapped import take_rows
     from training import machine
-    from training.dual_training import DualTraining
+    from training.workers import Workers
 
     def put(place: Any, name: str, plain: Any) -> None:
         setattr(place, name, plain)
@@ -90,11 +90,11 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
         put(conv, "add_bias", lambda y, b: np.add(y, b, out=y))
     elif trick == "one_clip_a_thread":
 
-        def at_once(self: Any, gradient: Any, sources: Any, clips: Any) -> Any:
-            loss, slope = gradient(*(take_rows(source, clips) for source in sources))
-            return float(loss), slope
+        def at_once(self: Any, function: Any, sources: Any, clips: Any) -> Any:
+            loss, gradient = function(*(take_rows(source, clips) for source in sources))
+            return float(loss), gradient
 
-        put(DualTraining, "_mean_gradient", at_once)
+        put(Workers, "mean_gradient", at_once)
     function = step.ours("train", batch, samples, 1 if trick == "one_clip_a_thread" else threads)
     if trick == "one_clip_a_thread":
         threadpool_limits(threads, user_api="blas")

@@ -1,7 +1,7 @@
-"""Use what a run has learned: python -m inference encode | reconstruct | evaluate | export RUN ...
+"""Use what a run has learned: python -m inference encode | reconstruct | evaluate | export | probe RUN
 
-docs/representation.md shows each of the four. A command like train.py: it may import speech, which the other modules of
-models do not.
+docs/representation.md shows the first four, docs/emotion.md the last. A command like train.py: it may import speech,
+which the other modules of models do not.
 """
 
 from __future__ import annotations
@@ -9,28 +9,29 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.machine import blas_environment
+from training.machine import available_cores, keep_freed_memory, start
 
-os.environ.update(blas_environment())  # before NumPy loads its BLAS
+if __name__ == "__main__":
+    options = start("inference", "inference.arguments")  # before NumPy is imported
 
 import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from inference.ablation import ablate
-from inference.export import PARTS, ExportError, export_onnx, export_torch
+from inference.ablation import mask_ablation
+from inference.export import ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
 from inference.model import PHASES, Model, load_run, weights_path
 from inference.probe_command import MISTAKES as PROBE_MISTAKES
-from inference.probe_command import add_command
+from inference.probe_command import probe
 from nn1d import ShapeError
+from nn1d.command import run_command
 from speech.audio import SAMPLE_RATE_HZ, WaveformError, read_original
 from speech.cache import user_cache
 from speech.corpus import NAMES, corpus_title, find_corpus, spread
@@ -42,7 +43,6 @@ from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import ConfigurationError
 from training.data import DEMO_CLIPS, read_corpus
-from training.machine import available_cores, keep_freed_memory
 from training.run_folder import FILES, RunError, read_config
 from training.seed import generator
 from training.workers import Workers
@@ -60,73 +60,22 @@ MISTAKES = (
 )  # fmt: skip
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code: 0 done, 2 a mistake in the input, 130 interrupted, 141 without a reader."""
-    options = read_arguments(arguments)
+def main(options: argparse.Namespace) -> int:
+    """Run the command; the exit code: 0 done, 2 something was left out or cannot be written."""
     keep_freed_memory()
+    commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
+        "encode": encode,
+        "reconstruct": reconstruct,
+        "evaluate": evaluate,
+        "export": export,
+        "probe": probe,
+    }
     try:
-        return int(options.command(options) or 0)
-    except MISTAKES as error:
-        print(f"inference: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("inference: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read the output has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return commands[options.command](options) or 0
     except OSError as error:
-        print(f"inference: {options.output} cannot be written: {error.strerror or error}", file=sys.stderr)
-        return 2
-
-
-def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """What a command line asks for; argparse ends the program with 2 where it asks for something else."""
-    parser = argparse.ArgumentParser(prog="python -m inference", description="Use what a run has learned.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name: str, function: Any, text: str, output: str | None) -> argparse.ArgumentParser:
-        own = commands.add_parser(name, help=text, description=text)
-        own.set_defaults(command=function)
-        own.add_argument("run", type=Path, metavar="RUN", help="the folder that train.py printed")
-        own.add_argument("-o", "--output", type=Path, required=output is None, metavar="FILE", help=output)
-        own.add_argument("--threads", type=_positive, metavar="N", help="at a time; all cores unless given")
-        return own
-
-    own = command("encode", encode, "Write the representations of recordings of any rate and length.", None)
-    own.add_argument("paths", type=Path, nargs="*", metavar="PATH", help="audio files, or folders of them")
-    _add_corpus(own)
-
-    own = command("reconstruct", reconstruct, "Rebuild a recording, at its rate, duration and level.", None)
-    own.add_argument("path", type=Path, metavar="PATH", help="an audio file")
-    own.add_argument("--phase", choices=PHASES, help="whose decoder; the last that the run has unless given")
-
-    own = command("evaluate", evaluate, "Judge both decoders on all clips of a corpus.", "the figures as JSON")
-    _add_corpus(own)
-
-    own = command("export", export, "Write the network for other programs.", None)
-    own.add_argument("--layout", choices=("onnx", "torch"), default="onnx", help="a graph, or weights for torch.nn")
-    own.add_argument("--phase", choices=PHASES, help="whose decoder; the last that the run has unless given")
-    own.add_argument("--part", choices=PARTS, default="both", help="of an ONNX graph (default: both)")
-    own.add_argument(
-        "--masks", action=argparse.BooleanOptionalAction, help="hand masks over in the ONNX graph; as the phase does"
-    )
-
-    add_command(commands.add_parser)
-    return parser.parse_args(arguments)
-
-
-def _add_corpus(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--db", choices=NAMES, help="a corpus")
-    parser.add_argument("--data-dir", type=Path, metavar="PATH", help="where it is, as for train.py")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="use this many, spread over the corpus")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1; got {number}")
-    return number
+        if options.output is None or error.filename is not None:
+            raise
+        raise CommandError(f"{options.output} cannot be written: {error.strerror or error}") from error
 
 
 def encode(options: argparse.Namespace) -> int:
@@ -248,7 +197,9 @@ def evaluate(options: argparse.Namespace) -> None:
             kind = "own" if model.masks else "none"
             rng = generator(settings.seed, "evaluate")
             everything = np.arange(len(clips))
-            found = ablate(model.network, clips.samples, everything, score, rng=rng, workers=workers, masks=(kind,))
+            found = mask_ablation(
+                model.network, clips.samples, everything, score, rng=rng, executor=workers, masks=(kind,)
+            )
             results[name] = {"masks": kind} | found[kind]
     if options.output is not None:
         write_atomic(options.output, (json.dumps(results, indent=2) + "\n").encode())
@@ -336,4 +287,4 @@ def _has(run: Path, phase: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("inference", lambda: main(options), *MISTAKES))

@@ -1,4 +1,4 @@
-"""What the masks are worth: the same decoder with other masks, and with none.
+"""Mask ablation: the same decoder with other masks, and with none.
 
 A mask says for every window of a pool which of its samples was the maximum. The decoder of phase 1 takes the encoder's
 masks beside the representation, so they are part of what it rebuilds a clip from, and they are counted here as such.
@@ -15,8 +15,7 @@ import numpy as np
 from models.autoencoder import POOL, Autoencoder, Encoding
 from nn1d import MaxPool1d, mse, to_numpy
 from nn1d.backend import Array, array_module
-from storage.mapped import take_rows
-from training.workers import Workers
+from training.executor import Executor
 
 MASKS = ("own", "another", "random", "none")
 WORDS = {"own": "its own masks", "another": "those of another clip", "random": "random ones", "none": "none"}
@@ -33,15 +32,14 @@ class _Row(NamedTuple):
     tied: float
 
 
-def ablate(
+def mask_ablation(
     network: Autoencoder,
     samples: np.ndarray,
     clips: np.ndarray,
     score: Score,
     *,
     rng: np.random.Generator,
-    workers: Workers,
-    module: Any = np,
+    executor: Executor,
     masks: Sequence[str] = MASKS,
     sample_rate_hz: int = 16_000,
 ) -> dict[str, Any]:
@@ -62,13 +60,12 @@ def ablate(
         As trained; its encoder makes the masks also for a decoder that was trained without.
     samples : (n, L) float32 array in [0, 1]
     clips : (k,) int array
-        The rows to rebuild.
+        The rows to rebuild, each once.
     score : function (clip, reconstruction (L,) float32) -> float
-        Another judgement of a reconstruction, higher is better: SI-SDR in dB on the clip's own samples.
+        Another measure of a reconstruction, higher is better: SI-SDR in dB on the clip's own samples.
     rng : numpy.random.Generator
         Each clip has a stream of its own, so the number of threads changes nothing.
-    workers : Workers
-    module : numpy or cupy
+    executor : Executor
         Where the network computes.
     masks : sequence of str
         The kinds to try, of MASKS.
@@ -81,45 +78,47 @@ def ablate(
         results.json; test_si_sdr_db, the mean of the finite scores, None without one; clips_without_si_sdr, whose score
         is NaN or infinite; representation_bits_per_second, mask_bits_per_second and bits_per_second, their sum.
     """
-    alone = len(clips) == 1
-    donors = (clips + 1) % len(samples) if alone else np.roll(clips, 1)
-    streams = rng.spawn(len(clips))
+    donors = (clips + 1) % len(samples) if len(clips) == 1 else np.roll(clips, 1)
+    donor_of = dict(zip(clips.tolist(), donors.tolist(), strict=True))
+    seed_of = dict(zip(clips.tolist(), [child.bit_generator.seed_seq for child in rng.spawn(len(clips))], strict=True))
 
-    def batch(clip: int) -> Array:
-        return module.asarray(take_rows(samples, np.array([clip]))[:, :, None])
+    def one(clip: int, x: Array) -> list[_Row]:
+        def donor() -> Encoding:
+            another = executor.rows(samples, np.array([donor_of[clip]]))
+            return network.encoder.forward(another[:, :, None], middle=False)[0]
 
-    def one(job: tuple[int, int, np.random.Generator]) -> list[_Row]:
-        clip, donor, stream = job
-        x = batch(clip)
-        own, _ = network.encoder.forward(x)
-        tied = _tied(own.encoded)
+        encoding, _ = network.encoder.forward(x)
+        tied, stream = _tied(encoding.encoded), np.random.default_rng(seed_of[clip])
         rows = []
         for kind in masks:
-            given = _given(kind, own, stream, lambda: network.encoder.forward(batch(donor), middle=False)[0])
-            (y, _), _ = network.decoder.forward(own.representation, given, middle=False)
+            kind_masks = _masks(kind, encoding, stream, donor)
+            (y, _), _ = network.decoder.forward(encoding.representation, kind_masks, middle=False)
             rows.append(_Row(float(mse(y, x)[0]), score(clip, to_numpy(y)[0, :, 0]), tied))
         return rows
 
-    jobs = list(zip(clips.tolist(), donors.tolist(), streams, strict=True))
-    table = np.array(list(workers.map(one, jobs)), np.float64)  # (clips, kinds, columns of a row)
-    example, _ = network.encoder.forward(batch(int(clips[0])), middle=False)
+    def several(numbers: np.ndarray, x: Array) -> list[list[_Row]]:
+        return [one(int(clip), x[i : i + 1, :, None]) for i, clip in enumerate(numbers)]
+
+    # (clips, kinds, columns of a row)
+    table = np.array(list(executor.map_clips(several, [samples], clips)), np.float64)
+    example, _ = network.encoder.forward(executor.rows(samples, clips[:1])[:, :, None], middle=False)
     seconds = samples.shape[1] / sample_rate_hz
     representation_bits = 32 * example.representation.size / seconds
     mask_bits = math.log2(POOL) * sum(int(mask.sum()) for mask in example.masks) / seconds
-    found: dict[str, Any] = {"pool": POOL, "tied_windows": float(table[:, 0, 2].mean())}
+    results: dict[str, Any] = {"pool": POOL, "tied_windows": float(table[:, 0, 2].mean())}
     for i, kind in enumerate(masks):
         scores = table[:, i, 1]
         finite = scores[np.isfinite(scores)]
-        handed_over = 0.0 if kind == "none" else mask_bits
-        found[kind] = {
+        received = 0.0 if kind == "none" else mask_bits
+        results[kind] = {
             "test_mse": float(table[:, i, 0].mean()),
             "test_si_sdr_db": float(finite.mean()) if finite.size else None,
             "clips_without_si_sdr": int(scores.size - finite.size),
             "representation_bits_per_second": representation_bits,
-            "mask_bits_per_second": handed_over,
-            "bits_per_second": representation_bits + handed_over,
+            "mask_bits_per_second": received,
+            "bits_per_second": representation_bits + received,
         }
-    return found
+    return results
 
 
 def random_masks(masks: Sequence[Array], rng: np.random.Generator) -> list[Array]:
@@ -138,15 +137,15 @@ def random_masks(masks: Sequence[Array], rng: np.random.Generator) -> list[Array
     return drawn
 
 
-def finding(results: Mapping[str, Mapping[str, Any]]) -> str:
+def summary(results: Mapping[str, Mapping[str, Any]]) -> str:
     """What the numbers say, in words that come from them.
 
     Parameters
     ----------
     results : mapping
-        Phase -> what `ablate` returned with all kinds of masks; phases as in results.json.
+        Phase -> what `mask_ablation` returned with all kinds of masks; phases as in results.json.
     """
-    sentences = [_of_phase(TITLES[phase], found) for phase, found in results.items()]
+    sentences = [_of_phase(TITLES[phase], ablation) for phase, ablation in results.items()]
     if len(results) == len(TITLES):
         before, after = results["pre_training"]["own"], results["fine_tuning"]["none"]
         sentences.append(
@@ -156,23 +155,23 @@ def finding(results: Mapping[str, Mapping[str, Any]]) -> str:
     return " ".join(sentences)
 
 
-def _of_phase(title: str, found: Mapping[str, Any]) -> str:
-    own, none = found["own"], found["none"]
+def _of_phase(title: str, ablation: Mapping[str, Any]) -> str:
+    own, none = ablation["own"], ablation["none"]
     share = own["mask_bits_per_second"] / own["bits_per_second"]
-    others = ", ".join(f"{_times(found[kind], own)} with {WORDS[kind]}" for kind in MASKS[1:])
-    best = min(MASKS, key=lambda kind: found[kind]["test_mse"])
+    others = ", ".join(f"{_times(ablation[kind], own)} with {WORDS[kind]}" for kind in MASKS[1:])
+    best = min(MASKS, key=lambda kind: ablation[kind]["test_mse"])
     return (
         f"The {title} decoder has a test error of {own['test_mse']:.3g} ({_db(own)}) with its own masks, which are "
-        f"{share:.0%} of the {_rate(own)} that it receives ({found['tied_windows']:.0%} of the windows are ties); the "
-        f"error is {others}. "
+        f"{share:.0%} of the {_rate(own)} that it receives ({ablation['tied_windows']:.0%} of the windows are ties); "
+        f"the error is {others}. "
         f"It does best with {WORDS[best]}; from the representation alone it reaches {_db(none)}."
     )
 
 
-def _times(found: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+def _times(other: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     if own["test_mse"] == 0:
-        return "as small" if found["test_mse"] == 0 else "larger"
-    ratio = found["test_mse"] / own["test_mse"]
+        return "as small" if other["test_mse"] == 0 else "larger"
+    ratio = other["test_mse"] / own["test_mse"]
     return (
         f"the same within {ALIKE:.0%}"
         if abs(ratio - 1) <= ALIKE
@@ -182,27 +181,27 @@ def _times(found: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     )
 
 
-def _rate(found: Mapping[str, Any]) -> str:
-    return f"{found['bits_per_second'] / 1000:,.0f} kbit/s"
+def _rate(kind: Mapping[str, Any]) -> str:
+    return f"{kind['bits_per_second'] / 1000:,.0f} kbit/s"
 
 
-def _db(found: Mapping[str, Any]) -> str:
-    value = found["test_si_sdr_db"]
+def _db(kind: Mapping[str, Any]) -> str:
+    value = kind["test_si_sdr_db"]
     return "no SI-SDR" if value is None else f"SI-SDR {value:.1f} dB"
 
 
-def _given(
-    kind: str, own: Encoding, stream: np.random.Generator, another: Callable[[], Encoding]
+def _masks(
+    kind: str, encoding: Encoding, stream: np.random.Generator, donor: Callable[[], Encoding]
 ) -> list[Array] | None:
     if kind == "own":
-        return own.masks
+        return encoding.masks
     if kind == "another":
-        return another().masks
+        return donor().masks
     if kind == "random":
-        return random_masks(own.masks, stream)
+        return random_masks(encoding.masks, stream)
     if kind == "none":
         return None
-    raise ValueError(f"ablate: masks must be of {', '.join(MASKS)}; got {kind!r}")
+    raise ValueError(f"mask_ablation: masks must be of {', '.join(MASKS)}; got {kind!r}")
 
 
 def _tied(encoded: Sequence[Array]) -> float:

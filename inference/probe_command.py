@@ -8,7 +8,7 @@ import dataclasses
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from inference.descriptor import OF_WAVEFORM, Candidates, DescriptorError, descr
 from inference.model import PHASES, load_run
 from inference.probe import CLASSIFIERS, ProbeError, as_json, check_installed, cross_validate, difference
 from speech.clip import Clips
-from speech.corpus import NAMES, SEPARATOR, corpus_title
+from speech.corpus import SEPARATOR, corpus_title
 from speech.egemaps import installed
 from speech.emotion import shared_label
 from speech.fold import find_folds, group_folds, write_folds
@@ -57,41 +57,6 @@ class Run(NamedTuple):
     path: Path
     heard: np.ndarray  # (n,) bool
     described: dict[str, Candidates]
-
-
-def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Let the parser of python -m inference know the command."""
-    parser = add("probe", help=(text := "Ask a linear classifier what is in the representation."), description=text)
-    parser.set_defaults(command=probe)
-    parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="a run; of several, each fold takes one that never heard it"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help=".json, or .csv with a row a fold; RUN/probe.json"
-    )
-    parser.add_argument("--by", choices=("speaker", "text"), default="speaker", help="what folds leave out for emotion")
-    parser.add_argument("--folds", metavar="FILE.csv", help="folds by clip names, or manifest, instead of --by")
-    parser.add_argument("--write-folds", type=Path, metavar="FILE.csv", help="write the folds of emotion by clip names")
-    parser.add_argument(
-        "--features",
-        default="",
-        metavar="A,B,...",
-        help="representation, stage1 ..., stages, untrained, logmel, mfcc, egemaps; source:statistic for one statistic",
-    )
-    parser.add_argument(
-        "--baseline", type=Path, action="append", default=[], metavar="FILE.csv", help="features by name"
-    )
-    parser.add_argument(
-        "--targets", default="", metavar="A,B,...", help="of emotion, speaker, text; all that there are"
-    )
-    parser.add_argument("--classifiers", default=",".join(CLASSIFIERS), metavar="A,B", help="logistic, svm")
-    parser.add_argument("--train", choices=NAMES, nargs="+", metavar="DB", help="learn from these corpora")
-    parser.add_argument("--test", choices=NAMES, nargs="+", metavar="DB", help="and test on these, on shared emotions")
-    parser.add_argument("--db", choices=NAMES, nargs="+", help="other corpora than the run's")
-    parser.add_argument("--data-dir", type=Path, metavar="PATH", help="where it is, as for train.py")
-    parser.add_argument("--manifest", type=Path, metavar="FILE.csv", help="for --db folder")
-    parser.add_argument("--limit", type=int, metavar="N", help="use this many clips, spread over the corpus")
-    parser.add_argument("--threads", type=int, metavar="N", help="clips at a time; all cores unless given")
 
 
 def probe(options: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import sys
@@ -13,15 +12,19 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from nn1d.backend import CHECKS, Gpu, NoGpu, blas_kernels, find_device, vector_instructions
+from nn1d.command import Parser, run_command
 
 Fact = tuple[str, str]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the facts; the exit code: 0 where the device that is the default computes rightly, else 1."""
-    argparse.ArgumentParser(prog="python -m nn1d.doctor", description=(__doc__ or "").split(": ", 1)[1]).parse_args(
-        arguments
-    )
+    return run_command("doctor", lambda: _examine(arguments))
+
+
+def _examine(arguments: list[str] | None) -> int:
+    description = "Show what nn1d would compute on here, and what keeps it from more."
+    Parser(command="doctor", prog="python -m nn1d.doctor", description=description).parse_args(arguments)
     gpu, failed = Gpu(), False
     for number, (step, check) in enumerate(CHECKS, 1):
         try:

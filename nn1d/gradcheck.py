@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nn1d.activation import ELU, HardSigmoid
+from nn1d.command import Parser, run_command
 from nn1d.conv import Conv1d, ConvTranspose1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
@@ -85,28 +88,28 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table; 0 if every gradient is right, 1 if one is not, 2 if a module cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m nn1d.gradcheck", description="Check hand-written gradients.")
-    parser.add_argument("modules", nargs="*", help="modules of your own that define gradient_cases(rng)")
-    parser.add_argument("--seed", type=int, default=0, help="of every random draw (default: %(default)s)")
+    """Run the command; the exit code: 0 if every gradient is right, 1 if one is not, 2 if a module cannot be used."""
+    return run_command("gradcheck", lambda: _check(arguments), ModuleError)
+
+
+class ModuleError(ImportError):
+    """A module has no layers to check; the message says why."""
+
+
+def _check(arguments: list[str] | None) -> int:
+    parser = Parser(command="gradcheck", prog="python -m nn1d.gradcheck", description="Check hand-written gradients.")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="yours, which defines gradient_cases(rng)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of every random draw (default: %(default)s)")
     options = parser.parse_args(arguments)
 
+    sys.path.insert(0, str(Path.cwd()))  # the console script does not look there
     modules, absent = [sys.modules[__name__]], []
-    for name in (*APPLICATIONS, *options.modules):
-        try:
-            modules.append(importlib.import_module(name))
-        except ModuleNotFoundError as error:
-            if name in APPLICATIONS and error.name and name.startswith(error.name):
-                absent.append(f"{name} is not here and was not checked: run from the checkout")
-                continue
-            print(f"gradcheck: cannot import {name}: {error}", file=sys.stderr)
-            return 2
-        if not hasattr(modules[-1], "gradient_cases"):
-            print(
-                f"gradcheck: {name} must define gradient_cases(rng), see python -m pydoc nn1d.gradcheck",
-                file=sys.stderr,
-            )
-            return 2
+    for name in APPLICATIONS:
+        if _is_there(name) and hasattr(importlib.import_module(name), "gradient_cases"):
+            modules.append(sys.modules[name])
+        else:
+            absent.append(f"{name} is not here and was not checked: run from the checkout")
+    modules += [_import(name) for name in options.modules]
 
     print(f"{'layer':<44} {'gradient of':<44} {'relative error':>14} {'seconds':>8}")
     failed, checked = 0, 0
@@ -122,6 +125,32 @@ def main(arguments: list[str] | None = None) -> int:
             _print_rows(report)
     print("\n".join([*absent, f"{checked - failed} of {checked} right"]))
     return 1 if failed else 0
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 0; got {text!r}")
+    return int(text)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # not even the package
+        return False
+
+
+def _import(name: str) -> Any:
+    """A module of the user's; what it raises by itself, and not for want of it, is shown as Python does."""
+    stem = name.removesuffix(".py").replace("/", ".")
+    try:
+        module = importlib.import_module(name)
+    except (ImportError, TypeError, ValueError) as error:
+        cure = f". Name the module: {stem}" if stem != name else ""
+        raise ModuleError(f"cannot import {name}: {error}{cure}") from error
+    if not hasattr(module, "gradient_cases"):
+        raise ModuleError(f"{name} must define gradient_cases(rng), see python -m pydoc nn1d.gradcheck")
+    return module
 
 
 def _print_rows(report: GradientReport) -> None:

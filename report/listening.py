@@ -82,7 +82,7 @@ def publish(
         total = len(split.test) * len(models)
         judgements = list(tqdm(judging, "judging", total, unit=" clips", disable=None if progress else True))
     results["distortion"] = summary(judgements, generator(settings.seed, "bootstrap"))
-    run.write_json("results.json", results)
+    run.write_results(results)
     rows = metric_rows(judgements, clips)
     run.write_metrics(rows)
 
@@ -172,7 +172,7 @@ def _words(
         "summary_rows": [
             (_title(name), _summary_cells([distortion[p][name] for p in RUN_PHASES])) for name in MEASURES
         ],
-        "finding": results["masks"]["finding"],
+        "finding": results["masks"]["summary"],
         "masks": [_mask_table(phase, results["masks"][phase]) for phase in RUN_PHASES],
         "split": [
             *((part, [len(getattr(split, part))]) for part in ("train", "validation", "test")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -48,6 +49,8 @@ class Clips:
         The file that samples are mapped from; None where they are in memory.
     reused : bool
         Whether the file was there already.
+    sha256 : str
+        Of all samples in their order, as they were when they were prepared.
     """
 
     samples: np.ndarray
@@ -57,6 +60,7 @@ class Clips:
     recordings: tuple[Recording, ...]
     path: Path | None = None
     reused: bool = False
+    sha256: str = ""
 
     def __len__(self) -> int:
         """The number of clips."""
@@ -148,16 +152,19 @@ def load_clips(
             f"got {clip_samples}, {sample_rate_hz}, {threads}"
         )
     threads = threads or os.cpu_count() or 1
-    paths = [recording.source for recording in recordings if isinstance(recording.source, Path)]
+    files = [recording for recording in recordings if isinstance(recording.source, Path)]
 
     def write(file: BinaryIO) -> None:
         _write(file, recordings, clip_samples, sample_rate_hz, scaling, threads, progress)
 
-    def name() -> str:
-        digests = list(_in_order(digest, paths, threads, "checking", progress))
+    def name(again: bool = False) -> str:
+        def of(recording: Recording) -> str:
+            return digest(Path(str(recording.source)), None if again else recording.sha256)
+
+        digests = list(_in_order(of, files, threads, "checking", progress))
         return file_name(digests, [clip_samples, sample_rate_hz, scaling], [__file__])
 
-    if cache_dir is None or len(paths) < len(recordings):
+    if cache_dir is None or len(files) < len(recordings):
         write(memory := io.BytesIO())
         return _read(memory, recordings, clip_samples)
     path = cache_dir / "clips" / name()
@@ -170,7 +177,7 @@ def load_clips(
         path.parent.mkdir(parents=True, exist_ok=True)
         with new_file(path) as file:
             write(file)
-            if name() != path.name:
+            if name(again=True) != path.name:
                 raise CorpusError("clips: recordings were changed while they were read. Start again")
         return _open(path, recordings, clip_samples)
     except OSError as error:
@@ -194,6 +201,7 @@ def _write(
     highs: list[np.float32] = []
     valid: list[int] = []
     left_out: list[tuple[int, str]] = []
+    content = hashlib.sha256()
 
     def read(recording: Recording) -> tuple[np.ndarray, np.float32, np.float32, int] | str:
         """A clip with its minimum, its maximum and the number of its own samples; or the reason why there is none."""
@@ -214,6 +222,8 @@ def _write(
             continue
         clip, low, high, own = result
         file.write(clip.data)
+        if scaling == "clip":
+            content.update(clip.data)
         lows.append(low)
         highs.append(high)
         valid.append(own)
@@ -222,14 +232,16 @@ def _write(
         lows, highs = [low] * len(lows), [high] * len(highs)
         for at in range(start, start + 4 * clip_samples * len(lows), 4 * clip_samples):
             file.seek(at)
-            clip = np.frombuffer(file.read(4 * clip_samples), np.float32)
+            clip = _scaled(np.frombuffer(file.read(4 * clip_samples), np.float32), low, high)
             file.seek(at)
-            file.write(_scaled(clip, low, high).data)
+            file.write(clip.data)
+            content.update(clip.data)
     about = {
         "offset": [float(low) for low in lows],
         "scale": [float(high - low) for low, high in zip(lows, highs, strict=True)],
         "valid": valid,
         "left_out": left_out,
+        "sha256": content.hexdigest(),
     }
     file.write(json.dumps(about).encode())
     file.seek(0)
@@ -274,7 +286,7 @@ def _read(file: BinaryIO, recordings: Sequence[Recording], clip_samples: int) ->
     else:
         samples = np.memmap(file, np.float32, "r", start, shape)
     left_out = [(recordings[i].name, reason) for i, reason in reasons.items()]
-    return Clips(samples, offset, scale, valid, tuple(kept)), left_out
+    return Clips(samples, offset, scale, valid, tuple(kept), sha256=str(about["sha256"])), left_out
 
 
 def _in_order(

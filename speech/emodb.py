@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speech.recording import CorpusError, Recording
@@ -91,25 +91,28 @@ class Check:
         return not self.missing and not self.altered
 
 
+def hashed(recordings: list[Recording]) -> list[Recording]:
+    """The recordings with the SHA-256 of their files; None for one that cannot be read."""
+    return [replace(recording, sha256=_sha256(recording.source)) for recording in recordings]
+
+
 def check(recordings: list[Recording], checksums: Mapping[str, str] | None = None) -> Check:
     """Compare recordings with the list of SHA-256 sums; a file that cannot be read counts as altered."""
     listed = read_checksums() if checksums is None else checksums
-    found = {recording.name: recording.source for recording in recordings}
+    sums = {recording.name: recording.sha256 or _sha256(recording.source) for recording in recordings}
     return Check(
         listed=len(listed),
-        missing=tuple(name for name in listed if name not in found),
-        altered=tuple(
-            name for name, path in found.items() if isinstance(path, Path) and _sha256(path) != listed.get(name)
-        ),
+        missing=tuple(name for name in listed if name not in sums),
+        altered=tuple(name for name, sha256 in sums.items() if sha256 != listed.get(name)),
     )
 
 
-def _sha256(path: Path) -> str:
+def _sha256(source: object) -> str | None:
     try:
-        with path.open("rb") as file:
+        with Path(str(source)).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
-        return "unreadable"
+        return None
 
 
 def _find_wav_files(directory: Path) -> list[Path]:

@@ -33,6 +33,8 @@ class Recording:
         "" where nobody said.
     details : mapping
         Whatever else the corpus tells: text, version, perception figures.
+    sha256 : str or None
+        Of the bytes of the file, where somebody has read them already.
     """
 
     name: str
@@ -40,3 +42,4 @@ class Recording:
     label: str = ""
     speaker: str = ""
     details: Mapping[str, str | float] = field(default_factory=dict)
+    sha256: str | None = field(default=None, compare=False)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-SUFFIX = ".part"  # of files that are not whole
+SUFFIX = ".unfinished"
+UNFINISHED = re.compile(rf"\..*-[0-9a-f]{{32}}{re.escape(SUFFIX)}", re.DOTALL)  # the names of files that are not whole
+LONGEST_STEM = 80  # of such a name, so that it stays one where the file's own name is as long as a name may be
+NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR}  # what file systems answer
 
 
 @contextmanager
@@ -24,22 +29,22 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     OSError
         The folder or the file cannot be written.
     """
-    unfinished = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{SUFFIX}")
+    stem = path.stem.encode("utf-8", "surrogateescape")[:LONGEST_STEM].decode("utf-8", "ignore")
+    unfinished = path.with_name(f".{stem}-{secrets.token_hex(16)}{SUFFIX}")
     try:
         with unfinished.open("x+b") as file:
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(path)
+            if os.name == "posix":  # under the lock: else another program might take it for left behind
+                unfinished.replace(path)
+        if os.name != "posix":  # a file that is open keeps its name there
+            unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    if hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened, and names are on the disk at once
-        folder = os.open(path.parent, os.O_DIRECTORY)
-        try:
-            os.fsync(folder)  # the name, too
-        finally:
-            os.close(folder)
+    _sync_folder(path.parent)
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -49,6 +54,45 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a program that was killed left half-written; nobody may be writing there."""
-    for path in folder.glob(f".*{SUFFIX}"):
-        path.unlink(missing_ok=True)
+    """Remove what programs that were killed left half-written, and nothing that one is writing now.
+
+    A program holds a lock on what it writes; the kernel releases it when the program ends, however that is.
+    """
+    try:
+        paths = [path for path in folder.iterdir() if UNFINISHED.fullmatch(path.name)]
+    except OSError:
+        return
+    for path in paths:
+        with suppress(OSError):  # gone, of another user, or held: on Windows a file that is open cannot be removed
+            if path.is_symlink() or not path.is_file():
+                continue
+            with path.open("rb") as file:
+                if _lock(file):
+                    path.unlink()
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Hold a file until it is closed; False if another program holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)  # some network file systems have no locks
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the kernel write the names in a folder, where the system and the file system can do that."""
+    if not hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened, and names are on the disk at once
+        return
+    descriptor = os.open(folder, os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)

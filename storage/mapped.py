@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import mmap
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from storage.atomic import new_file
+
+MARK = b"sha256 of the numbers:"  # before the checksum at the end of a file
+BLOCK_BYTES = 1 << 24
 
 
 def take_rows(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -29,17 +33,55 @@ def take_rows(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return taken
 
 
-def write_features(path: Path, rows: Iterator[np.ndarray], count: int) -> np.ndarray:
-    """Write representations as they come into one .npy file, which appears under its name when complete.
+class DamagedError(ValueError):
+    """A file does not hold what was written into it; the message says how that shows."""
+
+
+def write_rows(path: Path, rows: Iterator[np.ndarray], count: int) -> np.ndarray:
+    """Write rows as they come into one .npy file, which appears under its name when complete.
+
+    After the array, where `np.load` does not look, stands its checksum.
 
     Returns
     -------
-    (count, L / 2^depth, C) array, mapped from the file: it needs no memory of its own.
+    (count, ...) array, mapped from the file: it needs no memory of its own.
     """
-    first = next(rows)
+    first, digest = next(rows), hashlib.sha256()
     descr, shape = np.lib.format.dtype_to_descr(first.dtype), (count, *first.shape)
     with new_file(path) as file:  # not a map, whose written pages would count as memory
         np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
         for row in itertools.chain([first], rows):
-            file.write(np.ascontiguousarray(row).data)
+            numbers = np.ascontiguousarray(row).data
+            digest.update(numbers)
+            file.write(numbers)
+        file.write(MARK + digest.digest())
     return np.load(path, mmap_mode="r")
+
+
+def load_rows(path: Path) -> np.ndarray:
+    """The array that `write_rows` wrote, mapped from the file, after a look at every byte of it.
+
+    Raises
+    ------
+    DamagedError
+        The file is not whole, has no checksum, or another one.
+    OSError
+        It cannot be read.
+    """
+    try:
+        array = np.load(path, mmap_mode="r")
+        start = array.offset
+    except (ValueError, EOFError, AttributeError) as error:
+        raise DamagedError(f"{path} is no whole array") from error
+    digest, left = hashlib.sha256(), array.nbytes
+    with path.open("rb") as file:
+        file.seek(start)
+        while left and (block := file.read(min(left, BLOCK_BYTES))):
+            digest.update(block)
+            left -= len(block)
+        tail = file.read(len(MARK) + digest.digest_size + 1)
+    if left or not tail.startswith(MARK):
+        raise DamagedError(f"{path} has no checksum")
+    if tail != MARK + digest.digest():
+        raise DamagedError(f"{path} is damaged: its checksum is another")
+    return array

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from storage.atomic import SUFFIX
 from tests.command import ROOT, SMALL, make_recordings, outcome, start, train
 
 FAIL = """
@@ -40,9 +41,10 @@ def counted(path):
 storage.new_file = counted
 import storage.mapped, speech.clip
 storage.mapped.new_file = speech.clip.new_file = counted
-code = runpy.run_path("train.py")["main"](sys.argv[1:])
-print("writes:", calls)
-sys.exit(code)
+try:
+    runpy.run_path("train.py", run_name="__main__")
+finally:
+    print("writes:", calls)
 """
 
 
@@ -59,7 +61,7 @@ def stage(run: Path) -> str:
     """How far a run has come, by its files."""
     if not (run / "config.json").exists():
         return "before the run"
-    unfinished = [path.name for path in run.rglob(".*.part")]
+    unfinished = [path.name for path in run.rglob(f".*{SUFFIX}")]
     if any(name.startswith(".features") for name in unfinished):
         return "while features are written"
     if unfinished:
@@ -128,7 +130,7 @@ def write(folder: Path, only: list[int] | None = None) -> tuple[int, int]:
         done = run_failing(fails, 16, *given, "--out", str(run))
         assert done.returncode == 2 and "Traceback" not in done.stderr, (fails, done.stdout, done.stderr)
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-        assert not list(run.rglob("*.part"))
+        assert not list(run.rglob(f".*{SUFFIX}"))
         failed += 1
         if (run / "config.json").exists():
             train("--resume", run)

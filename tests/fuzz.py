@@ -140,7 +140,7 @@ def checkpoints(folder: Path, rng: random.Random) -> Iterator[str]:
 
 def configs(folder: Path, rng: random.Random) -> Iterator[str]:
     """config.json of a run."""
-    run = RunFolder.create(folder / "run")
+    run = RunFolder.create(folder / "run", {})
     content = json.dumps({"settings": Configuration().written(), "split": {}}, indent=1).encode()
     while True:
         (folder / "run" / "config.json").write_bytes(mutated(content, rng, most=1))

@@ -1,4 +1,4 @@
-"""What the masks are worth: the figures against the network called by hand, and the sentence against the figures."""
+"""Mask ablation: the figures against the network called by hand, and the sentence against the figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.ablation import MASKS, ablate, finding, random_masks
+from inference.ablation import MASKS, mask_ablation, random_masks, summary
 from models.autoencoder import Autoencoder
 from speech.snr import si_sdr
 from training.configuration import Configuration
@@ -45,15 +45,13 @@ def workers() -> Iterator[Workers]:
 def training(workers: Workers) -> DualTraining:
     """A tiny network after phase 1."""
     training = DualTraining(SETTINGS, SAMPLES, workers)
-    phase = training.pre_training(TRAIN, TRAIN)
-    phase.run()
-    phase.parameters[...] = phase.best
+    training.pre_training(TRAIN, TRAIN).run()
     return training
 
 
 def run(network: Autoencoder, workers: Workers, **changes: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {"clips": TEST, "score": score, "rng": np.random.default_rng(7), "workers": workers}
-    return ablate(network, SAMPLES, **{**given, **changes})
+    given: dict[str, Any] = {"clips": TEST, "score": score, "rng": np.random.default_rng(7), "executor": workers}
+    return mask_ablation(network, SAMPLES, **{**given, **changes})
 
 
 def by_hand(network: Autoencoder, clip: int, masks: list[np.ndarray] | None) -> tuple[float, float]:
@@ -82,7 +80,7 @@ def test_each_kind_of_masks_is_what_the_decoder_makes_of_it(training: DualTraini
         assert found[kind]["test_mse"] == pytest.approx(errors.mean(), rel=1e-5), kind
         assert found[kind]["test_si_sdr_db"] == pytest.approx(scores.mean(), abs=1e-3), kind
         assert found[kind]["clips_without_si_sdr"] == 0
-    assert found["own"]["test_mse"] == pytest.approx(training.judge_whole(TEST).loss, rel=1e-5)
+    assert found["own"]["test_mse"] == pytest.approx(training.evaluate_autoencoder(TEST).loss, rel=1e-5)
     assert len({found[kind]["test_mse"] for kind in MASKS}) == 4
     assert found["own"]["test_mse"] < min(found[kind]["test_mse"] for kind in MASKS[1:])
 
@@ -102,8 +100,8 @@ def test_bits_are_those_that_the_decoder_receives(training: DualTraining, worker
 def test_tied_windows_are_counted(training: DualTraining, workers: Workers) -> None:
     assert run(training.network, workers)["tied_windows"] < 0.2
     flat = np.zeros_like(SAMPLES)
-    found = ablate(training.network, flat, TEST, lambda clip, y: math.nan, rng=np.random.default_rng(0),
-                   workers=workers)  # fmt: skip
+    found = mask_ablation(training.network, flat, TEST, lambda clip, y: math.nan, rng=np.random.default_rng(0),
+                          executor=workers)  # fmt: skip
     tied = windows = 0
     for h in training.network.encoder.forward(flat[:1, :, None])[0].encoded:
         for l, c in itertools.product(range(0, h.shape[1], 2), range(h.shape[2])):
@@ -163,7 +161,7 @@ def figures(mse: float, db: float | None, masks: float = 320_000.0) -> dict[str,
     return {"test_mse": mse, "test_si_sdr_db": db, "mask_bits_per_second": masks, "bits_per_second": 1_024_000 + masks}
 
 
-def test_the_finding_is_read_off_the_figures() -> None:
+def test_the_summary_is_read_off_the_figures() -> None:
     before = {
         "own": figures(1e-4, 20.0),
         "another": figures(3e-4, 5.0),
@@ -178,7 +176,7 @@ def test_the_finding_is_read_off_the_figures() -> None:
         "none": figures(2e-4, 9.0, 0.0),
         "tied_windows": 0.3,
     }
-    assert finding({"pre_training": before, "fine_tuning": after}) == (
+    assert summary({"pre_training": before, "fine_tuning": after}) == (
         "The pre-trained decoder has a test error of 0.0001 (SI-SDR 20.0 dB) with its own masks, which are 24% of the "
         "1,344 kbit/s that it receives (30% of the windows are ties); the error is 3 times that with those of another "
         "clip, the same within 5% with random ones, 2.5 times that with none. It does best with its own masks; from "
@@ -190,4 +188,4 @@ def test_the_finding_is_read_off_the_figures() -> None:
         "Between the two ways to use the network, pre-trained with own masks at 1,344 kbit/s and fine-tuned without "
         "at 1,024 kbit/s, the second has an error 2 times that."
     )
-    assert finding({"pre_training": before}).endswith("reaches SI-SDR 7.0 dB.")
+    assert summary({"pre_training": before}).endswith("reaches SI-SDR 7.0 dB.")

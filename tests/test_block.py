@@ -21,7 +21,6 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -93,9 +92,8 @@ def understand(words: list[str]) -> None:
 
 
 def understand_module(module: str, arguments: list[str]) -> None:
-    if module == "models" and len(arguments) > 1:
-        with mock.patch.dict(os.environ):  # it chooses BLAS kernels for its own process
-            importlib.import_module("inference.__main__").read_arguments(arguments)
+    if module in ("inference", "report") and len(arguments) > 1:
+        importlib.import_module(f"{module}.arguments").read_arguments(arguments)
         return
     found = importlib.util.find_spec(module)
     assert found is not None, module

@@ -19,7 +19,7 @@ from speech.audio import read_waveform
 from speech.cache import digest, file_name
 from speech.clip import Clips, load_clips
 from speech.recording import CorpusError, Recording
-from storage.atomic import new_file
+from storage.atomic import SUFFIX, new_file
 from storage.mapped import take_rows
 
 ROOT = Path(__file__).parents[1]
@@ -262,7 +262,7 @@ def test_a_program_killed_while_it_writes_leaves_no_file_of_that_name(recordings
     with python(KILLED, path) as process:
         assert process.stdout is not None and process.stdout.readline() == "half\n"
         process.kill()
-    assert [left.suffix for left in path.parent.iterdir()] == [".part"]
+    assert [left.suffix for left in path.parent.iterdir()] == [SUFFIX]
     again = load(recordings, cache)
     assert not again.reused and again.path == path
     assert_same(again, load(recordings, None))
@@ -362,7 +362,7 @@ from pathlib import Path
 import numpy as np
 from training.configuration import Configuration
 from training.dual_training import DualTraining
-from storage.mapped import write_features
+from storage.mapped import write_rows
 from training.workers import Workers
 from speech.clip import load_clips
 from speech.recording import Recording
@@ -371,8 +371,8 @@ recordings = [Recording(str(i), folder / f"{i % 5}.wav") for i in range(count)]
 clips, _ = load_clips(recordings, threads=2, cache_dir=folder)
 with Workers(2) as workers:
     training = DualTraining(Configuration(channels=(1, 1, 1, 1, 1)), clips.samples, workers)
-    features = write_features(folder / "features.npy", training.encode(range(count)), count)
-    training.judge_decoder(features, np.arange(0, count, 10))
+    features = write_rows(folder / "features.npy", training.encode(range(count)), count)
+    training.evaluate_decoder(features, np.arange(0, count, 10))
 print(clips.samples.nbytes, *(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 

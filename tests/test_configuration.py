@@ -73,7 +73,12 @@ def test_several_corpora_and_speakers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("epoch = 3", "has unknown settings epoch; known are db, data_dir"),
+        ("epoch = 3", "has an unknown setting epoch; did you mean epochs?"),
+        ("batch-size = 3", "has an unknown setting batch-size; did you mean batch_size?"),
+        ("[zzz]", "has an unknown setting zzz; known are db, data_dir"),
+        ('db = "emdb"', "db must be one of emodb, savee, folder, demo; got 'emdb'; did you mean emodb?"),
+        ('out = "a\\u0000b"', "out must be a path, which has no zero byte in it; got 'a\\x00b'"),
+        ("epochs = 3 # \0", "is not TOML: Found invalid character '\\x00'"),
         ("epochs = 2.5", "epochs must be an integer; got 2.5"),
         ("epochs = true", "epochs must be an integer; got True"),
         ("strict = 1", "strict must be true or false; got 1"),
@@ -81,7 +86,8 @@ def test_several_corpora_and_speakers(tmp_path: Path) -> None:
         ('monitor = "luck"', "monitor must be one of val_loss, val_accuracy; got 'luck'"),
         ("channels = [1.5]", "channels must be a list of integers; got [1.5]"),
         ("weight_decay = -1", "weight_decay must be at least 0; got -1"),
-        ("epochs = ", "--config: cannot read"),
+        ("epochs = ", "is not TOML: Invalid value (at end of document). Write one setting a line, like epochs = 3"),
+        ("epochs: 3", "is not TOML: Expected '=' after a key"),
     ],
 )
 def test_a_file_with_a_mistake_is_refused_with_a_sentence(text: str, sentence: str, tmp_path: Path) -> None:
@@ -90,6 +96,22 @@ def test_a_file_with_a_mistake_is_refused_with_a_sentence(text: str, sentence: s
     with pytest.raises(ConfigurationError) as error:
         read_arguments(["--config", str(file)])
     assert sentence in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_refused_in_words(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes("# für\nepochs = 3".encode("latin-1"))
+    for path, reason in (
+        (tmp_path / "nope.toml", "nope.toml: there is no such file"),
+        (tmp_path, " is a folder. Name a file in it"),
+        (latin, "latin.toml is not TOML: byte 3 is not UTF-8. Write one setting a line, like epochs = 3"),
+        (latin / "inside.toml", "inside.toml cannot be read: Not a directory"),
+        (Path("/proc/self/mem"), "/proc/self/mem cannot be read: Input/output error"),
+    ):
+        with pytest.raises(ConfigurationError) as error:
+            read_arguments(["--config", str(path)])
+        assert str(error.value).startswith("--config: ") and str(error.value).endswith(reason)
+        assert "Errno" not in str(error.value)
 
 
 def test_a_setting_cannot_be_changed_after_the_fact() -> None:

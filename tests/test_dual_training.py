@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from nn1d import Adam
-from storage.mapped import write_features
+from storage.mapped import write_rows
 from training.configuration import Configuration
 from training.dual_training import DualTraining
+from training.finite_check import NotFinite
 from training.seed import generator
-from training.trainer import Epoch, NotFinite
+from training.trainer import Epoch
 from training.workers import Workers
 
 SETTINGS = Configuration(channels=(3, 4), clip_samples=64, epochs=3, fine_tune_epochs=3, device="cpu")
@@ -56,7 +57,7 @@ def test_an_epoch_is_adam_along_the_schedule_and_a_running_mean(workers: Workers
     mean, steps, pace = w.copy(), math.ceil(7 / 2), 1 / (1 + average * math.ceil(7 / 2))
     order = generator(0, "pre_training").permutation(TRAIN)
     for step in range(steps):
-        _, gradient = twin.whole_gradient(order[2 * step : 2 * step + 2])
+        _, gradient = twin.gradient(order[2 * step : 2 * step + 2])
         adam.learning_rate = 0.001 * (1 + math.cos(math.pi * step / steps)) / 2
         adam.step(w, gradient)
         mean = (1 - pace) * mean + pace * w
@@ -78,17 +79,17 @@ def test_the_best_model_is_kept(workers: Workers, phase: str, monitor: str) -> N
     assert not all(improvements)  # else this would show nothing
     assert improvements == [value > max(values[:i], default=-math.inf) for i, value in enumerate(values)]
     if phase == "pre_training":
-        judged = training.judge_whole(VALIDATION)
+        evaluation = training.evaluate_autoencoder(VALIDATION)
     else:
-        judged = training.judge_decoder(np.stack(list(training.encode(range(10)))), VALIDATION)
-    assert (judged.loss, judged.accuracy) == (epochs[best].val_loss, epochs[best].val_accuracy)
+        evaluation = training.evaluate_decoder(np.stack(list(training.encode(range(10)))), VALIDATION)
+    assert (evaluation.loss, evaluation.accuracy) == (epochs[best].val_loss, epochs[best].val_accuracy)
 
 
 def test_early_stopping_waits_for_patience_epochs(workers: Workers) -> None:
     training = make(workers, epochs=50, learning_rate=1e-30, weight_decay=0.0, patience=4)
-    phase = training.pre_training(TRAIN, VALIDATION)
-    phase.run()
-    assert (phase.epoch, phase.best_epoch) == (5, 1)
+    trainer = training.pre_training(TRAIN, VALIDATION)
+    trainer.run()
+    assert (trainer.epoch, trainer.best_epoch) == (5, 1)
 
 
 def test_phase_2_trains_the_decoder_alone(workers: Workers) -> None:
@@ -96,7 +97,7 @@ def test_phase_2_trains_the_decoder_alone(workers: Workers) -> None:
     run(training)
     before = {name: view.copy() for name, view in training.flat.views.items()}
     epochs, _ = run(training, "fine_tuning")
-    assert [epoch.phase for epoch in epochs] == ["fine_tuning"] * 3
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
     for name, view in training.flat.views.items():
         assert np.array_equal(view, before[name]) == name.startswith("encoder."), name
 
@@ -105,17 +106,17 @@ def test_masks_in_phase_2_make_its_decoder_the_pretrained_one(workers: Workers) 
     clips = np.arange(10)
     with_masks, without = make(workers, fine_tune_masks=True), make(workers)
     features = np.stack(list(with_masks.encode(range(10))))
-    whole = with_masks.judge_whole(clips)
-    assert with_masks.judge_decoder(features, clips) == whole
-    assert without.judge_decoder(features, clips).loss != whole.loss
+    whole = with_masks.evaluate_autoencoder(clips)
+    assert with_masks.evaluate_decoder(features, clips) == whole
+    assert without.evaluate_decoder(features, clips).loss != whole.loss
 
 
 def test_each_part_of_the_objective_is_reported(workers: Workers) -> None:
     training = make(workers, middle_weight=0.25, weight_decay=0.1)
-    judged = training.judge_whole(VALIDATION)
-    assert judged.middle > 0
-    loss, _ = training.whole_gradient(VALIDATION)
-    assert loss == pytest.approx(judged.loss + 0.25 * judged.middle, rel=1e-5)
+    evaluation = training.evaluate_autoencoder(VALIDATION)
+    assert evaluation.middle > 0
+    loss, _ = training.gradient(VALIDATION)
+    assert loss == pytest.approx(evaluation.loss + 0.25 * evaluation.middle, rel=1e-5)
     filters = [view for view in training.flat.views.values() if view.ndim == 3]
     assert len(filters) == 12
     expected = 0.05 * sum(float((w.astype(float) ** 2).sum()) for w in filters)
@@ -142,7 +143,7 @@ def test_weight_decay_shrinks_filters_and_leaves_biases(workers: Workers) -> Non
 def test_a_clip_that_is_not_finite_stops_the_run_before_the_weights(workers: Workers) -> None:
     training = make(workers)
     training.samples[3, 5] = np.nan
-    with pytest.raises(NotFinite, match=r"pre_training: the loss or its gradient is not finite in epoch 1, step \d"):
+    with pytest.raises(NotFinite, match=r"^the loss or its gradient is not finite in epoch 1, step \d"):
         run(training)
     assert np.isfinite(training.flat.vector).all()
 
@@ -155,9 +156,9 @@ def test_features_appear_when_they_are_complete(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_features(tmp_path / "features.npy", broken(), 4)
+        write_rows(tmp_path / "features.npy", broken(), 4)
     assert not (tmp_path / "features.npy").exists()
-    features = write_features(tmp_path / "features.npy", iter(rows), 4)
+    features = write_rows(tmp_path / "features.npy", iter(rows), 4)
     assert isinstance(features, np.memmap)
     assert np.array_equal(np.load(tmp_path / "features.npy"), np.stack(rows))
     assert [path.name for path in tmp_path.iterdir()] == ["features.npy"]

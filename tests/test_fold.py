@@ -17,7 +17,7 @@ from speech.recording import Recording
 from speech.split import SplitError, split_off
 from tests.command import SMALL, make_recordings, train
 from training.configuration import Configuration
-from training.data import draw_split
+from training.data import split_recordings
 
 
 @settings(deadline=None, max_examples=50)
@@ -125,7 +125,7 @@ def test_a_network_is_trained_without_the_speakers_that_are_left_out(
 def test_a_mistake_is_one_sentence(settings: dict[str, Any], sentence: str) -> None:
     recordings = [Recording(str(i), Path(str(i)), "", f"s{i // 3}") for i in range(12)]
     with pytest.raises(SplitError) as error:
-        draw_split(Configuration(db="folder", **settings), recordings)
+        split_recordings(Configuration(db="folder", **settings), recordings)
     assert sentence in str(error.value)
 
 

@@ -60,7 +60,10 @@ def test_train_loads_blas_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("not an AMD processor with AVX-512: there is nothing to set")
     if "openblas" not in blas_kernels():
         pytest.skip(f"NumPy's BLAS here is {blas_kernels()}, not OpenBLAS")
-    code = "import train, nn1d.backend, os; print(os.environ['OPENBLAS_CORETYPE'], nn1d.backend.blas_kernels())"
+    code = (
+        "import os, sys; from training.machine import start; start('train.py', 'training.configuration')\n"
+        "import nn1d.backend; print(os.environ['OPENBLAS_CORETYPE'], nn1d.backend.blas_kernels())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

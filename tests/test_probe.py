@@ -56,8 +56,8 @@ def test_a_speaker_that_gives_itself_away_does_not_help() -> None:
     kept_apart = cross_validate(lambda _: {"x": marks}, labels, group_folds(SPEAKERS), SPEAKERS, "logistic", rng=rng())
     mixed = [str(i % 4) for i in range(72)]
     by_heart = cross_validate(lambda _: {"x": marks}, labels, mixed, SPEAKERS, "logistic", rng=rng())
-    assert by_heart.uar.value > 0.9
-    assert kept_apart.uar.value < 0.6
+    assert by_heart.uar.value > 0.95
+    assert kept_apart.uar.value < 0.8
 
 
 def test_nothing_is_chosen_by_the_test_clips() -> None:
@@ -136,8 +136,8 @@ def test_constant_features_and_no_warning() -> None:
 
 
 def test_what_cannot_be_probed_says_why() -> None:
-    with pytest.raises(ProbeError, match="^probe: needs at least two classes; got joy$"):
+    with pytest.raises(ProbeError, match=r"^probe: needs at least two classes; got joy$"):
         cross_validate(lambda _: {"x": informative()}, ["joy"] * 72, SPEAKERS, SPEAKERS, "svm", rng=rng())
     labels = ["joy" if speaker == "s0" else "rage" for speaker in SPEAKERS]
-    with pytest.raises(ProbeError, match="^probe: without fold s0 fewer than two classes are left to learn from$"):
+    with pytest.raises(ProbeError, match=r"^probe: without fold s0 fewer than two classes are left to learn from$"):
         cross_validate(lambda _: {"x": informative()}, labels, SPEAKERS, SPEAKERS, "svm", rng=rng())

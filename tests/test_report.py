@@ -105,8 +105,8 @@ def test_the_page_is_one_file_that_asks_for_no_other(listened: Path) -> None:
     assert "default-src 'none'" in page
     assert "--db demo" in page
     assert page.count('<article class="deck"') == 6
-    finding = json.loads((listened / "results.json").read_text())["masks"]["finding"]
-    assert finding in page
+    summary = json.loads((listened / "results.json").read_text())["masks"]["summary"]
+    assert summary in page
 
 
 def test_figures_are_there_as_svg_and_png(listened: Path) -> None:

@@ -169,18 +169,42 @@ def test_a_folder_without_a_run(tmp_path: Path, run: Path) -> None:
         )
 
 
-def test_a_damaged_state_is_refused_and_a_removed_one_is_made_again(whole: Path, run: Path) -> None:
+def test_a_damaged_state_gives_way_to_the_one_before(whole: Path, run: Path) -> None:
     state = run / "checkpoints" / "fine_tuning.state.safetensors"
     content = state.read_bytes()
-    for damaged in (content[:-1], content[:500], content[:-1] + bytes([content[-1] ^ 1])):
+    state.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    done = train("--resume", run)
+    assert (
+        f"run: {state}: altered since it was written: its checksum is another. Going on from the state" in done.stderr
+    )
+    assert outcome(run) == outcome(whole)
+
+
+def test_where_both_states_are_damaged_there_is_a_cure(whole: Path, run: Path) -> None:
+    state, before = (run / "checkpoints" / f"fine_tuning.{kind}.safetensors" for kind in ("state", "state.previous"))
+    content = before.read_bytes()
+    for damaged in (content[:-1], content[:500]):
         state.write_bytes(damaged)
+        before.write_bytes(damaged)
         refused = train("--resume", run, expect=2).stderr
         assert re.fullmatch(
-            rf"train.py: {state}: (not a whole safetensors file|altered since it was written).*\n", refused
-        )
-        assert state.read_bytes() == damaged
+            rf"train.py: {state}: not a whole safetensors file .*\. Remove {state} and {before} to begin fine_tuning "
+            r"anew\n", refused,
+        )  # fmt: skip
+        assert state.read_bytes() == before.read_bytes() == damaged
     state.unlink()
+    before.unlink()
     train("--resume", run)  # the phase begins again
+    assert outcome(run) == outcome(whole)
+
+
+def test_features_that_are_damaged_are_made_again(whole: Path, run: Path) -> None:
+    features = run / "features.npy"
+    content = bytearray(features.read_bytes())
+    content[1000:1400] = bytes(400)
+    features.write_bytes(content)
+    out = train("--resume", run, "--epochs", "2").stdout
+    assert f"features: {features} is damaged: its checksum is another. It is made again\n" in out
     assert outcome(run) == outcome(whole)
 
 
@@ -245,6 +269,23 @@ def test_a_batch_is_learned_by_heart_and_nothing_is_written(options: tuple[str, 
         *options, "--overfit", "--learning-rate", "1e-12", "--fine-tune-learning-rate", "1e-12", expect=1
     )
     assert not_learned.stdout.count("NOT learned") == 2
+
+
+def test_overfit_reads_one_batch(options: tuple[str, ...], tmp_path: Path) -> None:
+    """All recordings but those of the batch are bad, and it says nothing of them."""
+    corpus = Path(shutil.copytree(options[3], tmp_path / "recordings"))
+    train("--db", "folder", "--data-dir", corpus, *options[4:], "--out", tmp_path / "run")
+    order = json.loads((tmp_path / "run" / "config.json").read_text())["split"]["train"]
+    for path in corpus.rglob("*.wav"):
+        if path.relative_to(corpus).with_suffix("").as_posix() not in (order[0], order[2]):  # one is passed over
+            path.write_bytes(b"no sound")
+    given = ("--db", "folder", "--data-dir", str(corpus), *options[4:], "--overfit")
+    done = train(*given)
+    assert "left out" not in done.stdout
+    assert done.stdout.count(" 2 clips, 300 steps: ") == 2
+    for name in order[:3]:
+        (corpus / f"{name}.wav").write_bytes(b"no sound")
+    assert "train.py: folder: none of the training recordings can be used" in train(*given, expect=2).stderr
 
 
 def test_a_dry_run_shows_what_would_be_written(options: tuple[str, ...], whole: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from models.objective import objective
 from nn1d import flatten
-from storage.mapped import write_features
+from storage.mapped import write_rows
 from training.configuration import Configuration
 from training.dual_training import DualTraining
 from training.machine import available_cores
@@ -43,7 +43,7 @@ def train(
         training = DualTraining(configuration, CLIPS, workers)
         training.pre_training(TRAIN, VALIDATION).run(on_epoch=lambda epoch, improved: history.append(epoch))
         first = training.flat.vector.copy()
-        features = write_features(folder / f"{threads}.npy", training.encode(range(len(CLIPS))), len(CLIPS))
+        features = write_rows(folder / f"{threads}.npy", training.encode(range(len(CLIPS))), len(CLIPS))
         training.fine_tuning(features, TRAIN, VALIDATION).run(on_epoch=lambda epoch, improved: history.append(epoch))
         return first, training.flat.vector.copy(), history
 
@@ -69,12 +69,12 @@ def test_the_gradient_of_a_batch_is_the_mean_over_its_clips() -> None:
     with Workers(2) as workers:
         training = DualTraining(TINY, CLIPS, workers)
         batch = np.array([5, 1, 8])
-        loss, slope = training.whole_gradient(batch)
+        loss, gradient = training.gradient(batch)
         trace, cache = training.network.forward(x := CLIPS[batch][:, :, None])
         whole, d_trace = objective(trace, x, TINY.middle_weight)
-        whole_slope = flatten(training.network.backward(d_trace, cache)[1])
+        whole_gradient = flatten(training.network.backward(d_trace, cache)[1])
     assert loss == pytest.approx(float(whole.total), rel=1e-5)
-    np.testing.assert_allclose(slope, whole_slope, rtol=1e-3, atol=1e-5 * abs(whole_slope).max())
+    np.testing.assert_allclose(gradient, whole_gradient, rtol=1e-3, atol=1e-5 * abs(whole_gradient).max())
 
 
 def test_results_come_in_the_order_of_the_clips() -> None:

@@ -18,44 +18,44 @@ class NonFiniteLayer(RuntimeError):
 @contextmanager
 def detect_anomaly(network: Any) -> Iterator[None]:
     """Every layer of the network raises NonFiniteLayer at the first value that is not finite. Slow: for afterwards."""
-    found = list(_layers(network, ""))
-    for name, layer in found:
+    layers = list(named_layers(network))
+    for name, layer in layers:
         layer.forward = _checked(layer.forward, f"the output of {name} ({layer!r})")
         layer.backward = _checked(layer.backward, f"the gradient of {name} ({layer!r})")
     try:
         with plain():  # layer by layer, also where a kernel would take two of them in one
             yield
     finally:
-        for _, layer in found:
+        for _, layer in layers:
             del layer.forward, layer.backward
 
 
-def _layers(owner: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The innermost layers below, under the names that their parameters have."""
-    if isinstance(owner, dict):
-        children = [(f"{name}.{key}" if name else str(key), child) for key, child in owner.items()]
-    elif isinstance(owner, (list, tuple)):
-        children = [(f"{name}.{i}" if name else str(i), child) for i, child in enumerate(owner)]
-    elif hasattr(owner, "backward"):
+def named_layers(network: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The innermost layers of a network, under the names that their parameters have."""
+    if isinstance(network, dict):
+        children = [(f"{name}.{key}" if name else str(key), child) for key, child in network.items()]
+    elif isinstance(network, (list, tuple)):
+        children = [(f"{name}.{i}" if name else str(i), child) for i, child in enumerate(network)]
+    elif hasattr(network, "backward"):
         silent = ("stages", "layers")  # containers that the names of parameters leave out
         children = [
-            (f"{name}.{key}".strip(".") if key not in silent else name, child) for key, child in vars(owner).items()
+            (f"{name}.{key}".strip(".") if key not in silent else name, child) for key, child in vars(network).items()
         ]
     else:
         return
-    inner = [found for path, child in children for found in _layers(child, path)]
-    if inner or not hasattr(owner, "backward"):
+    inner = [layer for path, child in children for layer in named_layers(child, path)]
+    if inner or not hasattr(network, "backward"):
         yield from inner
     else:
-        yield name, owner
+        yield name, network
 
 
 def _checked(function: Callable[..., Any], what: str) -> Callable[..., Any]:
     def checked(*arguments: Any) -> Any:
-        given = function(*arguments)
-        for _, array in named_leaves(given[0]):
+        results = function(*arguments)
+        for _, array in named_leaves(results[0]):
             if not bool(array_module(array).isfinite(array).all()):
                 raise NonFiniteLayer(what)
-        return given
+        return results
 
     return checked

@@ -47,6 +47,8 @@ def load_checkpoint(path: Path, shapes: Shapes) -> tuple[dict[str, np.ndarray], 
         The file cannot be read, is truncated or altered, has a newer format, or holds other arrays: then all missing,
         unexpected and misshapen names are listed.
     """
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise CheckpointError(f"{path}: not a file")
     try:
         with safe_open(path, "numpy") as file:
             head = _head(path, file.metadata())

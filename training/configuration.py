@@ -5,14 +5,15 @@ The options of train.py, the keys of --config and what config.json holds come fr
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import tomllib
+from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from models.autoencoder import CHANNELS
+from nn1d.command import Parser, nearest
 
 CORPORA = ("demo", "emodb", "savee", "ravdess", "cremad", "tess", "folder")  # not imported: --help is quick so
 SEPARATOR = "+"  # between several, as speech/corpus.py reads them
@@ -58,6 +59,15 @@ def _integers(text: str) -> tuple[int, ...]:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
+
+
+NAMES = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    _integers: "a list of integers",
+    _names: "a list of texts",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,27 +225,20 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         _names: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
     }
     if not fits[rule["kind"]]:
-        raise ConfigurationError(f"{name} must be {_type_name(rule['kind'])}; got {value!r}")
-    values = value.split(SEPARATOR) if rule["several"] and isinstance(value, str) else [value]
-    if rule["choices"] and not set(values) <= set(rule["choices"]):
-        raise ConfigurationError(f"{name} must be one of {', '.join(rule['choices'])}; got {value!r}")
+        raise ConfigurationError(f"{name} must be {NAMES.get(rule['kind'], 'text')}; got {value!r}")
+    if rule["kind"] is Path and "\0" in str(value):
+        raise ConfigurationError(f"{name} must be a path, which has no zero byte in it; got {str(value)!r}")
+    for part in value.split(SEPARATOR) if rule["choices"] and rule["several"] else [value]:
+        if rule["choices"] and part not in rule["choices"]:
+            raise ConfigurationError(
+                f"{name} must be one of {', '.join(rule['choices'])}; got {value!r}{nearest(part, rule['choices'])}"
+            )
     if rule["least"] is not None and not value >= rule["least"]:
         raise ConfigurationError(f"{name} must be at least {rule['least']}; got {value!r}")
     if rule["above"] is not None and not value > rule["above"]:
         raise ConfigurationError(f"{name} must be above {rule['above']}; got {value!r}")
     if rule["kind"] is float and not abs(value) < float("inf"):
         raise ConfigurationError(f"{name} must be finite; got {value!r}")
-
-
-def _type_name(kind: Callable[[str], Any]) -> str:
-    names = {
-        int: "an integer",
-        float: "a number",
-        bool: "true or false",
-        _integers: "a list of integers",
-        _names: "a list of texts",
-    }
-    return names.get(kind, "text")
 
 
 class Command(NamedTuple):
@@ -256,13 +259,14 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Command:
     ConfigurationError
         The file cannot be read, or a setting in it or on the command line is unknown or out of range.
     SystemExit
-        argparse's own, with code 2 for an unknown option and 0 after --help.
+        With code 2 after a sentence about an unknown option or a text that is no number, with 0 after --help.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
+        command="train.py",
         prog="train.py",
         description="Learn a representation of 4-second speech clips and rebuild the audio from it: the whole first, "
         "then the decoder alone. Without options it trains on a small synthetic corpus.",
-        argument_default=argparse.SUPPRESS,
+        argument_default=SUPPRESS,
     )
     groups: dict[str, Any] = {}
     for field in dataclasses.fields(Configuration):
@@ -275,12 +279,12 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Command:
         if rule["kind"] is bool:
             group.add_argument(option, action="store_true", help=text)
         elif rule["several"]:
-            metavar = None if rule["choices"] else "NAME"
-            group.add_argument(option, nargs="+", choices=rule["choices"], metavar=metavar, help=text)
+            metavar = f"{{{','.join(rule['choices'])}}}" if rule["choices"] else "NAME"
+            group.add_argument(option, nargs="+", metavar=metavar, help=text)
         else:
             names = {int: "N", float: "X", str: "SIZE", Path: "PATH", _integers: "N,N,..."}
-            metavar = None if rule["choices"] else names[rule["kind"]]
-            group.add_argument(option, type=rule["kind"], choices=rule["choices"], metavar=metavar, help=text)
+            metavar = f"{{{','.join(rule['choices'])}}}" if rule["choices"] else names[rule["kind"]]
+            group.add_argument(option, type=_reader(rule["kind"]), metavar=metavar, help=text)
     groups["machine"].add_argument(
         "--config",
         type=Path,
@@ -302,6 +306,18 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Command:
     return Command(settings, given, resume, bool(overfit), bool(dry_run))
 
 
+def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """What reads the value of an option; argparse puts the option before the sentence."""
+
+    def read(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise ArgumentTypeError(f"must be {NAMES[kind]}; got {text!r}") from None
+
+    return read
+
+
 def demo_settings() -> dict[str, Any]:
     """What differs for the demo corpus, which has few clips and should take two minutes."""
     rules = {field.name: field.metadata["demo"] for field in dataclasses.fields(Configuration)}
@@ -318,21 +334,35 @@ def _default_text(field: dataclasses.Field[Any]) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"--config: cannot read {path}: {error}") from error
+        text = path.read_bytes().decode("utf-8")
+        settings = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigurationError(f"--config: {path}: there is no such file") from None
+    except IsADirectoryError:
+        raise ConfigurationError(f"--config: {path} is a folder. Name a file in it") from None
+    except OSError as error:
+        raise ConfigurationError(f"--config: {path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"--config: {path} is not TOML: byte {error.start} is not UTF-8. Write one setting a line, like epochs = 3"
+        ) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError(
+            f"--config: {path} is not TOML: {error}. Write one setting a line, like epochs = 3"
+        ) from None
     try:
         return _converted(settings)
     except ConfigurationError as error:
-        raise ConfigurationError(f"--config: {path} has {error}") from error
+        raise ConfigurationError(f"--config: {path} has {error}") from None
 
 
 def _converted(settings: dict[str, Any]) -> dict[str, Any]:
     """Text as paths and lists as tuples, where the setting is one."""
     kinds = {field.name: field.metadata["kind"] for field in dataclasses.fields(Configuration)}
-    unknown = sorted(set(settings) - set(kinds))
-    if unknown:
-        raise ConfigurationError(f"unknown settings {', '.join(unknown)}; known are {', '.join(kinds)}")
+    listed = ", ".join(kinds)
+    for name in settings:
+        if name not in kinds:
+            raise ConfigurationError(f"an unknown setting {name}{nearest(name, kinds) or f'; known are {listed}'}")
     converted = dict(settings)
     for name, value in settings.items():
         if kinds[name] is Path and isinstance(value, str):

@@ -12,14 +12,14 @@ from typing import Any
 
 from nn1d.backend import Array
 
-Function = Callable[..., tuple[Array, ...]]
+Function = Callable[..., Any]
 
 
 class CapturedStep:
     """Run a function of arrays; of its second call on, of the largest arrays that it has had, as a graph.
 
-    A graph reads and writes the same addresses whenever it is launched. So its arrays lie in a pool of their own, out
-    of which nobody else is served, and the inputs are copied there. The first call is plain, since it compiles kernels.
+    A graph reads and writes the same addresses whenever it is launched. So its arrays lie in a pool of their own, and
+    the inputs are copied there. The first call is plain, since it compiles kernels.
     Where a graph cannot be captured, or there is no memory for one, calls stay plain, which is said once.
 
     Parameters
@@ -29,8 +29,8 @@ class CapturedStep:
 
     def __init__(self, module: Any) -> None:
         self._cupy = module
-        self._said = self._spoilt = False
-        self._too_large: dict[str, int] = {}  # clips of a function for whose graph there was no memory
+        self._said = self._refused = False
+        self._too_large: dict[Function, int] = {}  # clips of a function for whose graph there was no memory
         self._pool: Any = None
         self.forget()
 
@@ -63,14 +63,14 @@ class CapturedStep:
             self.forget()
             self._function, self._clips = function, clips
             return function(*inputs)
-        if self._spoilt or clips < self._clips or clips >= self._too_large.get(function.__qualname__, clips + 1):
+        if self._refused or clips < self._clips or clips >= self._too_large.get(function, clips + 1):
             return function(*inputs)
         if self._graph is None:
             self._capture(function, inputs)
             if self._graph is None:
                 return function(*inputs)
-        for own, given in zip(self._inputs, inputs, strict=True):
-            own[...] = given
+        for kept, array in zip(self._inputs, inputs, strict=True):
+            kept[...] = array
         self._graph.launch()
         return self._outputs
 
@@ -83,7 +83,7 @@ class CapturedStep:
         self._pool, stream, reason = pool, cuda.Stream(non_blocking=True), ""
         try:
             with cuda.using_allocator(pool.malloc):
-                self._inputs = [given.copy() for given in inputs]
+                self._inputs = [array.copy() for array in inputs]
             with cuda.using_allocator(pool.malloc), stream:
                 stream.begin_capture()
                 try:
@@ -97,9 +97,9 @@ class CapturedStep:
         except Exception as error:  # whatever cannot be captured says so in its own way
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             if isinstance(error, cuda.memory.OutOfMemoryError) or "cudaErrorMemoryAllocation" in reason:
-                self._too_large[function.__qualname__] = len(inputs[0])
+                self._too_large[function] = len(inputs[0])
             else:
-                self._spoilt = True
+                self._refused = True
         if reason:  # only here does nothing hold the arrays any more that the pool is to free
             self.forget()
             self._function, self._clips = function, len(inputs[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,22 +12,23 @@ import numpy as np
 
 from models.autoencoder import check_clip_samples
 from nn1d import DeviceError, ShapeError, find_device
-from nn1d.backend import blas_kernels
 from speech.audio import SAMPLE_RATE_HZ
 from speech.cache import user_cache
 from speech.clip import Clips, load_clips
-from speech.corpus import find_corpus, spread
+from speech.corpus import Corpus, find_corpus, spread
 from speech.fold import find_folds, fold_names
 from speech.recording import CorpusError, Recording
 from speech.split import Split, SplitError, split_clips, split_off
-from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import Configuration, ConfigurationError
-from training.environment import surroundings
+from training.environment import cpu_in_words, surroundings
+from training.executor import Executor
+from training.gpu import GpuExecutor
 from training.machine import available_cores
 from training.run_folder import RunError
 from training.seed import generator
 from training.terminal import say
+from training.workers import Workers
 
 DEMO_CLIPS = 35
 LISTED_FAULTS = 10  # bad recordings named on the screen; config.json names all
@@ -50,23 +50,58 @@ class Work(NamedTuple):
         """Of the clips."""
         return [recording.name for recording in self.clips.recordings]
 
+    def executor(self) -> Executor:
+        """What computes, chosen here for the whole run; to be entered."""
+        return choose_executor(self.module, self.threads)
+
+
+def choose_executor(module: Any, threads: int) -> Executor:
+    """What computes on NumPy or CuPy: the one place where that is decided."""
+    return Workers(threads) if module is np else GpuExecutor(module)
+
 
 def prepare(settings: Configuration, data_dir: Path | None = None) -> Work:
     """Find the device, read the corpus, split it."""
-    check_clip_samples(settings.clip_samples, len(settings.channels))
-    module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32, settings.half)
-    say(f"{sentence}, BLAS {blas_kernels()}" if module is np else sentence)
-    threads = (settings.threads or available_cores()) if module is np else 1
+    module, sentence, threads = choose_device(settings)
     clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
-    split = draw_split(settings, clips.recordings)
+    split = split_recordings(settings, clips.recordings)
     config = describe(settings, threads, clips, left_out, directory, split) | {"device": sentence}
     return Work(settings, module, threads, clips, split, config)
 
 
+def prepare_batch(settings: Configuration) -> Work:
+    """Find the device, and read as many training clips as a step takes; no other recording is opened.
+
+    The recordings are split without knowing which of them are bad, and the files of emodb are not verified.
+    """
+    module, sentence, threads = choose_device(settings)
+    recordings = list_corpus(settings, settings.data_dir, verify=False)[0]
+    train = [recordings[i] for i in split_recordings(settings, recordings).train]
+    chosen: list[Recording] = []
+    while (missing := settings.batch_size - len(chosen)) > 0 and train:
+        some, train = train[:missing], train[missing:]
+        clips, _ = load_clips(some, settings.clip_samples, SAMPLE_RATE_HZ, settings.scale, threads)
+        chosen += clips.recordings
+    if not chosen:
+        raise CorpusError(f"{settings.db}: none of the training recordings can be used")
+    clips, _ = load_clips(chosen, settings.clip_samples, SAMPLE_RATE_HZ, settings.scale, threads)
+    batch = np.arange(len(clips))
+    return Work(settings, module, threads, clips, Split(batch, batch, batch), {"device": sentence})
+
+
+def choose_device(settings: Configuration) -> tuple[Any, str, int]:
+    """NumPy or CuPy, the sentence that says so, and clips at a time on NumPy."""
+    check_clip_samples(settings.clip_samples, len(settings.channels))
+    module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32, settings.half)
+    threads = (settings.threads or available_cores()) if module is np else 1
+    say(f"{sentence}, {cpu_in_words(threads)}" if module is np else sentence)
+    return module, sentence, threads
+
+
 def prepare_again(config: dict[str, Any], settings: Configuration, data_dir: Path | None, who: str) -> Work:
     """What a run worked on, from where its recordings were unless data_dir says otherwise; nothing may have changed."""
-    found = Path(config["corpus"]) if config.get("corpus") else None
-    work = prepare(settings, data_dir or (found if found is not None and found.is_dir() else settings.data_dir))
+    before = Path(config["corpus"]) if config.get("corpus") else None
+    work = prepare(settings, data_dir or (before if before is not None and before.is_dir() else settings.data_dir))
     for name in ("split", "clips_sha256"):
         if config.get(name) != work.config[name]:
             raise CorpusError(
@@ -76,7 +111,7 @@ def prepare_again(config: dict[str, Any], settings: Configuration, data_dir: Pat
     return work
 
 
-def draw_split(settings: Configuration, recordings: Sequence[Recording]) -> Split:
+def split_recordings(settings: Configuration, recordings: Sequence[Recording]) -> Split:
     """Which clips train and which test: at random, by speakers, or as --leave-out or --folds says."""
     rng = generator(settings.seed, "split")
     speakers = [recording.speaker for recording in recordings]
@@ -111,12 +146,8 @@ def read_corpus(
     settings: Configuration, data_dir: Path | None, threads: int
 ) -> tuple[Clips, list[tuple[str, str]], Path | None]:
     """Find the recordings and read them; say what was left out, or stop at it if strict."""
-    progress = sys.stderr.isatty()
-    cache_dir = settings.cache_dir or user_cache()
-    corpus = find_corpus(settings.db, data_dir, count=DEMO_CLIPS, progress=progress, cache_dir=cache_dir,
-                         manifest=settings.manifest)  # fmt: skip
-    recordings = spread(corpus.recordings, settings.limit)
-    say(*corpus.notes, f"corpus: {settings.db}, {len(recordings)} recordings" + place(corpus.directory))
+    progress, cache_dir = sys.stderr.isatty(), settings.cache_dir or user_cache()
+    recordings, corpus = list_corpus(settings, data_dir)
     clips, unusable = load_clips(
         recordings, settings.clip_samples, SAMPLE_RATE_HZ, settings.scale, threads, progress, cache_dir
     )
@@ -133,6 +164,18 @@ def read_corpus(
     return clips, left_out, corpus.directory
 
 
+def list_corpus(settings: Configuration, data_dir: Path | None, verify: bool = True) -> tuple[list[Recording], Corpus]:
+    """The recordings that the settings ask for, and the corpus that they are of."""
+    cache_dir = settings.cache_dir or user_cache()
+    corpus = find_corpus(
+        settings.db, data_dir, count=DEMO_CLIPS, progress=sys.stderr.isatty(), cache_dir=cache_dir, verify=verify,
+        manifest=settings.manifest,
+    )  # fmt: skip
+    recordings = spread(corpus.recordings, settings.limit)
+    say(*corpus.notes, f"corpus: {settings.db}, {len(recordings)} recordings" + place(corpus.directory))
+    return recordings, corpus
+
+
 def describe(
     settings: Configuration,
     threads: int,
@@ -145,16 +188,13 @@ def describe(
     names = [recording.name for recording in clips.recordings]
     speakers = [recording.speaker for recording in clips.recordings]
     heard = np.concatenate([split.train, split.validation if settings.validate_on == "held-out" else split.train])
-    digest = hashlib.sha256()
-    for i in range(len(clips)):
-        digest.update(take_rows(clips.samples, np.array([i])).data)
     return {
         "settings": settings.written(),
         "threads": threads,
         **surroundings(),
         "corpus": None if directory is None else str(directory.resolve()),
         "clips": None if clips.path is None else str(clips.path),
-        "clips_sha256": digest.hexdigest(),
+        "clips_sha256": clips.sha256,
         "split": {part: [names[i] for i in indices] for part, indices in dataclasses.asdict(split).items()},
         "speakers": {
             "heard": sorted({speakers[i] for i in heard}),  # by the network; the others are new to it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_info
+
+from nn1d.backend import blas_kernels
+
+LIBRARIES = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS", "flexiblas": "FlexiBLAS", "unknown": "unknown BLAS"}
 
 
 def surroundings() -> dict[str, Any]:
@@ -28,6 +33,13 @@ def surroundings() -> dict[str, Any]:
         "blas": blas,
         "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
     }
+
+
+def cpu_in_words(threads: int) -> str:
+    """What a run on the CPU takes, such as 2 threads, OpenBLAS SkylakeX; surroundings() has the version."""
+    kernels = re.sub(r" \d[^ ,]*", "", blas_kernels())  # without the version
+    named = re.sub("|".join(LIBRARIES), lambda found: LIBRARIES[found[0]], kernels)
+    return f"{threads} thread{'s' * (threads != 1)}, {named}"
 
 
 def _git_commit() -> str | None:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
 
-from nn1d import DeviceError
+from nn1d import DeviceError, FlatParameters, to_numpy
 from nn1d.backend import Array
 from storage.mapped import take_rows
 from training.cuda_graph import CapturedStep, Function
+from training.executor import Gradient, Number, pieces
 
+AT_ONCE = 16  # clips a call, where they are evaluated or encoded: a stop is seen between two
 UPLOAD_BYTES = 1 << 26  # sent at a time of an array that stays on the GPU
 Result = TypeVar("Result")
 
 
-class Accelerator:
-    """What DualTraining asks of a GPU.
+class GpuExecutor:
+    """A batch at once on a GPU: the executor (training/executor.py) of CuPy.
 
-    An array of clips stays on the GPU if it takes no more than half of what is free there, or of what the limit of
-    CuPy's pool leaves; otherwise its rows are sent a batch at a time. A batch is one piece until memory does not
-    suffice: then pieces are halved, for good, which is said once.
+    A source stays on the GPU if it takes no more than half of what is free there, or of what the limit of CuPy's pool
+    leaves; otherwise its rows are sent a batch at a time. A batch is one piece until memory does not suffice: then
+    pieces are halved, for good, which is said once. Losses and gradients are not synchronised.
 
     Parameters
     ----------
@@ -30,70 +33,120 @@ class Accelerator:
 
     Attributes
     ----------
-    graph : CapturedStep
+    step : CapturedStep
         The recorded gradient.
     """
+
+    synchronised = False
 
     def __init__(self, module: Any) -> None:
         self._cupy = module
         self._pool = module.get_default_memory_pool()
         self._limit = self._pool.get_limit()
-        self._kept: list[tuple[np.ndarray, Array | None]] = []  # arrays of clips, and where they stay
-        self._largest: dict[str, int] = {}  # clips in a piece of a kind of work that was too large whole
+        self._kept: list[tuple[np.ndarray, Array | None]] = []  # sources, and where they stay
+        self._largest: dict[Function, int] = {}  # clips in a piece, of functions for which a batch was too large
         self._said = False
-        self.graph = CapturedStep(module)
+        self.step = CapturedStep(module)
 
-    def rows(self, array: np.ndarray, clips: np.ndarray) -> Array:
-        """array[clips] on the GPU."""
-        there = self._resident(array)
-        if there is None:
-            return self._cupy.asarray(take_rows(array, clips))
-        return there.take(self._cupy.asarray(clips), axis=0)
+    def prepare(self, network: Any) -> tuple[Any, FlatParameters]:
+        """The network, and its parameters in one vector on the GPU; here it is rewritten for its kernels, once."""
+        flat = FlatParameters(network.parameters, self._cupy)
+        return network, flat
+
+    def rows(self, source: np.ndarray, clips: np.ndarray) -> Array:
+        """source[clips] on the GPU."""
+        resident = self._resident(source)
+        if resident is None:
+            return self._cupy.asarray(take_rows(source, clips))
+        return resident.take(self._cupy.asarray(clips), axis=0)
 
     def mean_gradient(
-        self, function: Function, sources: Sequence[np.ndarray], clips: np.ndarray
-    ) -> tuple[Array, Array]:
-        """Loss and gradient of a batch, both on the GPU: those of its pieces summed in their order.
-
-        function takes the rows of each of the sources and gives the loss and its gradient.
-        """
+        self, function: Callable[..., Gradient], sources: Sequence[np.ndarray], clips: np.ndarray
+    ) -> Gradient:
+        """Loss, in float64, and gradient of a batch: the means over its pieces, summed in their order."""
 
         def piece(some: np.ndarray) -> tuple[Array, Array]:
-            loss, slope = self.graph(function, *(self.rows(source, some) for source in sources))
+            loss, gradient = self.step(function, *(self.rows(source, some) for source in sources))
             self._bound()
             share = len(some) / len(clips)
-            return loss * share, slope * share  # copies: a graph writes into the same arrays again
+            return loss * share, gradient * share  # copies: a graph writes into the same arrays again
 
-        def whole(pieces: list[np.ndarray]) -> tuple[Array, Array]:
-            loss, total = piece(pieces[0])
-            for some in pieces[1:]:
-                another, slope = piece(some)
-                loss, total = loss + another, total + slope
-            return loss, total
+        def whole(some_pieces: list[np.ndarray]) -> Gradient:
+            loss, total = piece(some_pieces[0])
+            for some in some_pieces[1:]:
+                another, gradient = piece(some)
+                loss, total = loss + another, total + gradient
+            return loss.astype(np.float64), total
 
-        return self._fitting(function.__qualname__, clips, whole)
+        return self._within_memory(function, clips, whole)
 
-    def pieces(
-        self, function: Callable[..., Result], sources: Sequence[np.ndarray], clips: np.ndarray, most: int
-    ) -> Iterator[tuple[int, Result]]:
-        """function of the rows of clips, piece by piece: how many clips, and what it gave."""
-        for start in range(0, len(clips), most):
+    def mean(
+        self,
+        function: Callable[..., Sequence[Number]],
+        sources: Sequence[np.ndarray],
+        clips: np.ndarray,
+        on_clips: Callable[[], None] = lambda: None,
+    ) -> Sequence[Number]:
+        """The mean of each number over clips, not synchronised."""
+        total: list[Number] = []
+        for some, numbers in self._pieces(function, sources, clips):
+            shares = [number * (len(some) / len(clips)) for number in numbers]
+            total = [sum_ + share for sum_, share in zip(total or [0.0] * len(shares), shares, strict=True)]
+            on_clips()
+        return total
 
-            def each(pieces: list[np.ndarray]) -> list[tuple[int, Result]]:
-                return [(len(some), function(*(self.rows(source, some) for source in sources))) for some in pieces]
+    def map_clips(
+        self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
+    ) -> Iterator[Result]:
+        """What function gives for each clip, in order."""
+        for _, results in self._pieces(function, sources, clips, numbered=True):
+            yield from results
 
-            yield from self._fitting(function.__qualname__, clips[start : start + most], each)
+    def synchronise(self, numbers: Sequence[Number]) -> list[float]:
+        """The values of the numbers, in one transfer."""
+        stacked = self._cupy.stack([self._cupy.asarray(number, np.float64) for number in numbers])
+        return list(to_numpy(stacked).tolist())
 
-    def _fitting(self, work: str, clips: np.ndarray, function: Callable[[list[np.ndarray]], Result]) -> Result:
-        """function of the clips in as few pieces as memory allows."""
-        size, emptied = min(self._largest.get(work, len(clips)), len(clips)), False
+    def forget(self) -> None:
+        """Let go of the recorded gradient."""
+        self.step.forget()
+
+    def __enter__(self) -> GpuExecutor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.forget()
+
+    def _pieces(
+        self,
+        function: Callable[..., Result],
+        sources: Sequence[np.ndarray],
+        clips: np.ndarray,
+        numbered: bool = False,
+    ) -> Iterator[tuple[np.ndarray, Result]]:
+        """function of the rows of clips, after their numbers if asked for: piece by piece."""
+
+        def call(some: np.ndarray) -> tuple[np.ndarray, Result]:
+            numbers = (some,) if numbered else ()
+            return some, function(*numbers, *(self.rows(source, some) for source in sources))
+
+        for some in pieces(clips, AT_ONCE):
+            yield from self._within_memory(function, some, lambda parts: [call(part) for part in parts])
+
+    def _within_memory(
+        self, function: Function, clips: np.ndarray, work: Callable[[list[np.ndarray]], Result]
+    ) -> Result:
+        """Work on the clips in as few pieces as memory allows for the function."""
+        size, emptied = min(self._largest.get(function, len(clips)), len(clips)), False
         while True:
             try:
-                return function([clips[i : i + size] for i in range(0, len(clips), size)])
+                return work(pieces(clips, size))
             except self._cupy.cuda.memory.OutOfMemoryError as error:
                 reason = str(error)
             # here, and not above, where the error still holds the arrays of what failed
-            self.graph.forget()
+            self.step.forget()
             self._bound()
             self._pool.free_all_blocks()
             if emptied:  # else what others had left in the pool may have been in the way
@@ -102,7 +155,7 @@ class Accelerator:
                         f"gpu: the memory does not suffice for a single clip ({reason}). Allow more of it by "
                         "--gpu-memory, free some, or compute with --device cpu"
                     )
-                size = self._largest[work] = size // 2
+                size = self._largest[function] = size // 2
                 self._say(size, reason)
             emptied = not emptied
 
@@ -119,21 +172,21 @@ class Accelerator:
     def _bound(self) -> None:
         """The graph's pool and the default one together keep within the limit."""
         if self._limit:
-            self._pool.set_limit(size=max(1, self._limit - self.graph.bytes_held))
+            self._pool.set_limit(size=max(1, self._limit - self.step.bytes_held))
 
-    def _resident(self, array: np.ndarray) -> Array | None:
-        for known, there in self._kept:
-            if known is array:
-                return there
+    def _resident(self, source: np.ndarray) -> Array | None:
+        for known, resident in self._kept:
+            if known is source:
+                return resident
         free, _ = self._cupy.cuda.runtime.memGetInfo()
         room = free + self._pool.free_bytes()
         if self._limit:
             room = min(room, self._limit - self._pool.used_bytes())
-        there = None
-        if array.nbytes <= room / 2:
-            there = self._cupy.empty(array.shape, array.dtype)
-            step = max(1, UPLOAD_BYTES * len(array) // max(array.nbytes, 1))
-            for start in range(0, len(array), step):
-                there[start : start + step].set(take_rows(array, np.arange(start, min(start + step, len(array)))))
-        self._kept = [*self._kept[-1:], (array, there)]  # clips, and the representations of one training
-        return there
+        resident = None
+        if source.nbytes <= room / 2:
+            resident = self._cupy.empty(source.shape, source.dtype)
+            step = max(1, UPLOAD_BYTES * len(source) // max(source.nbytes, 1))
+            for some in pieces(np.arange(len(source)), step):
+                resident[some[0] : some[-1] + 1].set(take_rows(source, some))
+        self._kept = [*self._kept[-1:], (source, resident)]  # clips, and the representations of one training
+        return resident

@@ -9,19 +9,19 @@ import numpy as np
 from nn1d.backend import Array
 from nn1d.layer import Tree, map_leaves
 
-STEP, MOST = 4, 24  # halvings of the scale at a time, and at most
+STEP, MOST = 4, 24  # powers of two by which the scale backs off at a time, and at most
 
 
-class Precision:
+class LossScaler:
     """Full or half precision; in half precision parameters, their gradients, sums and the loss stay float32.
 
     The gradient of a mean over n samples is about 1 / n, and float16 has nothing between 0 and 6e-8. So what enters
     backward is multiplied by a power of two S, and what comes out is divided by it:
 
-    S = 2^(⌊log2 n⌋ - h)
+    S = 2^(⌊log2 n⌋ - b)
 
-    With h = 0 the gradient at the output is one to two times the error there. It may become 65,504 times as large on
-    its way. If it leaves that range, h is raised and the step taken again (training/trainer.py).
+    With b = 0 the gradient at the output is one to two times the error there. It may become 65,504 times as large on
+    its way. If it leaves that range, b is raised and the step taken again (training/finite_check.py).
 
     Parameters
     ----------
@@ -31,35 +31,39 @@ class Precision:
 
     Attributes
     ----------
-    halvings : int
-        h.
+    log2_backoff : int
+        b.
+
+    Source
+    ------
+    Micikevicius et al. 2018, arXiv:1710.03740, section 3.2
     """
 
     def __init__(self, half: bool, on_change: Callable[[], None] = lambda: None) -> None:
-        self.half, self.halvings = half, 0
+        self.half, self.log2_backoff = half, 0
         self._on_change = on_change
 
     def signal(self, x: Array) -> Array:
         """x as layers take it; clips and representations are float32."""
         return x.astype(np.float16) if self.half else x
 
-    def enter(self, gradients: Tree, samples: int) -> Tree:
+    def scale(self, gradients: Tree, samples: int) -> Tree:
         """The gradients of the loss, a mean over `samples`, as backward takes them."""
         if not self.half:
             return gradients
-        return map_leaves(lambda dy: (dy * self._scale(samples)).astype(np.float16), gradients)
+        return map_leaves(lambda dy: (dy * self._factor(samples)).astype(np.float16), gradients)
 
-    def leave(self, gradient: Array, samples: int) -> Array:
+    def unscale(self, gradient: Array, samples: int) -> Array:
         """The gradient of the parameters from what backward gave."""
-        return gradient * (1 / self._scale(samples)) if self.half else gradient
+        return gradient * (1 / self._factor(samples)) if self.half else gradient
 
-    def lower(self) -> bool:
+    def back_off(self) -> bool:
         """Make S smaller after a gradient that is not finite; False where that is not the reason."""
-        if not self.half or self.halvings >= MOST:
+        if not self.half or self.log2_backoff >= MOST:
             return False
-        self.halvings += STEP
+        self.log2_backoff += STEP
         self._on_change()
         return True
 
-    def _scale(self, samples: int) -> float:
-        return 2.0 ** (samples.bit_length() - 1 - self.halvings)
+    def _factor(self, samples: int) -> float:
+        return 2.0 ** (samples.bit_length() - 1 - self.log2_backoff)

@@ -1,13 +1,49 @@
-"""Which matrix-product kernels BLAS takes: it reads the environment once, so this is asked before NumPy is imported."""
+"""The process of a command: what must be done before NumPy is imported, its cores, its memory."""
 
 from __future__ import annotations
 
 import ctypes
+import importlib
+import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
+PACKAGES = (  # that nn1d does without and everything else needs: the extra `speech`, by the names of its modules
+    "scipy", "soundfile", "tqdm", "safetensors", "pooch", "filelock", "pystoi", "matplotlib", "jinja2",
+)  # fmt: skip
 SKYLAKEX = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}  # what the kernels of this name execute
+
+
+def start(name: str, module: str) -> Any:
+    """Begin a command: what `read_arguments` of a module makes of the command line.
+
+    Called before the modules that take a second to import, so that --help and a mistake are answered at once, and
+    Ctrl-C is from here on. A mistake ends the process with a sentence and 2.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os.write(2, f"{name}: {'interrupted' if number == signal.SIGINT else 'terminated'}\n".encode())
+        os._exit(128 + number)  # nothing is written yet; an import may swallow an exception
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
+    os.environ.update(blas_environment())  # which BLAS reads once
+    absent = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
+
+    from nn1d.command import run_command
+    from training.configuration import ConfigurationError
+
+    def read() -> Any:
+        if absent:
+            raise ConfigurationError(f"needs {', '.join(absent)}. Install them: pip install -e '.[speech]'")
+        return importlib.import_module(module).read_arguments()
+
+    return run_command(name, read, ConfigurationError)
 
 
 def blas_environment(processor: Path = Path("/proc/cpuinfo")) -> dict[str, str]:

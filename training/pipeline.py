@@ -1,4 +1,4 @@
-"""Both phases of a run, saved as they go, so that the run can end at any moment and be taken up again."""
+"""The stages of a run, saved as they go, so that it can end at any moment and be taken up again."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from tqdm import tqdm
 
 from speech.split import Split
-from storage.mapped import write_features
+from storage.mapped import DamagedError, load_rows, write_rows
 from training.dual_training import DualTraining
+from training.finite_check import NotFinite
 from training.run_folder import RunFolder
 from training.signals import Stop, Stopped
-from training.trainer import Epoch, Judgement, NotFinite, Phase
-
-Judge = Callable[[np.ndarray], Judgement]
+from training.terminal import say
+from training.trainer import Epoch, Trainer
 
 
 class Pipeline:
-    """Take a run from where it stands to its end.
+    """Take each stage of a run from where it stands to its end.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Pipeline:
         Of the clips.
     stop : Stop
         Asked after every step.
-    on_epoch : function (Epoch, bool)
+    on_epoch : function (phase, Epoch, bool)
         Told each epoch, and whether it is the best so far.
     progress : bool
         Show bars.
@@ -44,28 +44,69 @@ class Pipeline:
         split: Split,
         names: Sequence[str],
         stop: Stop,
-        on_epoch: Callable[[Epoch, bool], None],
+        on_epoch: Callable[[str, Epoch, bool], None],
         progress: bool,
     ) -> None:
         self.run, self.training, self.split, self.names = run, training, split, names
         self.stop, self.on_epoch, self.progress = stop, on_epoch, progress
-        training.on_clips = stop.check
+        self._history: dict[str, list[Epoch]] = {}  # of each phase
 
-    def pre_train(self) -> dict[str, Any]:
-        """Phase 1; its part of results.json."""
-        phase = self.training.pre_training(self.split.train, self.split.validation)
-        return self._complete(phase, self.training.judge_whole, [])
+    def fit(self, phase: str, trainer: Trainer) -> dict[str, Any]:
+        """Train a phase to its end, from where it was saved if it was; its part of results.json."""
+        run, named = self.run, self.training.named
+        results = run.load_state(phase, trainer, named)
+        self._history[phase] = trainer.history
+        if trainer.ended and results is not None:
+            self._write(phase, trainer)
+            trainer.parameters[...] = trainer.best
+            return dict(results)
+        run.forget_after(phase)
+        run.write_history(self._history)
+        saved = time.monotonic()
+
+        def save() -> None:
+            nonlocal saved
+            run.save_state(phase, trainer, named)
+            saved = time.monotonic()
+
+        def on_step() -> None:
+            if time.monotonic() - saved >= self.training.configuration.checkpoint_every:
+                save()
+            self.stop.check()
+
+        def on_epoch(epoch: Epoch, improved: bool) -> None:
+            save()
+            run.write_history(self._history)
+            if improved:
+                self._save_weights(phase, trainer)
+            self.on_epoch(phase, epoch, improved)
+            self.stop.check()
+
+        try:
+            try:
+                trainer.run(on_step, on_epoch, phase if self.progress else None)
+            except Stopped:
+                save()
+                raise
+        except NotFinite as error:
+            raise self.training.diverged(phase, trainer, error, self.names) from error
+        self._write(phase, trainer)
+        results = self._results(trainer)
+        run.save_state(phase, trainer, named, results)
+        return results
 
     def encode(self) -> np.ndarray:
         """The representation of every clip, in features.npy, unless it is there."""
         path, count = self.run.path / "features.npy", len(self.training.samples)
         if path.exists():
             try:
-                features = np.load(path, mmap_mode="r")
+                features = load_rows(path)
                 if (features.dtype, features.shape) == (np.float32, (count, *self.training.representation_shape)):
                     return features
-            except (OSError, ValueError, EOFError):
-                pass  # somebody has altered it: it is made again
+                reason = f"{path} is of other clips"
+            except (OSError, DamagedError) as error:
+                reason = str(error)
+            say(f"features: {reason}. It is made again")
 
         def rows() -> Iterator[np.ndarray]:
             shown = tqdm(total=count, desc="encoding", unit=" clips", disable=None if self.progress else True)
@@ -76,78 +117,27 @@ class Pipeline:
                     bar.update()
 
         with self.run.writing():
-            return write_features(path, rows(), count)
+            return write_rows(self.run.place(path.name), rows(), count)
 
-    def fine_tune(self, features: np.ndarray) -> dict[str, Any]:
-        """Phase 2; its part of results.json."""
-        first = self.training.pre_training(self.split.train, self.split.validation)
-        self.run.load_state(first, self.training.named)  # for its history
-        self.training.flat.vector[...] = first.best
-        phase = self.training.fine_tuning(features, self.split.train, self.split.validation)
-        return self._complete(phase, lambda clips: self.training.judge_decoder(features, clips), first.history)
+    def _results(self, trainer: Trainer) -> dict[str, Any]:
+        """What results.json says of a phase, with its best weights."""
+        train, test = trainer.evaluate(self.split.train), trainer.evaluate(self.split.test)
+        return {
+            "train_loss": train.loss,
+            "test_loss": test.loss,
+            "test_accuracy": test.accuracy,
+            "middle_loss": test.middle,
+            "epochs": trainer.epoch,
+            "best_epoch": trainer.best_epoch,
+            "seconds": trainer.seconds,
+            "weight_decay": self.training.weight_decay_part(trainer.parameters),
+        }
 
-    def _complete(self, phase: Phase, judge: Judge, earlier: list[Epoch]) -> dict[str, Any]:
-        """Take a phase to its end, from where it was saved if it was."""
-        run, named = self.run, self.training.named
-        results = run.load_state(phase, named)
-        if phase.ended and results is not None:
-            self._write(phase, earlier)
-            phase.parameters[...] = phase.best
-            return dict(results)
-        run.forget_after(phase.name)
-        run.write_history([*earlier, *phase.history])
-        saved = time.monotonic()
-
-        def save() -> None:
-            nonlocal saved
-            run.save_state(phase, named)
-            saved = time.monotonic()
-
-        def on_step() -> None:
-            if time.monotonic() - saved >= phase.configuration.checkpoint_every:
-                save()
-            self.stop.check()
-
-        def on_epoch(epoch: Epoch, improved: bool) -> None:
-            save()
-            run.write_history([*earlier, *phase.history])
-            if improved:
-                self._save_weights(phase)
-            self.on_epoch(epoch, improved)
-            self.stop.check()
-
-        try:
-            try:
-                phase.run(on_step, on_epoch, self.progress)
-            except Stopped:
-                save()
-                raise
-        except NotFinite as error:
-            raise self.training.diverged(phase, error, self.names) from error
-        self._write(phase, earlier)
-        results = phase_results(phase, judge(self.split.train), judge(self.split.test))
-        results["weight_decay"] = self.training.weight_decay_part(phase.parameters)
-        run.save_state(phase, named, results)
-        return results
-
-    def _write(self, phase: Phase, earlier: list[Epoch]) -> None:
+    def _write(self, phase: str, trainer: Trainer) -> None:
         """What is made from the state: a run may have ended between saving that and writing this."""
-        self.run.write_history([*earlier, *phase.history])
-        self._save_weights(phase)
+        self.run.write_history(self._history)
+        self._save_weights(phase, trainer)
 
-    def _save_weights(self, phase: Phase) -> None:
+    def _save_weights(self, phase: str, trainer: Trainer) -> None:
         views = self.training.flat.views
-        self.run.save_weights(phase.name, {**views, **self.training.named(phase.best)})
-
-
-def phase_results(phase: Phase, train: Judgement, test: Judgement) -> dict[str, Any]:
-    """What results.json says of a phase."""
-    return {
-        "train_loss": train.loss,
-        "test_loss": test.loss,
-        "test_accuracy": test.accuracy,
-        "middle_loss": test.middle,
-        "epochs": phase.epoch,
-        "best_epoch": phase.best_epoch,
-        "seconds": phase.seconds,
-    }
+        self.run.save_weights(phase, {**views, **self.training.named(trainer.best)})

@@ -7,11 +7,12 @@ checkpoints/finetuned.safetensors
 checkpoints/pre_training.state.safetensors, fine_tuning.state.safetensors   where a phase goes on
 features.npy                         (n, L / 2^depth, C) float32: the representation of every clip
 clips.csv                            a line a clip, in the order of features.npy
-results.json                         losses of both phases, what the masks are worth, distortion, and the paper's losses
+results.json                         losses of both phases, ablation of the masks, distortion, and the paper's losses
 metrics.csv                          a line a test clip and phase: every measure of distortion
 probe.json                           what is in the representation, once python -m inference probe has asked
 report.html, figures/, audio/        the listening page, its figures and sounds
 lock                                 held by the process that writes here
+.nn1d-run.json                       which of these the run has written: nothing else is replaced or removed
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -31,10 +32,11 @@ from filelock import FileLock, Timeout
 
 from nn1d import to_numpy
 from nn1d.backend import Array
-from storage.atomic import SUFFIX, remove_unfinished, write_atomic
+from storage.atomic import UNFINISHED, remove_unfinished, write_atomic
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.configuration import Configuration, ConfigurationError
-from training.trainer import ARRAYS, Epoch, Phase
+from training.ownership import Ownership, OwnershipError
+from training.trainer import ARRAYS, Epoch, Trainer
 
 FILES = (
     "config.json",
@@ -57,9 +59,11 @@ AFTER = {  # what no longer holds when a phase goes on
         "clips.csv",
         "features.npy",
         "checkpoints/fine_tuning.state.safetensors",
+        "checkpoints/fine_tuning.state.previous.safetensors",
     ),
     "fine_tuning": ("results.json", "metrics.csv", "report.html"),
 }
+SINCE_0_1 = {"finding": "summary", "loss_halvings": "loss_log2_backoff"}  # names in files, before and now
 Named = Callable[[Array], Mapping[str, Array]]
 
 
@@ -70,6 +74,8 @@ class RunError(RuntimeError):
 class RunFolder:
     """The folder of a run, which this process alone may write into until it ends.
 
+    Only files that the run has written are ever replaced or removed (training/ownership.py), and nothing behind a link.
+
     Raises
     ------
     RunError
@@ -78,51 +84,95 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._ownership = Ownership(path, "", set())  # of nothing
         self._lock = FileLock(path / "lock")
+        if (path / "lock").is_symlink():
+            raise RunError(f"run: {path / 'lock'} is a link. Remove it")
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
             raise RunError(f"run: another process is writing into {path}. Wait for its end, or stop it") from None
         except OSError as error:
             raise RunError(f"run: cannot write into {path}: {error.strerror}. Choose another folder") from error
-        remove_unfinished(path)
-        remove_unfinished(path / "checkpoints")
+        for folder in (path, *(path / name for name in FOLDERS)):
+            if not folder.is_symlink() or folder == path:
+                remove_unfinished(folder)
 
     @classmethod
-    def create(cls, path: Path, force: bool = False) -> RunFolder:
-        """Make the folder of a new run; with force in place of the run that is there. Only its own files are removed.
+    def create(cls, path: Path, config: Mapping[str, Any], force: bool = False) -> RunFolder:
+        """Make the folder of a new run with its config.json; with force in place of the run that is there.
+
+        That one is renamed first, and removed when the new one stands.
 
         Raises
         ------
         RunError
-            Something is there already and force is off, or what is there is not a run, or it cannot be written.
+            Something is there already and force is off, or what is there is not a run's, or it cannot be written.
         """
+        check_free(path, force)
+        replaced = None
         try:
-            check_free(path, force)
+            if path.exists():
+                path = path.resolve()  # of a link, what it leads to
+            if _holds_run(path):
+                replaced = _set_aside(path)
             path.mkdir(parents=True, exist_ok=True)
             run = cls(path)
-            check_free(path, force)  # another process may have been quicker
-            for name in FILES:
-                (path / name).unlink(missing_ok=True)
-            for name in FOLDERS:
-                shutil.rmtree(path / name, ignore_errors=True)
-            (path / "checkpoints").mkdir(exist_ok=True)
-        except OSError as error:
-            raise RunError(f"--out: cannot write a run into {path}: {error.strerror}. Choose another --out") from error
+            try:
+                check_free(path, force)  # another process may have been quicker
+                if (unfinished := Ownership.read(path)) is not None:  # killed before there was a config.json
+                    unfinished.remove(*unfinished.files - {"lock"})
+                run._own(Ownership.begin(path))
+                run.make_checkpoints()
+                run.write_json("config.json", config)
+            except BaseException:
+                run.release()
+                if replaced is not None:
+                    run._ownership.remove_all()
+                raise
+        except (OSError, OwnershipError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise RunError(f"--out: cannot write a run into {path}: {reason}. Choose another --out") from error
+        finally:
+            if replaced is not None and not (path / "config.json").exists():
+                if path.is_dir() and not any(path.iterdir()):
+                    path.rmdir()
+                replaced.rename(path)
+                replaced = None
+        if replaced is not None and (old := Ownership.read(replaced)) is not None:
+            with run.writing():
+                old.remove_all()
         return run
 
     @classmethod
     def open(cls, path: Path, who: str = "--resume") -> RunFolder:
         """The folder of a run to go on with; `who` begins the sentence of an error."""
-        _check_run(path, who)
+        read_config(path, who)  # before anything is written there
         run = cls(path)
+        with run.writing():
+            run._own(Ownership.read(path) or _adopted(path))
         run.make_checkpoints()
         return run
 
+    def _own(self, ownership: Ownership) -> None:
+        self._ownership = ownership
+        ownership.adopt("lock")
+
     def make_checkpoints(self) -> None:
-        """The folder of the checkpoints, where somebody removed it."""
-        with self._writing("checkpoints") as path:
-            path.mkdir(exist_ok=True)
+        """Make the folder of the checkpoints where it has been removed."""
+        with self.writing():
+            self._ownership.reach("checkpoints").mkdir(exist_ok=True)
+
+    def place(self, name: str) -> Path:
+        """Where to write a file of the run, whose folder is there then; within `writing`."""
+        self._ownership.claim(name)
+        path = self.path / name
+        path.parent.mkdir(exist_ok=True)
+        return path
+
+    def clear(self, folder: str) -> None:
+        """Remove what the run has written into one of its folders; within `writing`."""
+        self._ownership.remove(*(name for name in self._ownership.files if name.startswith(f"{folder}/")))
 
     def release(self) -> None:
         """Let another process write here."""
@@ -145,10 +195,11 @@ class RunFolder:
         try:
             results = json.loads(path.read_text("utf-8"))
             if {"pre_training", "fine_tuning", "masks", "test_variance", "db", "clips"} <= set(results):
-                return dict(results)
+                masks = results["masks"]
+                return results | {"masks": {SINCE_0_1.get(name, name): part for name, part in masks.items()}}
         except FileNotFoundError:
             raise RunError(f"run: {self.path} has not come to its end (no results.json). {cure}") from None
-        except (OSError, ValueError, TypeError, RecursionError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             pass
         raise RunError(f"run: {path} is not what train.py wrote. {cure}")
 
@@ -156,9 +207,14 @@ class RunFolder:
         """Write a JSON file at once or not at all."""
         self._write(name, json.dumps(content, indent=2) + "\n")
 
-    def write_history(self, epochs: Iterable[Epoch]) -> None:
-        """Write history.csv anew: it never holds half a line, nor an epoch twice."""
-        self._write_rows("history.csv", Epoch._fields, epochs)
+    def write_results(self, results: Mapping[str, Any]) -> None:
+        """Write results.json: as `read_results` gives it, or the whole of it for the first time."""
+        self.write_json("results.json", results)
+
+    def write_history(self, history: Mapping[str, Iterable[Epoch]]) -> None:
+        """Write history.csv anew, from the epochs of each phase: it never holds half a line, nor an epoch twice."""
+        rows = ((phase, *epoch) for phase, epochs in history.items() for epoch in epochs)
+        self._write_rows("history.csv", ("phase", *Epoch._fields), rows)
 
     def write_clips(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write clips.csv: what each row of features.npy is of."""
@@ -182,17 +238,17 @@ class RunFolder:
         shapes = {name: view.shape for name, view in views.items()}
         return load_checkpoint(self.path / "checkpoints" / WEIGHTS[phase], shapes)[0]
 
-    def save_state(self, phase: Phase, named: Named, results: Mapping[str, Any] | None = None) -> None:
+    def save_state(self, phase: str, trainer: Trainer, named: Named, results: Mapping[str, Any] | None = None) -> None:
         """Write where a phase stands, and its part of results.json when it has ended."""
-        arrays = {
-            f"{kind}.{name}": to_numpy(view)
-            for kind, vector in phase.arrays().items()
-            for name, view in named(vector).items()
-        }
-        with self._writing(self._state(phase.name)) as path:
-            save_checkpoint(path, arrays, phase.words() | {"results": results})
+        state = trainer.state_dict()
+        arrays = {f"{kind}.{name}": to_numpy(view) for kind in ARRAYS for name, view in named(state.pop(kind)).items()}
+        name = self._state(phase)
+        with self._writing(name) as path, self._writing(self._state(phase, "state.previous")) as previous:
+            if path.exists():
+                path.replace(previous)  # to go on from, should the new one be damaged
+            save_checkpoint(path, arrays, {"phase": phase, **state, "results": results})
 
-    def load_state(self, phase: Phase, named: Named) -> Mapping[str, Any] | None:
+    def load_state(self, phase: str, trainer: Trainer, named: Named) -> Mapping[str, Any] | None:
         """Set a phase to where it was saved; its part of results.json if it had ended.
 
         Raises
@@ -200,28 +256,46 @@ class RunFolder:
         CheckpointError
             What was saved is damaged, or of another network.
         """
-        path = self.path / self._state(phase.name)
-        if not path.exists():
-            return None
-        own = named(phase.parameters)
-        shapes = {f"{kind}.{name}": tuple(view.shape) for kind in ARRAYS for name, view in own.items()}
-        arrays, words = load_checkpoint(path, shapes)
-        vectors = {kind: np.concatenate([arrays[f"{kind}.{name}"].ravel() for name in own]) for kind in ARRAYS}
+        paths = [self.path / self._state(phase, kind) for kind in ("state", "state.previous")]
+        damaged: CheckpointError | None = None
+        for path in paths:
+            if not path.exists():
+                continue
+            try:
+                results = self._load_state(path, trainer, named)
+            except CheckpointError as error:
+                damaged = damaged or error
+                continue
+            if damaged is not None:
+                logging.getLogger("training").warning("run: %s. Going on from the state before it, %s", damaged, path)
+            return results
+        if damaged is not None:
+            names = " and ".join(str(path) for path in paths if path.exists())
+            raise CheckpointError(f"{damaged}. Remove {names} to begin {phase} anew")
+        return None
+
+    @staticmethod
+    def _load_state(path: Path, trainer: Trainer, named: Named) -> Mapping[str, Any] | None:
+        views = named(trainer.parameters)
+        shapes = {f"{kind}.{name}": tuple(view.shape) for kind in ARRAYS for name, view in views.items()}
+        arrays, state = load_checkpoint(path, shapes)
+        vectors = {kind: np.concatenate([arrays[f"{kind}.{name}"].ravel() for name in views]) for kind in ARRAYS}
         try:
-            phase.restore(vectors, words)
-            return words["results"]
+            state = {SINCE_0_1.get(name, name): value for name, value in state.items()}
+            state["history"] = [line[-len(Epoch._fields) :] for line in state["history"]]  # 0.1 had the phase first
+            trainer.load_state_dict({"loss_log2_backoff": 0} | state | vectors)
+            return state["results"]
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"{path}: its metadata are not those of a phase") from error
 
     def forget_after(self, phase: str) -> None:
         """Remove what was made from the end of a phase that goes on."""
-        for name in AFTER[phase]:
-            with self._writing(name) as path:
-                path.unlink(missing_ok=True)
+        with self.writing():
+            self._ownership.remove(*AFTER[phase])
 
     @staticmethod
-    def _state(phase: str) -> str:
-        return f"checkpoints/{phase}.state.safetensors"
+    def _state(phase: str, kind: str = "state") -> str:
+        return f"checkpoints/{phase}.{kind}.safetensors"
 
     def _write_rows(self, name: str, head: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
         text = io.StringIO(newline="")
@@ -237,13 +311,15 @@ class RunFolder:
     @contextmanager
     def _writing(self, name: str) -> Iterator[Path]:
         with self.writing():
-            yield self.path / name
+            yield self.place(name)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Say in one sentence what keeps a file of the run from being written."""
         try:
             yield
+        except OwnershipError as error:
+            raise RunError(f"run: {error}") from error
         except OSError as error:
             raise RunError(
                 f"run: cannot write into {self.path}: {error.strerror or error}. What was saved before is whole: make "
@@ -252,18 +328,75 @@ class RunFolder:
 
 
 def check_free(path: Path, force: bool) -> None:
-    """Raise RunError unless a new run may be written there."""
-    if not path.exists():
-        return
-    inside = {child.name for child in path.iterdir()} if path.is_dir() else {""}
-    if "config.json" in inside:
-        if not force:
-            raise RunError(
-                f"--out: {path} holds a run already. Choose another --out, go on with it by --resume, or replace it "
-                "with --force"
-            )
-    elif any(name not in ("lock", "checkpoints") and not name.endswith(SUFFIX) for name in inside):
+    """Raise RunError unless a new run may be written there: nowhere, into an empty folder, or with force over a run."""
+    try:
+        if not path.exists():
+            return
+        if _holds_run(path):
+            if not force:
+                raise RunError(
+                    f"--out: {path} holds a run already. Choose another --out, go on with it by --resume, or replace "
+                    "it with --force"
+                )
+            return
+        unfinished = Ownership.read(path) if path.is_dir() else None
+        if unfinished is not None and not unfinished.others():
+            return  # killed before there was a config.json
+        inside = list(path.iterdir()) if path.is_dir() else [path]
+    except OSError as error:
+        raise RunError(f"--out: cannot look into {path}: {error.strerror}. Choose another --out") from error
+    if not all(
+        (file.name == "lock" and file.stat().st_size == 0) or UNFINISHED.fullmatch(file.name) for file in inside
+    ):
         raise RunError(f"--out: {path} exists and is not a run. Choose another --out")
+
+
+def _holds_run(path: Path) -> bool:
+    """Whether a folder is a run's: marked as one, or with what version 0.1 wrote into config.json."""
+    if not (path / "config.json").is_file():
+        return False
+    if Ownership.read(path) is not None:
+        return True
+    try:
+        config, _ = read_config(path)
+    except RunError:
+        return False
+    return {"split", "clips_sha256"} <= set(config)
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a run that is to be replaced; where it is then.
+
+    Raises
+    ------
+    RunError
+        Another process writes into it, or there are files in it that it has not written.
+    """
+    old = RunFolder(path)
+    try:
+        with old.writing():
+            ownership = Ownership.read(path) or _adopted(path)
+            others = [name for name in ownership.others() if name != "lock"]
+        if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            raise RunError(
+                f"--force: {path} holds {others[0]}{more}, which its run is not known to have written. Move such files "
+                "elsewhere, or choose another --out"
+            )
+        aside = path.with_name(f"{path.name}.replaced-{ownership.identity[:8]}")
+        path.rename(aside)
+    finally:
+        old.release()
+    return aside
+
+
+def _adopted(path: Path) -> Ownership:
+    """A record for a run of version 0.1, which has none: of the files whose names were always its own."""
+    ownership = Ownership.begin(path, of_0_1=True)
+    checkpoints = [f"checkpoints/{name}" for name in WEIGHTS.values()]
+    checkpoints += [f"checkpoints/{phase}.state.safetensors" for phase in WEIGHTS]
+    ownership.claim(*(name for name in ("lock", *FILES, *checkpoints) if (path / name).is_file()))
+    return ownership
 
 
 def read_config(path: Path, who: str = "run") -> tuple[dict[str, Any], Configuration]:

@@ -9,10 +9,10 @@ from tqdm import tqdm
 from training.trainer import Epoch
 
 
-def say_epoch(epoch: Epoch, improved: bool) -> None:
+def say_epoch(phase: str, epoch: Epoch, improved: bool) -> None:
     """One line an epoch."""
     say(
-        f"{epoch.phase} {epoch.epoch}: loss {epoch.train_loss:.3e}, validation {epoch.val_loss:.3e}, "
+        f"{phase} {epoch.epoch}: loss {epoch.train_loss:.3e}, validation {epoch.val_loss:.3e}, "
         f"accuracy {epoch.val_accuracy:.4f}, {epoch.seconds:.1f} s{', best so far' if improved else ''}"
     )
 

@@ -15,11 +15,12 @@ import pytest
 
 from nn1d import DeviceError, find_device
 from nn1d.backend import CHECKS, memory_bytes
+from tests.command import needs_audio
 from tests.gpu import standin
 from tests.gpu.standin import routine
 from tests.gpu.standin.memory import CUDARuntimeError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CURE = r"pip install -e '\.\[gpu-cuda12\]' or '\.\[gpu-cuda13\]'"
 
 
@@ -222,6 +223,7 @@ def run(*command: str, cupy: str, folder: Path) -> subprocess.CompletedProcess[s
     )
 
 
+@needs_audio
 def test_train_ends_with_2_and_the_cure_where_there_is_no_gpu(tmp_path: Path) -> None:
     done = run("train.py", "--device", "gpu", "--dry-run", cupy="raise ImportError('none here')\n", folder=tmp_path)
     assert done.returncode == 2

@@ -15,9 +15,8 @@ from tests.gpu.standin.stream import Counts
 from training.configuration import Configuration
 from training.cuda_graph import CapturedStep
 from training.dual_training import DualTraining
-from training.gpu import Accelerator
-from training.trainer import NotFinite
-from training.workers import Workers
+from training.finite_check import NotFinite
+from training.gpu import GpuExecutor
 
 SETTINGS = Configuration(channels=(3, 4), clip_samples=1024, epochs=3, batch_size=8, device="cpu", average=0.0)
 CLIPS = np.random.default_rng(0).uniform(0, 1, (12, 1024)).astype(np.float32)
@@ -32,16 +31,16 @@ def cp(monkeypatch: pytest.MonkeyPatch) -> Any:
     return standin.install(monkeypatch)
 
 
-def make(module: Any) -> DualTraining:
-    return DualTraining(SETTINGS, CLIPS, Workers(1), module)
+def make(cp: Any) -> tuple[DualTraining, GpuExecutor]:
+    return DualTraining(SETTINGS, CLIPS, executor := GpuExecutor(cp)), executor
 
 
-def limited(cp: Any, room: int) -> Accelerator:
-    """An accelerator that may take so many bytes beyond what is taken now."""
+def limited(cp: Any, room: int) -> GpuExecutor:
+    """An executor that may take so many bytes beyond what is taken now."""
     pool = cp.get_default_memory_pool()
     pool.free_all_blocks()
     pool.set_limit(size=pool.used_bytes() + room)
-    return Accelerator(cp)
+    return GpuExecutor(cp)
 
 
 # functions as the training step has: rows of clips in, a loss and a gradient out
@@ -59,26 +58,25 @@ def expected(x: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def test_one_wait_an_epoch(cp: Any) -> None:
-    training = make(cp)
-    phase = training.pre_training(TRAIN, VALIDATION)
+    training, _ = make(cp)
     waits: list[int] = []
-    phase.run(on_epoch=lambda line, improved: waits.append(Counts.synchronisations))
+    training.pre_training(TRAIN, VALIDATION).run(on_epoch=lambda line, improved: waits.append(Counts.synchronisations))
     assert np.diff(waits).tolist() == [1, 1]
 
 
 def test_clips_that_fit_are_sent_once(cp: Any) -> None:
-    accelerator, batch = Accelerator(cp), np.array([3, 1, 11])
-    found = accelerator.rows(CLIPS, batch)
+    executor, batch = GpuExecutor(cp), np.array([3, 1, 11])
+    found = executor.rows(CLIPS, batch)
     np.testing.assert_array_equal(found.get(), CLIPS[batch])
     before = Counts.uploaded_bytes
-    np.testing.assert_array_equal(accelerator.rows(CLIPS, batch[::-1]).get(), CLIPS[batch[::-1]])
+    np.testing.assert_array_equal(executor.rows(CLIPS, batch[::-1]).get(), CLIPS[batch[::-1]])
     assert Counts.uploaded_bytes - before == batch.nbytes
 
 
 def test_clips_are_sent_to_stay_a_part_at_a_time(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.gpu.UPLOAD_BYTES", 5 * CLIPS[0].nbytes)
     before = Counts.uploads
-    found = Accelerator(cp).rows(CLIPS, np.arange(12))
+    found = GpuExecutor(cp).rows(CLIPS, np.arange(12))
     assert Counts.uploads - before == 3 + 1  # and the indices
     np.testing.assert_array_equal(found.get(), CLIPS)
 
@@ -87,25 +85,25 @@ def test_clips_are_sent_to_stay_a_part_at_a_time(cp: Any, monkeypatch: pytest.Mo
 def test_clips_that_do_not_fit_are_sent_a_batch_at_a_time(cp: Any, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
     batch = np.array([3, 1])
     if bound == "limit":
-        accelerator = limited(cp, CLIPS.nbytes + 9 * KILOBYTE)
+        executor = limited(cp, CLIPS.nbytes + 9 * KILOBYTE)
     else:
-        accelerator = Accelerator(cp)
+        executor = GpuExecutor(cp)
         monkeypatch.setattr(cp.cuda.runtime, "memGetInfo", lambda: (CLIPS.nbytes, 1 << 32))
         cp.get_default_memory_pool().free_all_blocks()
     for _ in range(2):
         before = Counts.uploaded_bytes
-        np.testing.assert_array_equal(accelerator.rows(CLIPS, batch).get(), CLIPS[batch])
+        np.testing.assert_array_equal(executor.rows(CLIPS, batch).get(), CLIPS[batch])
         assert Counts.uploaded_bytes - before == CLIPS[batch].nbytes
 
 
 def test_clips_and_representations_stay_and_those_before_go(cp: Any) -> None:
-    accelerator, arrays = Accelerator(cp), [CLIPS + i for i in range(3)]
+    executor, arrays = GpuExecutor(cp), [CLIPS + i for i in range(3)]
     before = cp.get_default_memory_pool().used_bytes()
     for array in arrays:
-        accelerator.rows(array, TRAIN)
+        executor.rows(array, TRAIN)
     used = cp.get_default_memory_pool().used_bytes() - before
     assert 2 * CLIPS.nbytes <= used < 2.5 * CLIPS.nbytes
-    np.testing.assert_array_equal(accelerator.rows(arrays[0], TRAIN).get(), arrays[0][TRAIN])
+    np.testing.assert_array_equal(executor.rows(arrays[0], TRAIN).get(), arrays[0][TRAIN])
 
 
 def test_a_repeated_function_becomes_a_graph(cp: Any) -> None:
@@ -225,8 +223,8 @@ def failing(words: str) -> Any:
     return fail
 
 
-def step(accelerator: Accelerator, clips: np.ndarray = TRAIN) -> tuple[float, np.ndarray]:
-    loss, slope = accelerator.mean_gradient(products, [CLIPS], clips)
+def step(executor: GpuExecutor, clips: np.ndarray = TRAIN) -> tuple[float, np.ndarray]:
+    loss, slope = executor.mean_gradient(products, [CLIPS], clips)
     return float(loss), slope.get()
 
 
@@ -234,13 +232,13 @@ def test_a_batch_that_does_not_fit_goes_in_pieces_which_is_said_once(cp: Any, ca
     value, vector = expected(CLIPS[TRAIN])
     pool, most = cp.get_default_memory_pool(), []
     with caplog.at_level(logging.WARNING):
-        accelerator = limited(cp, 80 * KILOBYTE)  # the clips do not stay; 8 of them take 32, and as much twice more
+        executor = limited(cp, 80 * KILOBYTE)  # the clips do not stay; 8 of them take 32, and as much twice more
         limit = pool.get_limit()
         for _ in range(5):
-            loss, slope = step(accelerator)
+            loss, slope = step(executor)
             assert loss == pytest.approx(value, rel=1e-5)
             np.testing.assert_allclose(slope, vector, rtol=1e-4)
-            most.append(pool.total_bytes() + accelerator.graph.bytes_held)
+            most.append(pool.total_bytes() + executor.step.bytes_held)
     assert max(most) <= limit
     said, *more = (record.message for record in caplog.records)
     assert len(more) == 1  # of the graph, see below
@@ -251,26 +249,25 @@ def test_a_batch_that_does_not_fit_goes_in_pieces_which_is_said_once(cp: Any, ca
 
 
 def test_the_gradient_of_pieces_is_that_of_the_batch(cp: Any) -> None:
-    training = make(cp)
-    loss, slope = training.whole_gradient(TRAIN)
+    training, executor = make(cp)
+    loss, slope = training.gradient(TRAIN)
     whole_loss, whole = float(loss), slope.get()
-    assert training._gpu is not None
-    training._gpu._largest["DualTraining._whole"] = 3
-    loss, slope = training.whole_gradient(TRAIN)
+    executor._largest[training._autoencoder.gradient] = 3
+    loss, slope = training.gradient(TRAIN)
     assert float(loss) == pytest.approx(whole_loss, rel=1e-6)
     np.testing.assert_allclose(slope.get(), whole, rtol=1e-4, atol=1e-6 * abs(whole).max())
 
 
 def test_a_single_clip_that_does_not_fit_ends_with_a_sentence(cp: Any) -> None:
-    accelerator = limited(cp, 4 * KILOBYTE)
+    executor = limited(cp, 4 * KILOBYTE)
     with pytest.raises(
         DeviceError, match=r"^gpu: the memory does not suffice for a single clip \(Out of memory .+\)\. "
     ):
-        step(accelerator)
+        step(executor)
 
 
 def test_what_others_left_in_the_pool_is_no_reason_for_pieces(cp: Any, caplog: pytest.LogCaptureFixture) -> None:
-    accelerator = limited(cp, 160 * KILOBYTE)
+    executor = limited(cp, 160 * KILOBYTE)
     left = [cp.zeros(KILOBYTE, np.uint8) for _ in range(140)]
     del left  # free, but in the pool, as blocks that are too small
     pool = cp.get_default_memory_pool()
@@ -286,7 +283,7 @@ def test_what_others_left_in_the_pool_is_no_reason_for_pieces(cp: Any, caplog: p
     pool.free_all_blocks = free_all_blocks
     try:
         with caplog.at_level(logging.WARNING):
-            loss, _ = step(accelerator)
+            loss, _ = step(executor)
     finally:
         del pool.free_all_blocks
     assert loss == pytest.approx(expected(CLIPS[TRAIN])[0], rel=1e-5)
@@ -299,75 +296,71 @@ def test_a_whole_training_keeps_within_its_limit(cp: Any, caplog: pytest.LogCapt
     pool = cp.get_default_memory_pool()
     pool.free_all_blocks()
     before = pool.used_bytes()
-    large = make(cp)
-    assert large._gpu is not None
+    large, executor = make(cp)
     large.pre_training(TRAIN, VALIDATION).run()
-    needed = pool.total_bytes() + large._gpu.graph.bytes_held - before
+    needed = pool.total_bytes() + executor.step.bytes_held - before
     weights = large.flat.vector.get()
-    del large
+    del large, executor
     gc.collect()
     pool.free_all_blocks()
     limit = pool.used_bytes() + needed * 6 // 10
     pool.set_limit(size=limit)
     held: list[int] = []
-    small = make(cp)
-    gpu = small._gpu
-    assert gpu is not None
+    small, executor = make(cp)
     with caplog.at_level(logging.WARNING):
-        small.pre_training(TRAIN, VALIDATION).run(lambda: held.append(pool.total_bytes() + gpu.graph.bytes_held))
+        small.pre_training(TRAIN, VALIDATION).run(lambda: held.append(pool.total_bytes() + executor.step.bytes_held))
     assert 0 < max(held) <= limit
     assert any("goes in pieces of" in record.message for record in caplog.records)
     np.testing.assert_allclose(small.flat.vector.get(), weights, rtol=1e-3, atol=1e-5)
 
 
-def captured(accelerator: Accelerator) -> int:
+def captured(executor: GpuExecutor) -> int:
     """After three steps there is a graph: the bytes that it holds."""
     for _ in range(3):
-        step(accelerator)
-    return accelerator.graph.bytes_held
+        step(executor)
+    return executor.step.bytes_held
 
 
 def test_the_graph_and_all_else_share_the_limit(cp: Any) -> None:
-    accelerator, pool = limited(cp, 400 * KILOBYTE), cp.get_default_memory_pool()
+    executor, pool = limited(cp, 400 * KILOBYTE), cp.get_default_memory_pool()
     limit = pool.get_limit()
-    held = captured(accelerator)
+    held = captured(executor)
     assert held > 0
     assert pool.get_limit() == limit - held
 
 
 def test_a_graph_lets_go_of_its_memory_where_it_is_needed(cp: Any, caplog: pytest.LogCaptureFixture) -> None:
-    accelerator = limited(cp, 400 * KILOBYTE)
-    held = captured(accelerator)
+    executor = limited(cp, 400 * KILOBYTE)
+    held = captured(executor)
     pool = cp.get_default_memory_pool()
     left = pool.get_limit() - pool.used_bytes()
     numbers = (left + held // 2) // 4  # of float32: more than is left, less than with what the graph holds
 
-    def large(x: Any) -> Any:
-        return cp.zeros(numbers, np.float32).sum()
+    def large(x: Any) -> list[Any]:
+        return [cp.zeros(numbers, np.float32).sum()]
 
     with caplog.at_level(logging.WARNING):
-        ((count, found),) = accelerator.pieces(large, [CLIPS], np.arange(1), 1)
-    assert (count, float(found)) == (1, 0)
-    assert accelerator.graph.bytes_held == 0
+        (mean,) = executor.mean(large, [CLIPS], np.arange(1))
+    assert float(mean) == 0
+    assert executor.step.bytes_held == 0
     assert not caplog.records
-    assert captured(accelerator) == held
+    assert captured(executor) == held
 
 
 def test_a_diagnosis_looks_at_layers_and_not_at_a_graph(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     spoilt = CLIPS.copy()
     spoilt[2, 5] = np.nan
-    training = DualTraining(SETTINGS, spoilt, Workers(1), cp)
+    training = DualTraining(SETTINGS, spoilt, executor := GpuExecutor(cp))
 
     def activation(x: Any) -> tuple[Any, Any]:  # a layer that can be captured without kernels of our own
         y, _ = training.network.decoder.activation.forward(x)
         return y.mean(), y.mean(0)
 
-    monkeypatch.setattr(training, "_whole", activation)
-    phase = training.pre_training(TRAIN, VALIDATION)
+    monkeypatch.setattr(training._autoencoder, "gradient", activation)
+    trainer = training.pre_training(TRAIN, VALIDATION)
     for _ in range(3):
-        phase.gradient(TRAIN)
-    assert training._gpu is not None
-    assert training._gpu.graph.bytes_held > 0
-    error = NotFinite("pre_training", 1, 1, float("nan"), TRAIN)
-    message = str(training.diverged(phase, error, [str(i) for i in range(12)]))
+        trainer.gradient(TRAIN)
+    assert executor.step.bytes_held > 0
+    error = NotFinite(1, 1, float("nan"), TRAIN)
+    message = str(training.diverged("pre_training", trainer, error, [str(i) for i in range(12)]))
     assert "the first of it was the output of decoder.activation (ELU(1))" in message

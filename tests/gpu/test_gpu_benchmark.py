@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,10 +20,10 @@ from benchmarks.step import clips
 from models.autoencoder import CHANNELS, Autoencoder
 from nn1d import Conv1d, ConvTranspose1d, MaxPool1d, MaxUnpool1d
 from nn1d.cuda.kernel import plain
-from tests.command import train
+from tests.command import needs_audio, train
 
-ROOT = Path(__file__).parents[1]
-SIZES: dict[str, Any] = {"batch": 2, "samples": 320, "precision": "float32", "repeats": 2}
+ROOT = Path(__file__).parents[2]
+SIZES: dict[str, Any] = {"batch": 2, "samples": 320, "precision": "float32", "repeats": 2, "rounds": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +56,7 @@ def test_the_gradient_is_held_against_that_of_numpy(cupy: Any, precision: str, m
     assert found["loss"] < most
 
 
+@needs_audio
 def test_a_whole_run_is_timed_and_held_against_one_on_the_cpu(tmp_path: Path) -> None:
     sizes = ["--db", "demo", "--limit", "6", "--clip-samples", "3200", "--channels", "2,3"]
     sizes += ["--epochs", "1", "--fine-tune-epochs", "1"]
@@ -73,18 +76,99 @@ def test_the_roof_is_measured(cupy: Any) -> None:
     assert found["gflops"] > 0 < found["copy_gb_s"]
 
 
+NN1D = {"seconds": 0.064 * 0.3, "value": 0.5, "held_mib": 100.0, "launches": 12}
+RIVAL = {"seconds": 0.064 * 0.6, "value": 0.500005, "held_mib": 200.0, "launches": None}
+ROOF = {"gflops": 50_000.0, "copy_gb_s": 3_000.0}
+CASE = gpu.Case("train", 64, "float32")
+
+
 def test_a_case_is_told_in_lines() -> None:
-    own = {"seconds": 0.064 * 0.3, "value": 0.5, "held_mib": 100.0, "launches": 12}
-    rival = {"seconds": 0.064 * 0.6, "value": 0.500005, "held_mib": 200.0, "launches": None}
-    found = {"work": "train", "batch": 64, "precision": "float32", "samples": 64_000, "nn1d": own,
-             "torch": {"eager, contiguous": rival, "compile, contiguous": None},
-             "roof": {"gflops": 50_000.0, "copy_gb_s": 3_000.0}}  # fmt: skip
-    first, second, third = gpu.lines(found)
+    figures = {"nn1d": NN1D, "torch": {"eager, contiguous": RIVAL, "compile, contiguous": None}, "roof": ROOF}
+    first, second, third = gpu.lines(CASE, figures, 64_000)
     assert first.startswith("train   batch 64   float32  nn1d 0.3000 ms a clip, ")
     assert first.endswith(" bandwidth, 100 MiB, 12 launches")
     assert second == "    torch eager, contiguous: 0.6000 ms, ratio 2.00, 200 MiB, ? launches, values differ by 1e-05"
     assert third == "    torch compile, contiguous: failed; see above"
-    assert gpu.lines({**found, "nn1d": None}) == ["train   batch 64   float32  nn1d: failed; see above"]
+    assert gpu.lines(CASE, figures | {"nn1d": None}, 64_000) == ["train   batch 64   float32  nn1d: failed; see above"]
+
+
+@pytest.mark.parametrize(
+    ("clip_ms", "rival_ms", "device", "speed", "ratio"),
+    [
+        (0.25, 0.6, "H200", "0.2500 ms a clip, wanted at most 0.30: met", "2.40 times, wanted at least 1.5: met"),
+        (
+            0.35,
+            0.4,
+            "H200",
+            "0.3500 ms a clip, wanted at most 0.30: NOT met",
+            "1.14 times, wanted at least 1.5: NOT met",
+        ),
+        (0.35, 0.6, "H100", "0.3500 ms a clip, wanted at most 0.40: met", "1.71 times, wanted at least 1.5: met"),
+        (0.35, None, "L4", "0.3500 ms a clip, no target on this device", "not measured, times, wanted at least 1.5"),
+        (None, 0.6, "H100", "not measured, ms a clip, wanted at most 0.40", "not measured, times, wanted at least 1.5"),
+    ],
+)
+def test_a_verdict_against_the_targets(
+    clip_ms: float | None, rival_ms: float | None, device: str, speed: str, ratio: str
+) -> None:
+    sides = {name: None if ms is None else NN1D | {"seconds": 0.064 * ms}
+             for name, ms in (("nn1d", clip_ms), ("eager, channels-last", rival_ms))}  # fmt: skip
+    torch = {
+        "eager, contiguous": None,
+        "eager, channels-last": sides["eager, channels-last"],
+        "graph, contiguous": RIVAL,
+    }
+    told = gpu.verdict({CASE: {"nn1d": sides["nn1d"], "torch": torch}}, f"device: GPU NVIDIA {device}, CuPy")
+    assert told[0].endswith(f"float32: {speed}")
+    assert told[1].endswith(f"best eager: {ratio}")
+    assert "not measured" in gpu.verdict({}, "NVIDIA H200")[0]
+
+
+def test_the_most_telling_cases_come_first() -> None:
+    cases = gpu.order(gpu.WORK, gpu.BATCHES, gpu.PRECISIONS)
+    assert len(cases) == len(set(cases)) == 27
+    assert cases[0] == CASE
+    assert cases[:4] == [*(gpu.Case("train", 64, name) for name in gpu.PRECISIONS), gpu.Case("encode", 64, "float32")]
+    listed = gpu.jobs(cases[:2], gpu.MODES)
+    assert listed[:3] == [(CASE, "nn1d", ""), (CASE, "eager", "contiguous"), (CASE, "eager", "channels-last")]
+    assert listed[3][:2] == (cases[1], "nn1d")
+    assert [mode for _, mode, _ in listed[6:]] == ["compile"] * 4 + ["graph"] * 4
+    assert len(listed) == len(set(listed)) == 2 * 7
+    assert {mode for _, mode, _ in gpu.jobs(cases, ["graph"])} == {"nn1d", "graph"}
+
+
+def test_a_side_that_takes_too_long_is_ended(capfd: pytest.CaptureFixture[str]) -> None:
+    started = time.monotonic()
+    assert gpu.measure("gpu:roof", 0.05, precision="float32") is None
+    assert time.monotonic() - started < 60
+    capfd.readouterr()
+
+
+def test_figures_are_written_after_every_measurement(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The children need a GPU, so what they would answer is put in their place here."""
+    path = tmp_path / "gpu.json"
+    written: list[int] = []
+
+    def answer(maker: str, seconds: float, **arguments: Any) -> dict[str, Any] | None:
+        assert seconds <= 60
+        if path.exists():
+            written.append(len(json.loads(path.read_text())["cases"]))
+        return {"gpu:roof": ROOF, "gpu_run:gradient": {"gradient": 1e-6}, "gpu:ours": NN1D}.get(maker, RIVAL)
+
+    monkeypatch.setattr(gpu, "measure", answer)
+    monkeypatch.setattr("nn1d.find_device", lambda name: (None, "device: GPU NVIDIA H200"))
+    options = ["--no-tests", "--minutes", "1", "--work", "train", "--batch", "16", "64", "--precision", "float32"]
+    assert gpu.main([*options, "--modes", "eager", "--json", str(path)]) == 0
+    assert written == [0, 1, 1, 1, 2, 2]  # before each measurement but the very first
+    content = json.loads(path.read_text())
+    assert [case["batch"] for case in content["cases"]] == [64, 16]
+    assert content["cases"][0]["torch"] == {"eager, contiguous": RIVAL, "eager, channels-last": RIVAL}
+    out = capsys.readouterr().out
+    assert out.rstrip().endswith("2.00 times, wanted at least 1.5: met")
+    assert gpu.main([*options[:2], "0", *options[3:], "--json", str(path)]) == 0  # no time: nothing but the ceilings
+    assert json.loads(path.read_text())["cases"] == []
 
 
 def test_the_bytes_of_a_clip_are_counted_from_the_layers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +220,6 @@ def test_without_a_gpu_there_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_side_that_fails_leaves_the_others_alone(capfd: pytest.CaptureFixture[str]) -> None:
-    assert (
-        gpu.measure("gpu:theirs", 1, **SIZES, work="train", layout="contiguous", mode="eager", device="nowhere") is None
-    )
+    sizes = SIZES | {"work": "train", "layout": "contiguous", "mode": "eager", "device": "nowhere"}
+    assert gpu.measure("gpu:theirs", **sizes) is None
     capfd.readouterr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -53,6 +54,16 @@ def test_a_kernel_runs() -> None:
     back = np.full(32, np.nan, "f")
     RawModule(REVERSE).get_function("reverse")((1,), (32,), (x[:32], back, np.int32(32)))
     np.testing.assert_array_equal(back, x[31::-1])
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="this processor cannot flush subnormals")
+def test_subnormals_are_zero_as_in_kernels_that_cupy_compiles() -> None:
+    """CuPy adds -ftz=true to the options of every kernel."""
+    x, y = np.array([1e-40, -1e-40, 1.5e-38], "f"), np.full(3, np.nan, "f")
+    scaled(SCALE, x, y, np.int32(3), np.float32(1))
+    np.testing.assert_array_equal(y, np.array([0, 0, 1.5e-38], "f"))  # what goes in
+    scaled(SCALE, x, y, np.int32(3), np.float32(0.5))
+    np.testing.assert_array_equal(y, np.zeros(3, "f"))  # and what comes out
 
 
 @pytest.mark.parametrize("old", ["i < count", "y[i]", "x[i]"])

@@ -12,11 +12,13 @@ import pytest
 from nn1d import to_numpy
 from nn1d.layer import named_leaves
 from training.configuration import Configuration
+from training.data import choose_executor
 from training.dual_training import DualTraining
-from training.gpu import Accelerator
-from training.loss_scaling import MOST, Precision
-from training.trainer import NotFinite
-from training.workers import Workers
+from training.executor import Executor
+from training.finite_check import NotFinite
+from training.gpu import GpuExecutor
+from training.loss_scaling import MOST, LossScaler
+from training.trainer import ARRAYS
 
 SETTINGS = Configuration(
     channels=(8, 8), clip_samples=64, epochs=2, fine_tune_epochs=2, batch_size=3, device="cpu", half=True
@@ -32,23 +34,23 @@ def module(request: pytest.FixtureRequest) -> Any:
     return np if request.param == "numpy" else request.getfixturevalue("cupy")
 
 
-def make(module: Any, **changes: Any) -> DualTraining:
-    return DualTraining(dataclasses.replace(SETTINGS, **changes), CLIPS, Workers(1), module)
+def make(module: Any, executor: Executor | None = None, **changes: Any) -> DualTraining:
+    return DualTraining(dataclasses.replace(SETTINGS, **changes), CLIPS, executor or choose_executor(module, 1))
 
 
 @pytest.mark.parametrize(("samples", "scale"), [(1, 1), (64_000, 32_768), (128_000, 65_536), (2**20, 2**20)])
 def test_the_scale_is_the_power_of_two_below_the_number_of_samples(samples: int, scale: int) -> None:
     dy = np.array([1 / scale, -3 / scale], np.float32)
-    entered = Precision(True).enter([dy], samples)[0]
-    assert entered.dtype == np.float16
-    np.testing.assert_array_equal(entered, [1, -3])
-    np.testing.assert_array_equal(Precision(True).leave(entered.astype(np.float32), samples), dy)
+    scaled = LossScaler(True).scale([dy], samples)[0]
+    assert scaled.dtype == np.float16
+    np.testing.assert_array_equal(scaled, [1, -3])
+    np.testing.assert_array_equal(LossScaler(True).unscale(scaled.astype(np.float32), samples), dy)
 
 
 def test_full_precision_changes_nothing() -> None:
-    precision, x = Precision(False), CLIPS
-    assert precision.signal(x) is precision.enter(x, 64) is precision.leave(x, 64) is x
-    assert not precision.lower()
+    scaler, x = LossScaler(False), CLIPS
+    assert scaler.signal(x) is scaler.scale(x, 64) is scaler.unscale(x, 64) is x
+    assert not scaler.back_off()
 
 
 @pytest.mark.parametrize("changes", [{}, {"middle_weight": 0.1, "fine_tune_masks": True, "output": "linear"}])
@@ -56,8 +58,8 @@ def test_gradients_are_near_those_of_full_precision(module: Any, changes: dict[s
     half, full = make(module, **changes), make(np, half=False, **changes)
     features = np.stack(list(full.encode(range(7))))
     for own, other in (
-        (half.whole_gradient(TRAIN), full.whole_gradient(TRAIN)),
-        (half.decoder_gradient(features, TRAIN), full.decoder_gradient(features, TRAIN)),
+        (half.gradient(TRAIN), full.gradient(TRAIN)),
+        (half.gradient(TRAIN, features), full.gradient(TRAIN, features)),
     ):
         assert float(own[0]) == pytest.approx(float(other[0]), rel=1e-2)
         slope = to_numpy(own[1])
@@ -71,11 +73,11 @@ def test_signals_are_half_and_all_else_is_single(module: Any) -> None:
     z = next(iter(training.encode([0])))
     assert z.dtype == np.float32
     np.testing.assert_array_equal(z, z.astype(np.float16))  # what it was between the layers
-    trace, _ = training.network.forward(training.precision.signal(module.asarray(CLIPS[:1, :, None])))
+    trace, _ = training.network.forward(training.scaler.signal(module.asarray(CLIPS[:1, :, None])))
     assert {leaf.dtype for _, leaf in named_leaves(trace)} == {np.dtype(np.float16)}
-    phase = training.pre_training(TRAIN, VALIDATION)
-    phase.run()
-    assert {array.dtype for array in phase.arrays().values()} == {np.dtype(np.float32)}
+    trainer = training.pre_training(TRAIN, VALIDATION)
+    trainer.run()
+    assert {trainer.state_dict()[name].dtype for name in ARRAYS} == {np.dtype(np.float32)}
 
 
 def test_both_phases_learn_as_in_full_precision(module: Any) -> None:
@@ -88,59 +90,56 @@ def test_both_phases_learn_as_in_full_precision(module: Any) -> None:
         second.run()
         histories.append(first.history + second.history)
     for own, other in zip(*histories, strict=True):
-        assert own[2:4] == pytest.approx(other[2:4], rel=3e-2)
+        assert own[1:3] == pytest.approx(other[1:3], rel=3e-2)
 
 
-def test_a_gradient_beyond_the_range_lowers_the_scale_and_the_step_is_taken_again(module: Any) -> None:
+def test_a_gradient_beyond_the_range_backs_the_scale_off_and_the_step_is_taken_again(module: Any) -> None:
     straight, training = make(module), make(module)
-    training.precision.halvings = -22  # four million times as large as it should be
-    expected, phase = (each.pre_training(TRAIN, VALIDATION) for each in (straight, training))
+    training.scaler.log2_backoff = -22  # four million times as large as it should be
+    expected, trainer = (each.pre_training(TRAIN, VALIDATION) for each in (straight, training))
     expected.run()
     with np.errstate(all="ignore"):
-        phase.run()
-    assert -22 < training.precision.halvings <= 2
-    assert [line[:2] for line in phase.history] == [line[:2] for line in expected.history]
-    for own, other in zip(phase.history, expected.history, strict=True):
-        assert own[2:5] == pytest.approx(other[2:5], rel=1e-2, abs=1e-3)
-    np.testing.assert_allclose(to_numpy(phase.best), to_numpy(expected.best), atol=1e-3)
+        trainer.run()
+    assert -22 < training.scaler.log2_backoff <= 2
+    assert [line.epoch for line in trainer.history] == [line.epoch for line in expected.history]
+    for own, other in zip(trainer.history, expected.history, strict=True):
+        assert own[1:4] == pytest.approx(other[1:4], rel=1e-2, abs=1e-3)
+    np.testing.assert_allclose(to_numpy(trainer.best), to_numpy(expected.best), atol=1e-3)
 
 
 def test_a_run_that_goes_on_has_the_scale_that_it_had() -> None:
-    phase = make(np).pre_training(TRAIN, VALIDATION)
-    phase.precision.halvings = 8
-    words, arrays = phase.words(), phase.arrays()
-    again = make(np)
-    phase = again.pre_training(TRAIN, VALIDATION)
-    phase.restore(arrays, words)
-    assert again.precision.halvings == 8
+    trainer = make(np).pre_training(TRAIN, VALIDATION)
+    trainer.scaler.log2_backoff = 8
+    state, again = trainer.state_dict(), make(np)
+    again.pre_training(TRAIN, VALIDATION).load_state_dict(state)
+    assert again.scaler.log2_backoff == 8
 
 
 def test_a_loss_that_is_not_finite_is_not_the_fault_of_the_scale(module: Any) -> None:
     training = make(module)
     training.samples = CLIPS.copy()
     training.samples[3, 3] = np.nan
-    with pytest.raises(NotFinite, match="pre_training: the loss or its gradient is not finite in epoch 1"):
+    with pytest.raises(NotFinite, match=r"^the loss or its gradient is not finite in epoch 1"):
         training.pre_training(TRAIN, VALIDATION).run()
-    assert training.precision.halvings == 0
+    assert training.scaler.log2_backoff == 0
 
 
 def test_a_gradient_that_no_scale_helps_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     training = make(np)
-    phase = training.pre_training(TRAIN, VALIDATION)
-    phase.gradient = lambda clips: (0.5, np.full(training.flat.vector.size, np.inf, np.float32))
+    trainer = training.pre_training(TRAIN, VALIDATION)
+    trainer.gradient = lambda clips: (0.5, np.full(training.flat.vector.size, np.inf, np.float32))
     with pytest.raises(NotFinite, match=r"not finite in epoch 1, step 1 \(loss 0\.5\)"):
-        phase.run()
-    assert training.precision.halvings >= MOST
+        trainer.run()
+    assert training.scaler.log2_backoff >= MOST
 
 
 def test_a_new_scale_forgets_the_graph(cupy: Any, quick_kernels: bool) -> None:
-    training = make(cupy)
-    before = [training.whole_gradient(TRAIN) for _ in range(3)][-1]
-    assert isinstance(training._gpu, Accelerator)
-    assert (training._gpu.graph.bytes_held > 0) == quick_kernels
-    slope = to_numpy(before[1])
-    assert training.precision.lower()
-    assert training._gpu.graph.bytes_held == 0
-    loss, lower = training.whole_gradient(TRAIN)
-    assert math.isclose(float(loss), float(before[0]), rel_tol=1e-6)
-    np.testing.assert_allclose(to_numpy(lower), slope, rtol=1e-2, atol=1e-4 * abs(slope).max())
+    training = make(cupy, executor := GpuExecutor(cupy))
+    loss, gradient = [training.gradient(TRAIN) for _ in range(3)][-1]
+    assert (executor.step.bytes_held > 0) == quick_kernels
+    before, loss = to_numpy(gradient), float(loss)
+    assert training.scaler.back_off()
+    assert executor.step.bytes_held == 0
+    again, lower = training.gradient(TRAIN)
+    assert math.isclose(float(again), loss, rel_tol=1e-6)
+    np.testing.assert_allclose(to_numpy(lower), before, rtol=1e-2, atol=1e-4 * abs(before).max())

@@ -1,0 +1,52 @@
+"""Arrays in files: written row by row, mapped, and looked at before they are used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage import mapped
+from storage.mapped import DamagedError, load_rows, write_rows
+
+ROWS = np.random.default_rng(0).standard_normal((5, 40, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_rows(tmp_path / "rows.npy", iter(ROWS), len(ROWS))
+    return tmp_path / "rows.npy"
+
+
+def test_the_rows_are_there_for_numpy_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.testing.assert_array_equal(np.load(path), ROWS)
+    monkeypatch.setattr(mapped, "BLOCK_BYTES", 100)  # many blocks, the last of another size
+    np.testing.assert_array_equal(load_rows(path), ROWS)
+
+
+@pytest.mark.parametrize("place", [-1, -32, -40, 128, 1000, 2500])
+def test_a_bit_that_changed_is_found(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"rows\.npy (is damaged: its checksum is another|has no checksum)$"):
+        load_rows(path)
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, 128, 2000, -40, -1])
+def test_a_file_that_is_cut_is_found(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(DamagedError):
+        load_rows(path)
+
+
+def test_a_file_of_somebody_else_has_no_checksum(path: Path) -> None:
+    np.save(path, ROWS)
+    with pytest.raises(DamagedError, match="has no checksum"):
+        load_rows(path)
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(DamagedError, match="has no checksum"):
+        load_rows(path)
+    with pytest.raises(FileNotFoundError):
+        load_rows(path.with_name("none.npy"))
