@@ -280,7 +280,8 @@ def _table(task: Task, results: Sequence[Mapping[str, Any]], clips: Clips, setti
         interval = "-" if uar["low"] is None else f"{uar['low']:.3f} to {uar['high']:.3f}"
         lines.append(
             f"{row['features']:<24} {row['classifier']:<10} {uar['value']:5.3f}  {interval:<14} "
-            f"{row['accuracy']['value']:8.3f} {row['macro_f1']['value']:8.3f}  {_statistics(row)}, {heard(row)}"
+            f"{row['accuracy']['value']:8.3f} {row['macro_f1']['value']:8.3f}  "
+            f"{_statistics(row)}, {heard_in_words(row)}"
         )
     width = max(8, *(len(name) for name in first["classes"])) if len(first["classes"]) <= 12 else 0
     if width:
@@ -302,7 +303,7 @@ def _statistics(row: Mapping[str, Any]) -> str:
     return " ".join(f"{name} x{times}" if len(counts) > 1 else name for name, times in counts.most_common())
 
 
-def heard(row: Mapping[str, Any]) -> str:
+def heard_in_words(row: Mapping[str, Any]) -> str:
     """In how many folds the network had heard the speakers that are tested."""
     folds = row["folds"]
     if folds[0]["heard"] is None:

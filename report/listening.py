@@ -22,6 +22,7 @@ from inference.ablation import WORDS
 from inference.features import STATISTICS
 from inference.model import PHASES, load_run
 from report import figure, sound
+from report.emotion import emotion_section
 from report.judgement import Judgement, judge, metric_rows, summary, waveform
 from report.pca import principal_plane
 from report.selection import select
@@ -115,6 +116,7 @@ def publish(
             "clips": shown,
             "distributions": _distributions(run.path, rows),
             "map": _map(run.path, features, clips, step),
+            "emotion": emotion_section(run.path, features, clips, step),
             **_words(config, settings.db, results, split, clips),
         }
         page = _render(content, {})

@@ -22,7 +22,7 @@ def command(*options: str | Path) -> list[str]:
 
 def workers_of(folder: Path) -> list[int]:
     """The processes in which runs of a sweep are."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
     return [
         int(line.split()[0]) for line in listed.splitlines() if "submitit.core._submit" in line and str(folder) in line
     ]
@@ -46,12 +46,12 @@ def test_a_killed_worker_is_started_again_and_what_is_done_is_not(
     arguments = command(*options, "--seeds", "0", "--jobs", "2", "--out", folder, "--engine", "local")
     with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
-            state = folder / "fold-s0-seed-0" / "checkpoints" / "pre_training.state.safetensors"
+            states = folder / "fold-s0-seed-0" / "checkpoints"
             limit = time.monotonic() + 240
-            while not state.exists() and time.monotonic() < limit and process.poll() is None:
+            while not any(states.glob("pre_training.state*")) and time.monotonic() < limit and process.poll() is None:
                 time.sleep(0.05)
             workers = workers_of(folder)
-            assert workers, "both runs had ended before one could be killed"
+            assert workers, f"no worker to kill: {process.communicate(timeout=60)[0]}"
             os.kill(min(workers), signal.SIGKILL)
             output, _ = process.communicate(timeout=400)
         finally:
