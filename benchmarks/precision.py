@@ -26,8 +26,9 @@ import numpy as np
 
 from benchmarks.gpu_run import PHASES
 from benchmarks.measure import machine, write
-from nn1d import conv, find_device, to_numpy
+from nn1d import cpu, find_device, to_numpy
 from nn1d.cuda.convolution import LEAST_CHANNELS
+from nn1d.dispatch import FORMS
 from speech.clip import Clips
 from speech.corpus import NAMES
 from speech.recording import CorpusError
@@ -58,16 +59,19 @@ def to_tf32(x: np.ndarray) -> np.ndarray:
 def products_in_tf32() -> Iterator[None]:
     """Within, NumPy's convolutions multiply as those on tensor cores do, where these would be taken."""
 
-    def rounding(slope: Callable[..., Any]) -> Callable[..., Any]:
-        def rounded(x: np.ndarray, other: np.ndarray, *sizes: int) -> Any:
-            if min(x.shape[2], other.shape[2]) < LEAST_CHANNELS:
-                return slope(x, other, *sizes)
-            wide = (np.ascontiguousarray(each, np.float32) for each in (x, other))
-            return slope(*map(to_tf32, wide), *sizes)
+    def rounding(form: Callable[..., Any], first_axis: int) -> Callable[..., Any]:
+        def rounded(x: np.ndarray, other: np.ndarray, *sizes: Any) -> Any:
+            if x.dtype == np.float16:
+                return NotImplemented  # is widened first
+            if min(x.shape[2], *other.shape[first_axis:]) < LEAST_CHANNELS:
+                return form(x, other, *sizes)
+            return form(*(to_tf32(np.ascontiguousarray(factor, np.float32)) for factor in (x, other)), *sizes)
 
         return rounded
 
-    with patch.multiple(conv, slope_in_y=rounding(conv.slope_in_y), slope_in_w=rounding(conv.slope_in_w)):
+    # name -> the first axis of channels of the second factor, filters or a signal
+    axes = {"convolve": 1, "convolve_transposed": 1, "filter_gradient": 2}
+    with patch.dict(FORMS, {name: [rounding(getattr(cpu, name), axis)] for name, axis in axes.items()}):
         yield
 
 

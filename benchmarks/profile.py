@@ -14,8 +14,8 @@ from typing import Any
 from benchmarks.measure import Side, machine, write
 
 PARTS = {
-    "matrix products": ("conv.slope_in_y", "conv.slope_in_w"),
-    "bias": ("conv.add_bias", "conv.sum_over_samples"),
+    "matrix products": ("convolve", "convolve_transposed", "filter_gradient"),
+    "bias": ("cpu.add_bias", "bias_gradient"),
     "ELU": ("activation.ELU.forward", "activation.ELU.backward"),
     "pools": ("pool.MaxPool1d.forward", "pool.place", "pool.select", "pool.repeat", "pool.sum_windows"),
     "residual sums": ("residual.ResidualBlock.forward", "residual.ResidualBlock.backward"),
@@ -26,6 +26,7 @@ def clock(batch: int, samples: int, steps: int) -> Callable[[], dict[str, float]
     """A function that takes some steps and returns milliseconds a clip, by the names in PARTS and in all."""
     import nn1d
     from benchmarks.step import ours
+    from nn1d.dispatch import FORMS
 
     spent: dict[str, float] = defaultdict(float)
     inner: list[float] = []
@@ -45,6 +46,9 @@ def clock(batch: int, samples: int, steps: int) -> Callable[[], dict[str, float]
         return call
 
     for name in (name for names in PARTS.values() for name in names):
+        if name in FORMS:
+            FORMS[name] = [timed(name, form) for form in FORMS[name]]
+            continue
         *path, last = name.split(".")
         place: Any = nn1d
         for part in path:

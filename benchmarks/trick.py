@@ -19,7 +19,7 @@ TRICKS = {
     "one_clip_a_thread": "each thread takes a clip (off: a batch at once, BLAS on all threads)",
     "kept_memory": "freed memory kept by the process (off: mallopt at its defaults)",
     "small_products": "products that OpenBLAS does not pack (off: one product a group of windows)",
-    "windows_in_place": "windows read where they lie (off: copied side by side, im2col)",
+    "windows_in_place": "windows read where they lie (off: tap by tap, the form to read)",
     "expm1": "ELU as max(x, expm1(min(x, 0))) in vector instructions (off: exp, - 1)",
     "clip": "min(x, 0) as a clip with two bounds (off: np.minimum)",
     "elu_first": "the decoder's ELU before its unpool (off: after it, on twice the samples)",
@@ -36,25 +36,14 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
 
     from benchmarks import step
     from models import autoencoder
-    from nn1d import ELU, Sequential, activation, conv, pool
+    from nn1d import ELU, Sequential, cpu, pool
+    from nn1d.dispatch import FORMS
     from storage.mapped import take_rows
     from training import machine
     from training.workers import Workers
 
     def put(place: Any, name: str, plain: Any) -> None:
         setattr(place, name, plain)
-
-    def copied_windows(x: Any, kernel_size: int, stride: int, padding: int, outputs: int) -> Any:
-        padded = np.pad(x, ((0, 0), (padding, padding), (0, 0)))
-        each = np.lib.stride_tricks.sliding_window_view(padded, kernel_size, axis=1)[:, ::stride][:, :outputs]
-        return each.swapaxes(2, 3).reshape(len(x), outputs, -1)
-
-    def convolve(x: Any, w: Any, stride: int, padding: int, outputs: int) -> Any:
-        return copied_windows(x, len(w), stride, padding, outputs) @ w.reshape(-1, w.shape[2])
-
-    def filter_slope(x: Any, y: Any, kernel_size: int, stride: int, padding: int) -> Any:
-        windows = copied_windows(x, kernel_size, stride, padding, y.shape[1])
-        return (windows.swapaxes(1, 2) @ y).sum(0).reshape(kernel_size, x.shape[2], y.shape[2])
 
     def elu_by_minimum(self: ELU, x: Any) -> Any:
         y = np.expm1(np.minimum(x, 0))
@@ -71,12 +60,12 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
     if trick == "kept_memory":
         put(machine, "keep_freed_memory", lambda: None)
     elif trick == "small_products":
-        put(conv, "SMALL_PRODUCT", 1 << 62)
+        put(cpu, "SMALL_PRODUCT", 1 << 62)
     elif trick == "windows_in_place":
-        put(conv, "slope_in_y", convolve)
-        put(conv, "slope_in_w", filter_slope)
+        for name in ("convolve", "convolve_transposed", "filter_gradient"):
+            FORMS[name] = []
     elif trick == "expm1":
-        put(activation, "EXPM1_IS_FAST", False)
+        FORMS["expm1"] = [cpu.expm1]
     elif trick == "clip":
         put(ELU, "forward", elu_by_minimum)
     elif trick == "elu_first":
@@ -85,9 +74,9 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
         put(pool, "split", lambda x, size: x.reshape(len(x), -1, size, x.shape[2]).swapaxes(1, 2))
         put(pool, "join", lambda windows: windows.swapaxes(1, 2).reshape(len(windows), -1, windows.shape[3]))
     elif trick == "column_sums":
-        put(conv, "sum_over_samples", lambda dy: dy.sum((0, 1)))
+        FORMS["bias_gradient"] = []
     elif trick == "long_rows":
-        put(conv, "add_bias", lambda y, b: np.add(y, b, out=y))
+        put(cpu, "add_bias", lambda y, b: np.add(y, b, out=y))
     elif trick == "one_clip_a_thread":
 
         def at_once(self: Any, function: Any, sources: Any, clips: Any) -> Any:

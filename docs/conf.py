@@ -6,7 +6,10 @@ the first page. Nothing in the site comes from a network: equations are MathML, 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -14,9 +17,11 @@ from typing import Any
 
 import ziamath
 from sphinx.application import Sphinx
+from sphinx.util.inspect import TypeAliasForwardRef
 
 import nn1d
-from docs import docstring, equation, house
+from docs import docstring, equation, house, slides
+from docs.gradients.page import rounded
 
 house.check()  # no site of a house whose imports run upwards
 
@@ -24,12 +29,15 @@ project, author, version = "nn1d", "the authors of nn1d", nn1d.__version__
 project_copyright = "MIT licence"
 root_doc = "README"
 source_suffix = {".md": "markdown", ".ipynb": "markdown"}
-include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**"]
+include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "exercises/README.md", "docs/**"]
 exclude_patterns = [
     ".*", "build", "dist", "runs", "data", "**/.ipynb_checkpoints", "docs/performance/page.md", "docs/gradients/source",
 ]  # fmt: skip
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton",
+]  # fmt: skip
+copybutton_selector = "div.highlight-python pre, div.highlight-sh pre"  # what is printed is not to be run
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
@@ -37,7 +45,10 @@ nitpicky = True
 highlight_language = "text"
 smartquotes = False  # they would make a dash of -- in an option
 
-autodoc_typehints = "none"  # a docstring says more than a type: shapes and units
+autodoc_typehints = "signature"
+TypeAliasForwardRef.__repr__ = lambda self: self.name  # type: ignore[method-assign]  # else its class stands before it
+autodoc_type_aliases = {"Array": "Array", "Tree": "Tree", "Initializer": "Initializer"}
+nitpick_ignore_regex = [("py:class", ".*")]  # a type is shown, and is a link where it has a page of its own
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
@@ -48,7 +59,8 @@ napoleon_custom_sections = ["Shapes", "Gradient", "Cache", "Range", "Source", ("
 html_theme = "furo"
 html_title = f"nn1d {version}"
 html_static_path = ["static"]
-html_css_files = ["site.css"]
+html_css_files = ["site.css", "grid.css"]
+html_js_files = ["grid.js"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sphinx = False
@@ -56,7 +68,7 @@ html_show_search_summary = False  # a page opened as a file may not read another
 
 PARTS = {
     "Start": ["docs/tutorial", "docs/corpora"],
-    "Gradients": ["docs/gradients/*", "docs/notebooks/*"],
+    "Gradients": ["docs/course", "docs/gradients/*", "docs/notebooks/*", "exercises/*", "docs/glossary"],
     "The system": ["docs/reproduction", "docs/representation", "docs/distortion", "docs/performance", "docs/*"],
     "The house": ["docs/architecture", "docs/reliability", "docs/dependencies", "CONTRIBUTING", "CHANGELOG"],
     "Reference": ["docs/api/*"],
@@ -99,14 +111,28 @@ def read(app: Sphinx, page: str, source: list[str]) -> None:
     """Give the first page its table of contents, and read a notebook as the page that it is."""
     if page == root_doc:
         source[0] += "\n" + contents(set(app.project.docnames), Path(app.srcdir))
+    elif page == slides.COURSE:
+        source[0] += slides.links(Path(app.srcdir))
     elif app.env.doc2path(page).suffix == ".ipynb":
-        source[0] = "\n\n".join(map(cell, json.loads(source[0])["cells"]))
+        source[0] = "\n\n".join(execute(source[0]))
 
 
-def cell(content: dict[str, Any]) -> str:
-    """A cell of a notebook as Markdown."""
-    text = "".join(content["source"])
-    return f"```python\n{text}\n```" if content["cell_type"] == "code" else text
+def execute(text: str) -> list[str]:
+    """The cells of a notebook as Markdown, run in order, each with what it prints in a block of its own."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    shown = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code":
+            shown.append(source)
+            continue
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(source, "notebook", "exec"), names)
+        shown.append(f"```python\n{source}\n```")
+        if printed.getvalue():
+            shown.append(f"```text\n{re.sub(' object at 0x[0-9a-f]+', '', rounded(printed.getvalue()))}```")
+    return shown
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:
@@ -116,6 +142,8 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         shutil.copy(font, app.outdir / "_static" / font.name)
         page = f'<!doctype html><meta http-equiv="refresh" content="0; url={root_doc}.html"><title>nn1d</title>\n'
         (app.outdir / "index.html").write_text(page, "utf-8")
+        if slides.COURSE in app.project.docnames:
+            slides.write(app)
 
 
 def setup(app: Sphinx) -> None:

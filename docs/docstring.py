@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+PAPER = "https://doi.org/10.4108/eai.6-6-2021.2307539"
+
 
 def process(app: Any, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
     """Rewrite the lines of a docstring in place."""
@@ -56,8 +58,48 @@ def rewrite_paragraph(title: str, lines: list[str]) -> list[str]:
     if title == "Shapes":
         return [f"| {escape(part)}" for part in " ".join(lines).split("; ")]
     if title == "Gradient" or (not title and is_equation(lines)) or (not title and lines[0].startswith("    ")):
+        drawn = [latex(line) for line in lines]
+        if all(drawn):
+            return [part for line in drawn for part in (".. math::", "", f"   {line}", "")]
         return [".. code-block:: text", "   :class: equation", "", *(f"   {line}" for line in lines)]
-    return [escape(line) for line in lines]
+    shown = [escape(line) for line in lines]
+    return list(map(linked, shown)) if title == "Source" else shown
+
+
+SIGNS = {
+    "·": r" \cdot ", "Σ": r"\sum", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "²": "^2", "ᵀ": "^T",
+    "≤": r" \le ", "≥": r" \ge ",
+}  # fmt: skip
+KNOWN = re.compile(rf"[\w\s\[\](){{}},:;.+=<>/|'-]|[{''.join(SIGNS)}]")
+
+
+def latex(line: str) -> str:
+    """An equation of a docstring, which is written with the signs themselves, as LaTeX; "" where it is none."""
+    line = line.strip()
+    if not re.match(r"[\w'\[\](),·+ -]+ =", line) or KNOWN.sub("", line):
+        return ""
+
+    def named(found: re.Match[str]) -> str:
+        before, word, after = found[1], found[2], found[3]
+        if after in ("[", "(", "_"):
+            return (
+                before
+                + (rf"\operatorname{{{word}}}" if word in ("max", "min", "exp", "clip") else rf"\mathit{{{word}}}")
+                + after
+            )
+        return (r"\;" if before == " " else before) + rf"\text{{{word}}}" + (r"\;" if after == " " else after)
+
+    line = re.sub(r"\s{3,}", r" \\qquad ", line)
+    line = re.sub(r"(^|[^\w\\])([A-Za-z]{3,}(?: [A-Za-z]{2,})*)(\W|_|$)", named, line)
+    for sign, command in SIGNS.items():
+        line = line.replace(sign, command)
+    return line
+
+
+def linked(line: str) -> str:
+    """The line with what it names as a link: a paper on arXiv, and the one that the network is from."""
+    line = re.sub(r"arXiv:(\d{4}\.\d{5})", r"`arXiv:\1 <https://arxiv.org/abs/\1>`__", line)
+    return re.sub(r"\bthe paper\b", f"`the paper <{PAPER}>`__", line, count=1)
 
 
 def is_equation(lines: list[str]) -> bool:
@@ -67,7 +109,9 @@ def is_equation(lines: list[str]) -> bool:
 
 
 def escape(line: str) -> str:
-    """The line without markup but for code in backticks."""
+    """The line without markup but for code in backticks and the mark of a list."""
+    if line.startswith("* "):
+        return "* " + escape(line[2:])
     words = re.split(r"(`+[^`]+`+)", line)
     plain = [re.sub(r"([\\*|])|(?<=\w)(_)(?=\W|$)", lambda found: "\\" + found.group(), word) for word in words[::2]]
     code = [f"``{word.strip('`')}``" for word in words[1::2]] + [""]

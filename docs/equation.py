@@ -29,19 +29,42 @@ def mathml(latex: str, *, display: bool) -> str:
     if display and r"\\" in latex and r"\begin" not in latex:
         latex = rf"\begin{{aligned}}{latex}\end{{aligned}}"
     drawn = CONVERTER.convert_with_local_state(latex, displaystyle=display)
+    drawn = drawn.replace("<mi>l</mi>", "<mi>ℓ</mi>")  # the index l, which reads as a one
     return PRIMED.sub(r'<mrow>\1<mo lspace="0" rspace="0">\2</mo></mrow>', drawn)
+
+
+LONG = 44  # letters of LaTeX that may not fit on a phone
+
+
+def pieces(latex: str) -> list[list[str]]:
+    """Equations side by side, each cut before equals signs and conditions, where a narrow page may break them."""
+    if re.search(r"\\\\|\\begin", latex) or len(latex) < LONG:
+        return [[latex]]
+    found = []
+    for equation in re.split(r"\\qquad", latex):
+        cuts, depth = [0], 0
+        for i, letter in enumerate(equation):
+            depth += (letter == "{") - (letter == "}")
+            if letter == "=" and depth == 0 and i:
+                cuts.append(i)
+        parts = [equation[start:end] for start, end in zip(cuts, [*cuts[1:], len(equation)], strict=True)]
+        found.append([piece.strip() for part in parts for piece in re.split(r"\\quad", part) if piece.strip()])
+    return found
 
 
 def _draw(self: HTML5Translator, node: nodes.math | nodes.math_block, display: bool) -> None:
     try:
-        drawn = mathml(node.astext(), display=display)
+        chains = [[mathml(piece, display=display) for piece in chain] for chain in pieces(node.astext())]
     except LatexError as error:
         logging.getLogger(__name__).warning("%s in the equation %s", error, node.astext(), location=node)
         raise nodes.SkipNode from error
     if display:
         number = f'<span class="eqno">({node["number"]})</span>' if node.get("number") else ""
         names = f' id="{node["ids"][0]}"' if node.get("ids") else ""
+        drawn = "".join(f'<div class="chain">{"".join(chain)}</div>' for chain in chains)
         drawn = f'<div class="equation"{names}>{drawn}{number}</div>'
+    else:
+        drawn = " ".join(" ".join(chain) for chain in chains)
     self.body.append(drawn)
     raise nodes.SkipNode
 

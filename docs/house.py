@@ -28,7 +28,7 @@ FLOORS = (  # from the top; a room may import what stands below it, never what s
 COMMAND = "train.py"  # imported by nobody
 STRANGERS = {("models", "storage"), ("speech", "nn1d")}  # one above the other, and yet neither knows the other
 LIBRARIES = {"nn1d": {"numpy", "cupy", "threadpoolctl"}, "storage": {"numpy"}}  # room -> the only ones it may import
-CUPY = Path("nn1d/backend.py")  # the only file that imports it, but for tests and benchmarks
+CUPY = Path("nn1d/device.py")  # the only file that imports it, but for tests and benchmarks
 FREE = {"tests", "benchmarks"}  # may ask for CuPy where they measure or replace it
 
 

@@ -1,15 +1,16 @@
-"""Use what a run has learned: python -m inference encode | reconstruct | evaluate | export | probe RUN
+"""Use what a run has learned: python -m inference encode | reconstruct | evaluate | rate | export | probe RUN ...
 
-docs/representation.md shows the first four, docs/emotion.md the last. A command like train.py: it may import speech,
-which the other modules of models do not.
+docs/representation.md shows each of them, docs/emotion.md the last.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,33 +22,36 @@ if __name__ == "__main__":
     options = start("inference", "inference.arguments")  # before NumPy is imported
 
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
 from inference.ablation import mask_ablation
 from inference.export import ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
-from inference.model import PHASES, Model, load_run, weights_path
+from inference.model import PHASES, WEIGHTS, Model, load_run, weights_path
 from inference.probe_command import MISTAKES as PROBE_MISTAKES
 from inference.probe_command import probe
+from inference.rate import Rate, as_json, as_lines, judge_plain, recording_rates, representation_rates
 from nn1d import ShapeError
 from nn1d.command import run_command
-from speech.audio import SAMPLE_RATE_HZ, WaveformError, read_original
+from speech.audio import SAMPLE_RATE_HZ, Blocks, WaveformError, convert_blocks
 from speech.cache import user_cache
+from speech.clip import Clips
+from speech.container import FormatError, writable_suffixes, write_sound
 from speech.corpus import NAMES, corpus_title, find_corpus, spread
 from speech.folder import list_recordings, unique_names
-from speech.recording import CorpusError, Recording, RecordingError
+from speech.recording import CorpusError, Recording, RecordingError, printable
 from speech.snr import si_sdr, snr_db
 from storage.atomic import new_file, write_atomic
 from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import ConfigurationError
-from training.data import DEMO_CLIPS, read_corpus
+from training.data import DEMO_CLIPS, prepare_again, read_corpus
 from training.run_folder import FILES, RunError, read_config
 from training.seed import generator
 from training.workers import Workers
 
-AT_ONCE = 4  # recordings a thread that are in memory
+AT_ONCE = 4  # recordings a thread whose beginnings are read at a time
+IN_MEMORY = 2**23  # bytes of a representation; more of them wait in a file
 
 
 class CommandError(RuntimeError):
@@ -67,6 +71,7 @@ def main(options: argparse.Namespace) -> int:
         "encode": encode,
         "reconstruct": reconstruct,
         "evaluate": evaluate,
+        "rate": rate,
         "export": export,
         "probe": probe,
     }
@@ -75,7 +80,8 @@ def main(options: argparse.Namespace) -> int:
     except OSError as error:
         if options.output is None or error.filename is not None:
             raise
-        raise CommandError(f"{options.output} cannot be written: {error.strerror or error}") from error
+        place = printable(options.output)
+        raise CommandError(f"{place} cannot be written: {error.strerror or error}") from error
 
 
 def encode(options: argparse.Namespace) -> int:
@@ -83,7 +89,7 @@ def encode(options: argparse.Namespace) -> int:
     if (options.db is None) == (not options.paths):
         raise CommandError("encode: needs audio files or folders, or --db; give one of the two")
     model = load_run(options.run, PHASES[0], options.threads)
-    recordings, left_out = corpus_recordings(options) if options.db else given_recordings(options.paths)
+    recordings, left_out = corpus_recordings(options) if options.db else named_recordings(options.paths)
     check_output(options, (".npz", ".csv"), [item.source for item in recordings if isinstance(item.source, Path)])
     for name, reason in left_out:
         complain(name, reason)
@@ -92,7 +98,7 @@ def encode(options: argparse.Namespace) -> int:
     def rows() -> Iterator[Row]:
         nonlocal done, seconds
         with Workers(model.threads) as workers, tqdm(total=len(recordings), unit=" clips", disable=None) as bar:
-            for row in encoded(model, recordings, workers):
+            for row in encoded(model, recordings, workers, options.output.parent):
                 if isinstance(row, Row):
                     done, seconds = done + 1, seconds + row.seconds
                     yield row
@@ -105,67 +111,109 @@ def encode(options: argparse.Namespace) -> int:
     else:
         write_npz(options.output, rows(), model.frames_per_second)
     spent = time.perf_counter() - started
+    place = printable(options.output)
     print(
-        f"{options.output}: {done} recordings, {seconds:.1f} s of sound in {spent:.1f} s, {seconds / spent:.0f} times "
+        f"{place}: {done} recordings, {seconds:.1f} s of sound in {spent:.1f} s, {seconds / spent:.0f} times "
         f"real time on {model.threads} threads"
     )
     return 2 if left_out or done < len(recordings) else 0
 
 
-def encoded(model: Model, recordings: Sequence[Recording], workers: Workers) -> Iterator[Row | None]:
-    """The rows of recordings, in their order; None for one that cannot be used, after saying why."""
+def encoded(model: Model, recordings: Sequence[Recording], workers: Workers, folder: Path) -> Iterator[Row | None]:
+    """The rows of recordings, in their order; None for one that cannot be used, after saying why.
 
-    def read(recording: Recording) -> tuple[np.ndarray, int] | str:
+    What a recording has beyond its first block is read as it is encoded, and a long representation waits in a file
+    without a name in `folder`: memory does not grow with the length of a recording.
+    """
+    readers = [Blocks(recording.source) for recording in recordings]
+    reasons: dict[int, str] = {}
+
+    def begin(i: int) -> Iterator[np.ndarray]:
+        """The blocks of a recording, the first of which is read already; none where it cannot be."""
+        blocks = iter(readers[i])
         try:
-            return read_original(recording.source)
+            return itertools.chain([next(blocks)], blocks)
         except RecordingError as error:
-            return str(error)
+            reasons[i] = str(error)
+            return iter(())
 
-    for first in range(0, len(recordings), AT_ONCE * workers.threads):
-        some = recordings[first : first + AT_ONCE * workers.threads]
-        found = list(workers.map(read, some))
-        waveforms = [item for item in found if not isinstance(item, str)]
-        representations = iter(model.encode_all(waveforms, workers))
-        for recording, item in zip(some, found, strict=True):
-            if isinstance(item, str):
-                complain(str(recording.source) if isinstance(recording.source, Path) else recording.name, item)
+    def converted(i: int, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        try:
+            yield from convert_blocks(blocks, readers[i].rate_hz, SAMPLE_RATE_HZ)
+        except RecordingError as error:  # perhaps after its last block: that it is silent is known then
+            reasons[i] = str(error)
+
+    def streams() -> Iterator[Iterator[np.ndarray]]:
+        for first in range(0, len(readers), AT_ONCE * workers.threads):
+            some = range(len(readers))[first : first + AT_ONCE * workers.threads]
+            for i, blocks in zip(some, list(workers.map(begin, some)), strict=True):
+                yield converted(i, blocks) if i not in reasons else iter(())
+
+    parts = itertools.groupby(model.encode_blocks(streams(), workers), key=lambda part: part[0])
+    i, group = next(parts, (len(readers), None))
+    for k, (recording, reader) in enumerate(zip(recordings, readers, strict=True)):
+        with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(folder)) as file:
+            channels = 1
+            if i == k and group is not None:
+                for _, part in group:
+                    channels = part.shape[1]
+                    file.write(np.ascontiguousarray(part).data)
+                i, group = next(parts, (len(readers), None))
+            if k in reasons:
+                complain(_place(recording), reasons[k])
                 yield None
             else:
-                seconds = len(item[0]) / item[1]
-                yield Row(recording.name, recording.label, recording.speaker, seconds, next(representations))
+                seconds = reader.samples / reader.rate_hz
+                yield Row(recording.name, recording.label, recording.speaker, seconds, _array(file, channels))
+
+
+def _array(file: tempfile.SpooledTemporaryFile[bytes], channels: int) -> np.ndarray:
+    """The float32 numbers in a file, (frames, channels), mapped where they are many."""
+    if (size := file.tell()) > IN_MEMORY:
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=(size // 4 // channels, channels))
+    file.seek(0)
+    return np.frombuffer(file.read(), np.float32).reshape(-1, channels)
+
+
+def _place(recording: Recording) -> str:
+    """What a recording is called where something is said of it."""
+    return printable(recording.source) if isinstance(recording.source, Path) else recording.name
 
 
 def reconstruct(options: argparse.Namespace) -> None:
     """Rebuild one recording."""
-    known = soundfile.available_formats()
-    kind = options.output.suffix[1:].upper()
-    suffixes = [f".{name.lower()}" for name in known if soundfile.check_format(name)]
-    check_output(options, suffixes, [options.path])
+    check_output(options, writable_suffixes(), [options.path])
     model = load_run(options.run, options.phase, options.threads)
+    place = printable(options.output)
     try:
-        waveform, rate_hz = read_original(options.path)
+        blocks = Blocks(options.path)
+        waveform = np.concatenate(list(blocks))
     except RecordingError as error:
-        raise CommandError(f"{options.path}: {error}") from error
+        raise CommandError(f"{printable(options.path)}: {error}") from error
+    rate_hz = blocks.rate_hz
     rebuilt = model.reconstruct(waveform, rate_hz)
-    subtype = soundfile.info(options.path).subtype
     try:
         with new_file(options.output) as file:
-            fits = soundfile.check_format(kind, subtype)
-            soundfile.write(file, rebuilt, rate_hz, subtype if fits else None, format=kind)
-    except (soundfile.SoundFileError, ValueError) as error:
-        raise CommandError(f"{options.output}: {known[kind]} cannot hold {rate_hz} Hz: {error}. Try .wav") from error
+            write_sound(file, options.output.suffix, rebuilt, rate_hz, blocks.subtype)
+    except FormatError as error:
+        raise CommandError(f"{place}: {error}") from error
     way = "with its masks" if model.masks else "from the representation alone"
-    print(f"{options.output}: {len(rebuilt) / rate_hz:.2f} s at {rate_hz} Hz, {way}")
+    print(f"{place}: {len(rebuilt) / rate_hz:.2f} s at {rate_hz} Hz, {way}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """Judge both decoders on a corpus."""
+    """Measure the decoders that a run has on a corpus."""
     if options.db is None:
         raise CommandError(f"evaluate: needs a corpus: --db {' | '.join(NAMES)}")
     if options.output is not None:
         check_output(options, (".json",), [])
     config, settings = read_config(options.run)
-    models = [load_run(options.run, phase, options.threads) for phase in PHASES if _has(options.run, phase)]
+    models = {
+        phase: load_run(options.run, weights, options.threads)
+        for phase, weights in WEIGHTS.items()
+        if (options.run / "checkpoints" / f"{weights}.safetensors").is_file()
+    }
     if not models:
         weights_path(options.run)
     settings = dataclasses.replace(
@@ -174,18 +222,14 @@ def evaluate(options: argparse.Namespace) -> None:
         data_dir=options.data_dir,
         limit=options.limit,
         strict=False,
-        cache_dir=None,
+        cache_dir=options.cache_dir,
         manifest=None,
     )
     threads = options.threads or available_cores()
-    clips, _, directory = read_corpus(settings, settings.data_dir, threads)
+    clips, _, _ = read_corpus(settings, settings.data_dir, threads)
     if not len(clips):
         raise CommandError(f"evaluate: no recording of {options.db} can be used")
-    trained_on = {name for part in ("train", "validation") for name in config.get("split", {}).get(part, [])}
-    seen = sum(recording.name in trained_on for recording in clips.recordings)
-    place = None if directory is None else str(directory.resolve())
-    if seen and (config["settings"]["db"], config.get("corpus")) == (options.db, place):
-        print(f"{seen} of these clips are of the run's own training, so this says nothing of new recordings")
+    say_seen(config, clips)
 
     def score(clip: int, rebuilt: np.ndarray) -> float:
         return si_sdr(clips.waveform(clip), clips.unscale(clip, rebuilt)[: clips.valid[clip]])
@@ -193,25 +237,68 @@ def evaluate(options: argparse.Namespace) -> None:
     variance = float(np.mean([take_rows(clips.samples, np.array([i])).var() for i in range(len(clips))]))
     results: dict[str, Any] = {"run": options.run.name, "db": options.db, "clips": len(clips), "variance": variance}
     with Workers(threads) as workers:
-        for name, model in zip(("pre_training", "fine_tuning"), models, strict=False):
+        for phase, model in models.items():
             kind = "own" if model.masks else "none"
             rng = generator(settings.seed, "evaluate")
             everything = np.arange(len(clips))
-            found = mask_ablation(
+            if settings.pooling == "fold":
+                results[phase] = {"masks": kind} | judge_plain(model, clips, score, SAMPLE_RATE_HZ, workers)
+                continue
+            errors = mask_ablation(
                 model.network, clips.samples, everything, score, rng=rng, executor=workers, masks=(kind,)
             )
-            results[name] = {"masks": kind} | found[kind]
+            results[phase] = {"masks": kind} | errors[kind]
     if options.output is not None:
         write_atomic(options.output, (json.dumps(results, indent=2) + "\n").encode())
     print(f"{corpus_title(options.db)}, {len(clips)} clips with a variance of {variance:.5f}, by {options.run.name}")
-    for name in ("pre_training", "fine_tuning"):
-        if name in results:
-            figures = results[name]
-            db = figures["test_si_sdr_db"]
-            print(
-                f"{name:<13} masks: {figures['masks']:<5} mean squared error {figures['test_mse']:.6f}  SNR "
-                f"{snr_db(figures['test_mse'], variance):5.1f} dB  SI-SDR {'-' if db is None else f'{db:.1f} dB'}"
-            )
+    for phase in models:
+        figures = results[phase]
+        db = figures["test_si_sdr_db"]
+        print(
+            f"{phase:<13} masks: {figures['masks']:<5} mean squared error {figures['test_mse']:.6f}  SNR "
+            f"{snr_db(figures['test_mse'], variance):5.1f} dB  SI-SDR {'-' if db is None else f'{db:.1f} dB'}"
+        )
+
+
+def say_seen(config: dict[str, Any], clips: Clips) -> None:
+    """Say how many clips the run has learned from or was stopped by, wherever they lie and whatever their names."""
+    contents = config.get("contents")
+    if not isinstance(contents, dict):
+        print("the run does not say what its clips held, so some of these may be of its own training")
+        return
+    trained_on = {content for part in ("train", "validation") for content in contents.get(part, [])}
+    if seen := len(trained_on & set(clips.contents)):
+        print(
+            f"{seen} of these {len(clips)} clips are of the run's own training, so this says nothing of new recordings"
+        )
+
+
+def rate(options: argparse.Namespace) -> None:
+    """Rebuild the run's test clips from quantised representations, and the recordings at fewer bits beside them."""
+    if options.output is not None:
+        check_output(options, (".json",), [])
+    config, settings = read_config(options.run)
+    models = {
+        weights: load_run(options.run, weights, options.threads)
+        for weights in PHASES
+        if (options.run / "checkpoints" / f"{weights}.safetensors").is_file()
+    }
+    if not models:
+        weights_path(options.run)
+    work = prepare_again(config, dataclasses.replace(settings, device="cpu"), options.data_dir, "rate")
+    clips, train, test = work.clips, work.split.train, work.split.test[: options.clips]
+    lines: list[Rate] = []
+    with Workers(options.threads or available_cores()) as workers:
+        total = len(test) * len(options.bits) * len(models)
+        with tqdm(total=total, unit=" clips", disable=None) as bar:
+            for name, model in models.items():
+                given = (name, model, clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
+                lines += representation_rates(*given, on_clip=lambda: bar.update() and None)
+        lines += recording_rates(clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
+    if options.output is not None:
+        figures = {"run": options.run.resolve().name, "test_clips": len(test), "rates": as_json(lines)}
+        write_atomic(options.output, (json.dumps(figures, indent=2) + "\n").encode())
+    print(as_lines(lines))
 
 
 def export(options: argparse.Namespace) -> None:
@@ -225,30 +312,37 @@ def export(options: argparse.Namespace) -> None:
         "run": options.run.resolve().name,
         "phase": weights_path(options.run, options.phase).stem,
         "sample_rate_hz": SAMPLE_RATE_HZ,
-        **{name: settings.written()[name] for name in ("clip_samples", "channels", "kernel_size", "output", "scale")},
+        **{
+            name: settings.written()[name]
+            for name in ("clip_samples", "channels", "pooling", "kernel_size", "output", "scale")
+        },
     }
     if options.layout == "torch":
         export_torch(model.network, options.output, about)
     else:
         masks = model.masks if options.masks is None else options.masks
+        if masks and settings.pooling == "fold":
+            raise CommandError("export: --masks needs a network with max pools; the run has folds, which have none")
         export_onnx(model.network, options.output, about | {"part": options.part, "masks": masks}, options.part, masks)
     print(f"{options.output}: {options.output.stat().st_size / 1000:.0f} kB")
 
 
-def given_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple[str, str]]]:
+def named_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple[str, str]]]:
     """Files, and what is in folders, each once; and the folders that cannot be read."""
-    found: dict[Path, Recording] = {}
+    by_place: dict[Path, Recording] = {}
     left_out: list[tuple[str, str]] = []
     for path in paths:
         inside = [Recording(unique_names([Path(path.name)])[0], path)]
         if path.is_dir():
-            inside, unreadable = list_recordings(path)
-            left_out += unreadable
+            inside, unusable = list_recordings(path)
+            unusable = [(f"{printable(path)}/{name}", reason) for name, reason in unusable]
+            left_out += unusable
             if not inside:
-                raise CommandError(f"{path}: no audio files in this folder")
+                others = f"; {len(unusable)} cannot be used: {unusable[0][0]}: {unusable[0][1]}" if unusable else ""
+                raise CommandError(f"{printable(path)}: no audio files in this folder that can be read{others}")
         for recording in inside:
-            found.setdefault(Path(str(recording.source)).resolve(), recording)
-    recordings = list(found.values())
+            by_place.setdefault(Path(str(recording.source)).resolve(), recording)
+    recordings = list(by_place.values())
     if len(paths) > 1:
         names = unique_names([Path(str(recording.source)) for recording in recordings])
         recordings = [dataclasses.replace(item, name=name) for item, name in zip(recordings, names, strict=True)]
@@ -258,7 +352,11 @@ def given_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple
 def corpus_recordings(options: argparse.Namespace) -> tuple[list[Recording], list[tuple[str, str]]]:
     """The recordings of a corpus with their labels and speakers, and what of it cannot be used."""
     corpus = find_corpus(
-        options.db, options.data_dir, count=DEMO_CLIPS, progress=sys.stderr.isatty(), cache_dir=user_cache()
+        options.db,
+        options.data_dir,
+        count=DEMO_CLIPS,
+        progress=sys.stderr.isatty(),
+        cache_dir=options.cache_dir or user_cache(),
     )
     return spread(corpus.recordings, options.limit), corpus.left_out
 
@@ -266,24 +364,21 @@ def corpus_recordings(options: argparse.Namespace) -> tuple[list[Recording], lis
 def check_output(options: argparse.Namespace, suffixes: Sequence[str], inputs: Sequence[Path]) -> None:
     """Raise CommandError where the output has no known suffix, no folder, or is something that is read."""
     output: Path = options.output
+    place = printable(output)
     if output.suffix.lower() not in suffixes:
-        raise CommandError(f"{output}: the name must end with {' or '.join(sorted(suffixes))}")
+        raise CommandError(f"{place}: the name must end with {' or '.join(sorted(suffixes))}")
     if not output.parent.is_dir():
-        raise CommandError(f"{output}: there is no folder {output.parent}")
+        raise CommandError(f"{place}: there is no folder {printable(output.parent)}")
     if output.is_dir():
-        raise CommandError(f"{output}: is a folder. Name a file in it")
-    own = [options.run / name for name in FILES] + list((options.run / "checkpoints").glob("*"))
-    if output.exists() and any(path.exists() and path.samefile(output) for path in [*own, *inputs]):
-        raise CommandError(f"{output}: would overwrite what is read. Choose another name")
+        raise CommandError(f"{place}: is a folder. Name a file in it")
+    files = [options.run / name for name in FILES] + list((options.run / "checkpoints").glob("*"))
+    if output.exists() and any(path.exists() and path.samefile(output) for path in [*files, *inputs]):
+        raise CommandError(f"{place}: would overwrite what is read. Choose another name")
 
 
 def complain(name: str, reason: str) -> None:
     """One sentence about a recording that is left out, above a progress bar if there is one."""
     tqdm.write(f"inference: {name}: {reason}", file=sys.stderr)
-
-
-def _has(run: Path, phase: str) -> bool:
-    return (run / "checkpoints" / f"{phase}.safetensors").is_file()
 
 
 if __name__ == "__main__":

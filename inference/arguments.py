@@ -13,6 +13,8 @@ from training.configuration import Configuration
 CORPORA = next(field.metadata["choices"] for field in dataclasses.fields(Configuration) if field.name == "db")
 PHASES = ("pretrained", "finetuned")
 PARTS = ("both", "encoder", "decoder")
+WHOLE = 32  # bits of a number that is not rounded at all
+BITS = (*range(2, 13), WHOLE)
 
 
 def read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -42,6 +44,17 @@ def read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace
     subparser.add_argument("--phase", choices=PHASES, help="whose decoder; the last that the run has unless given")
 
     _add_corpus(add("evaluate", "Measure both decoders on all clips of a corpus.", "the figures as JSON"))
+
+    subparser = add("rate", "Judge decoders on representations of a few bits a number.", "the figures as JSON")
+    subparser.add_argument(
+        "--bits",
+        type=_bits,
+        default=BITS,
+        metavar="N,N,...",
+        help=f"a number, {WHOLE} for none rounded (default: 2 to 12, and {WHOLE})",
+    )
+    subparser.add_argument("--clips", type=_positive, metavar="N", help="use this many test clips; all unless given")
+    subparser.add_argument("--data-dir", type=Path, metavar="PATH", help="where the corpus of the run is now")
 
     subparser = add("export", "Write the network for other programs.")
     subparser.add_argument(
@@ -81,7 +94,15 @@ def _add_probe(parser: argparse.ArgumentParser) -> None:
 def _add_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--db", choices=CORPORA, help="a corpus")
     parser.add_argument("--data-dir", type=Path, metavar="PATH", help="where it is, as for train.py")
+    parser.add_argument("--cache-dir", type=Path, metavar="PATH", help="where downloads and prepared clips are kept")
     parser.add_argument("--limit", type=_positive, metavar="N", help="use this many, spread over the corpus")
+
+
+def _bits(text: str) -> tuple[int, ...]:
+    numbers = [int(word) if word.isdecimal() else 0 for word in text.split(",")]
+    if not all(1 <= number <= 16 or number == WHOLE for number in numbers):
+        raise argparse.ArgumentTypeError(f"must be from 1 to 16, or {WHOLE} for numbers as they are; got {text!r}")
+    return tuple(numbers)
 
 
 def _positive(text: str) -> int:

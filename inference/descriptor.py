@@ -10,18 +10,19 @@ import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from inference import statistic
 from inference.model import Model
-from models.autoencoder import POOL, Autoencoder, Encoder
-from nn1d import initial
+from models.autoencoder import POOL
 from speech.audio import SAMPLE_RATE_HZ
 from speech.cepstrum import WINDOW, log_mel, mfcc
 from speech.clip import Clips
 from speech.egemaps import egemaps, installed
 from training.configuration import Configuration
+from training.network import build_network
 from training.seed import generator
 from training.workers import Workers
 
@@ -118,28 +119,25 @@ def describe_clips(model: Model, clips: Clips, features: Sequence[str], workers:
     return described
 
 
-def first_network(configuration: Configuration) -> Autoencoder:
+def first_network(configuration: Configuration) -> Any:
     """The network as the run drew it, before any training: what the form of the network is worth alone."""
-    return Autoencoder(
-        configuration.channels,
-        configuration.kernel_size,
-        rng=generator(configuration.seed, "weights"),
-        initial=getattr(initial, configuration.initial),
-        residual_gain=configuration.residual_gain,
-        output=configuration.output,
-    )
+    return build_network(configuration, generator(configuration.seed, "weights"))
 
 
-def stage_outputs(encoder: Encoder, x: np.ndarray) -> Iterator[np.ndarray]:
-    """What each stage of an encoder hands on after its pool; the last is the representation.
+def stage_outputs(encoder: Any, x: np.ndarray) -> Iterator[np.ndarray]:
+    """What each stage of an encoder hands on, after its pool where it has one; the last is the representation.
 
     Shapes
     ------
     x (N, L, 1) -> (N, L / 2, C), (N, L / 4, C), ...
     """
-    for stage in encoder.stages:
-        x = encoder.pool.maxima(stage.forward(x)[0])
-        yield x
+    pool = encoder.layers.get("pool")
+    for name, stage in encoder.layers.items():
+        if name != "pool":
+            x, _ = stage.forward(x)
+            if pool is not None:
+                x = pool.maxima(x)
+            yield x
 
 
 def read_table(path: Path, names: Sequence[str]) -> np.ndarray:
@@ -187,11 +185,11 @@ def _stages(depth: int) -> list[str]:
 
 
 def _signals(
-    network: Autoencoder, untrained: Autoencoder | None, clips: Clips, i: int, wanted: set[str]
+    network: Any, untrained: Any, clips: Clips, i: int, wanted: set[str]
 ) -> Iterator[tuple[str, np.ndarray, float]]:
     """Each source of a clip as frames (T, C), with their rate."""
     samples, valid = clips.samples[i][None, :, None], int(clips.valid[i])
-    depth = len(network.encoder.stages)
+    depth = sum(name != "pool" for name in network.encoder.layers)
     if wanted & {"representation", *_stages(depth)}:
         for j, output in enumerate(stage_outputs(network.encoder, samples), start=1):
             step = POOL**j

@@ -5,19 +5,39 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from storage.atomic import new_file
+from storage.mapped import take_rows
 
-STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "mean": lambda z: z.mean(axis=0, dtype=np.float64),
-    "std": lambda z: z.std(axis=0, dtype=np.float64),
-    "max": lambda z: z.max(axis=0),
-}
+FRAMES_AT_ONCE = 65_536  # a representation may lie in a file and not fit into memory
+
+
+def _pieces(z: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(z), FRAMES_AT_ONCE):
+        yield take_rows(z, np.arange(start, min(start + FRAMES_AT_ONCE, len(z))))
+
+
+def _mean(z: np.ndarray) -> np.ndarray:
+    sums = [piece.sum(axis=0, dtype=np.float64) for piece in _pieces(z)]
+    return np.sum(sums, axis=0) / len(z)
+
+
+def _std(z: np.ndarray) -> np.ndarray:
+    mean = _mean(z)
+    squares = [np.square(piece - mean).sum(axis=0) for piece in _pieces(z)]
+    return np.sqrt(np.sum(squares, axis=0) / len(z))
+
+
+def _max(z: np.ndarray) -> np.ndarray:
+    return np.max([piece.max(axis=0) for piece in _pieces(z)], axis=0)
+
+
+STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"mean": _mean, "std": _std, "max": _max}
 
 
 class Row(NamedTuple):
@@ -49,7 +69,11 @@ def write_npz(path: Path, rows: Iterable[Row], frames_per_second: float) -> None
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
         for row in rows:
-            write(f"clip/{row.name}", row.representation)
+            with archive.open(zipfile.ZipInfo(f"clip/{row.name}.npy"), "w", force_zip64=True) as member:
+                header = np.lib.format.header_data_from_array_1_0(row.representation)
+                np.lib.format.write_array_header_1_0(member, header)
+                for piece in _pieces(row.representation):
+                    member.write(piece.tobytes())
             about.append(row[:4])
         for name, values in zip(("names", "labels", "speakers"), zip(*about, strict=True), strict=False):
             write(name, np.array(values, dtype=np.str_))
@@ -70,11 +94,11 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
         writer = csv.writer(text)
         head = True
         for row in rows:
-            found = {name: statistic(row.representation) for name, statistic in STATISTICS.items()}
+            statistics = {name: statistic(row.representation) for name, statistic in STATISTICS.items()}
             if head:
-                columns = [f"{name}_{i}" for name, values in found.items() for i in range(len(values))]
+                columns = [f"{name}_{i}" for name, values in statistics.items() for i in range(len(values))]
                 writer.writerow([*Row._fields[:4], *columns])
                 head = False
-            numbers = [f"{value:.9g}" for values in found.values() for value in values]
+            numbers = [f"{value:.9g}" for values in statistics.values() for value in values]
             writer.writerow([*row[:3], f"{row.seconds:.6f}", *numbers])
         text.detach()

@@ -9,28 +9,34 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.autoencoder import POOL, Autoencoder
-from nn1d import load_parameters, named_leaves
+from models.autoencoder import POOL
+from models.folded import FoldedAutoencoder
+from nn1d import load_parameters
+from nn1d.layer import named_parameters
 from speech.audio import SAMPLE_RATE_HZ, convert_rate, resampled
 from training.checkpoint import load_checkpoint
 from training.configuration import Configuration
 from training.machine import available_cores
+from training.network import build_network
 from training.run_folder import RunError, read_config
 from training.workers import Workers
 
-PHASES = ("pretrained", "finetuned")
+WEIGHTS = {"pre_training": "pretrained", "fine_tuning": "finetuned"}  # a phase in results.json -> its checkpoint
+PHASES = tuple(WEIGHTS.values())
+AT_ONCE = 4  # windows a thread that wait to be encoded
 
 
 class Window(NamedTuple):
     """A piece of a recording as the network sees it: waveform = samples · scale + offset."""
 
     start: int  # in the recording [samples]
+    valid: int  # samples that are of the recording; zeros follow
     samples: np.ndarray  # (1, L, 1), in [0, 1]
     offset: np.float32
     scale: np.float32  # 0 where the piece is constant
@@ -47,7 +53,7 @@ class Model:
     ----------
     configuration : Configuration
         Of the run.
-    network : Autoencoder
+    network : Autoencoder or FoldedAutoencoder
         With its weights.
     masks : bool
         Whether the decoder takes the encoder's masks.
@@ -66,7 +72,7 @@ class Model:
     def __init__(
         self,
         configuration: Configuration,
-        network: Autoencoder,
+        network: Any,
         masks: bool,
         level: tuple[np.float32, np.float32] | None = None,
         threads: int | None = None,
@@ -101,19 +107,51 @@ class Model:
             outside 1 kHz to 768 kHz.
         """
         with Workers(self.threads) as workers:
-            return self.encode_all([(waveform, sample_rate_hz)], workers)[0]
+            return np.concatenate(
+                [part for _, part in self.encode_blocks([[resampled(waveform, sample_rate_hz)]], workers)]
+            )
 
-    def encode_all(self, recordings: Sequence[tuple[np.ndarray, int]], workers: Workers) -> list[np.ndarray]:
-        """The representation of each (waveform, sample_rate_hz), the windows of all spread over the workers."""
-        waveforms = [resampled(*recording) for recording in recordings]
-        windows = [list(self._windows(waveform)) for waveform in waveforms]
-        rows = workers.map(
-            lambda window: self.network.encoder.represent(window.samples)[0], itertools.chain.from_iterable(windows)
-        )
-        return [
-            self._joined(some, rows)[: math.ceil(len(waveform) / self.step)]
-            for some, waveform in zip(windows, waveforms, strict=True)
-        ]
+    def encode_blocks(
+        self, recordings: Iterable[Iterable[np.ndarray]], workers: Workers
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """The representations of recordings, part by part, in as little memory for a long one as for a short one.
+
+        Blocks are taken as they are needed, those of one recording after those of the one before it.
+
+        Parameters
+        ----------
+        recordings : iterable of iterables of (samples,) float32
+            The blocks of each at 16 kHz. One without blocks has no part.
+        workers : Workers
+            Windows, also those of several recordings, are spread over them.
+
+        Returns
+        -------
+        parts : iterator of (i, (frames, channels[-1]) float32)
+            Of recording i the next frames; together, what `encode` makes of it.
+        """
+        before: tuple[int, Window, np.ndarray] | None = None
+        for i, window, row in self._represented(recordings, workers):
+            if before is not None:
+                yield before[0], self._part(*before[1:], last=before[0] != i)
+            before = i, window, row
+        if before is not None:
+            yield before[0], self._part(*before[1:], last=True)
+
+    def _represented(
+        self, recordings: Iterable[Iterable[np.ndarray]], workers: Workers
+    ) -> Iterator[tuple[int, Window, np.ndarray]]:
+        windows = ((i, window) for i, blocks in enumerate(recordings) for window in self._windows(blocks))
+        while some := list(itertools.islice(windows, AT_ONCE * workers.threads)):
+            rows = workers.map(lambda item: self.network.encoder.represent(item[1].samples)[0], some)
+            for (i, window), row in zip(some, rows, strict=True):
+                yield i, window, row
+
+    def _part(self, window: Window, row: np.ndarray, last: bool) -> np.ndarray:
+        """The frames that a recording has from a window: from and to the middle of where it overlaps with others."""
+        edge = self.overlap // (2 * self.step)
+        end = math.ceil(window.valid / self.step) if last else (self.length - self.overlap) // self.step + edge
+        return row[edge if window.start else 0 : end]
 
     def rebuild(self, samples: np.ndarray) -> np.ndarray:
         """What the network makes of clips on its own scale.
@@ -127,13 +165,21 @@ class Model:
         ShapeError
             L is not a multiple of the step.
         """
-        encoder, decoder = self.network.encoder, self.network.decoder
-        if self.masks:
-            encoding, _ = encoder.forward(samples, middle=False)
-            (y, _), _ = decoder.forward(encoding.representation, encoding.masks, middle=False)
-        else:
-            (y, _), _ = decoder.forward(encoder.represent(samples), None, middle=False)
-        return y
+        if not self.masks:
+            return self.decode(self.network.encoder.represent(samples))
+        encoding, _ = self.network.encoder.forward(samples, middle=False)
+        return self.decode(encoding.representation, encoding.masks)
+
+    def decode(self, representation: np.ndarray, masks: list[np.ndarray] | None = None) -> np.ndarray:
+        """What the decoder makes of a representation, and of masks where it takes them.
+
+        Shapes
+        ------
+        representation (N, frames, C) -> samples (N, L, 1) on the scale of clips
+        """
+        if isinstance(self.network, FoldedAutoencoder):
+            return self.network.decoder.forward(representation)[0]
+        return self.network.decoder.forward(representation, masks, middle=False)[0][0]
 
     def reconstruct(self, waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
         """What the network makes of a recording, at its rate, duration and level; nothing is left above 8 kHz.
@@ -150,7 +196,7 @@ class Model:
             As `encode`.
         """
         heard = resampled(waveform, sample_rate_hz)
-        windows = list(self._windows(heard))
+        windows = list(self._windows([heard]))
         rebuilt = np.zeros(windows[-1].start + self.length, np.float32)
         fade_in = (np.arange(self.overlap, dtype=np.float32) + 0.5) / max(self.overlap, 1)
         with Workers(self.threads) as workers:
@@ -166,26 +212,23 @@ class Model:
         """The samples (L,) of a window on the scale of the recording."""
         return self.rebuild(window.samples)[0, :, 0] * window.scale + window.offset
 
-    def _windows(self, waveform: np.ndarray) -> Iterator[Window]:
-        hop = self.length - self.overlap
-        for start in range(0, max(1, len(waveform) - self.overlap), hop):
-            piece = waveform[start : start + self.length]
-            piece = np.pad(piece, (0, self.length - len(piece)))
-            low, high = piece.min(), piece.max()
-            offset, scale = (low, high - low) if self.level is None else self.level
-            samples = (piece - offset) / scale if scale > 0 else np.zeros_like(piece)
-            yield Window(start, samples[None, :, None], offset, scale)
+    def _windows(self, blocks: Iterable[np.ndarray]) -> Iterator[Window]:
+        hop, start, waiting = self.length - self.overlap, 0, np.empty(0, np.float32)
+        for block in blocks:
+            waiting = np.concatenate([waiting, block]) if len(waiting) else block
+            while len(waiting) >= self.length:
+                yield self._window(start, waiting[: self.length])
+                start, waiting = start + hop, waiting[hop:]
+        if len(waiting) > (self.overlap if start else 0):  # else the window before it has it all
+            yield self._window(start, waiting)
 
-    def _joined(self, windows: Sequence[Window], rows: Iterator[np.ndarray]) -> np.ndarray:
-        """Frames of a recording from those of its windows, of which it takes the next ones."""
-        joined = np.empty((0, 0), np.float32)
-        for window, row in zip(windows, itertools.islice(rows, len(windows)), strict=True):
-            if window.start == 0:
-                joined = np.empty((windows[-1].start // self.step + len(row), row.shape[1]), row.dtype)
-            edge = self.overlap // (2 * self.step) if window.start else 0
-            at = window.start // self.step
-            joined[at + edge : at + len(row)] = row[edge:]
-        return joined
+    def _window(self, start: int, piece: np.ndarray) -> Window:
+        valid = len(piece)
+        piece = np.pad(piece, (0, self.length - valid))
+        low, high = piece.min(), piece.max()
+        offset, scale = (low, high - low) if self.level is None else self.level
+        samples = (piece - offset) / scale if scale > 0 else np.zeros_like(piece)
+        return Window(start, valid, samples[None, :, None], offset, scale)
 
 
 def load_run(path: Path | str, phase: str | None = None, threads: int | None = None) -> Model:
@@ -211,12 +254,10 @@ def load_run(path: Path | str, phase: str | None = None, threads: int | None = N
     path = Path(path)
     configuration = read_config(path)[1]
     weights = weights_path(path, phase)
-    network = Autoencoder(
-        configuration.channels, configuration.kernel_size, rng=np.random.default_rng(0), output=configuration.output
-    )
-    shapes = {name: leaf.shape for name, leaf in named_leaves(network.parameters)}
+    network = build_network(configuration, np.random.default_rng(0))
+    shapes = {name: leaf.shape for name, leaf in named_parameters(network.parameters).items()}
     load_parameters(network.parameters, load_checkpoint(weights, shapes)[0])
-    masks = weights.stem == PHASES[0] or configuration.fine_tune_masks
+    masks = configuration.pooling == "max" and (weights.stem == PHASES[0] or configuration.fine_tune_masks)
     level = _corpus_level(path) if configuration.scale == "corpus" else None
     return Model(configuration, network, masks, level, threads)
 

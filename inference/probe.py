@@ -17,7 +17,7 @@ import numpy as np
 from speech.fold import fold_names
 
 CLASSIFIERS = ("logistic", "svm")
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # C: small ones bind the weights more
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C: small ones bind the weights more
 INNER_FOLDS = 3
 RESAMPLES = 2000
 SHARE = 0.95

@@ -153,7 +153,11 @@ def _heard(path: Path, settings: Configuration, clips: Clips, directory: Path | 
     heard = {_key(before, name) for part in ("train", "validation") for name in config.get("split", {}).get(part, [])}
     if own.validate_on == "test":
         heard = {_key(before, name) for name in config["split"]["train"]}
-    of_clip = [_key(now, name) in heard for name in _names(clips)]
+    contents = {content for part in ("train", "validation") for content in config.get("contents", {}).get(part, [])}
+    of_clip = [
+        _key(now, name) in heard or content in contents
+        for name, content in zip(_names(clips), clips.contents, strict=True)
+    ]
     speakers = {item.speaker for item, known in zip(clips.recordings, of_clip, strict=True) if known} - {""}
     return np.array([
         known or item.speaker in speakers for item, known in zip(clips.recordings, of_clip, strict=True)

@@ -7,7 +7,8 @@
 
 A stage of the encoder is a convolution, a residual block and a max pool; a stage of the decoder is an unpool, a
 transposed convolution and a residual block. An ELU stands before every convolution but the one that reads the audio;
-in the decoder it is taken before the unpool, on half the samples, which is the same since ELU(0) = 0.
+in the decoder it is taken before the unpool, which is the same since ELU(0) = 0, and keeps half as many numbers for
+backward.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from nn1d import (
 )
 from nn1d.backend import Array
 from nn1d.initial import Initializer, glorot_uniform
-from nn1d.layer import Layer, Tree
+from nn1d.layer import Layer, Tree, parameters_of
 
 CHANNELS = (16, 16, 32, 32, 64)
 POOL = 2
@@ -65,7 +66,8 @@ def check_clip_samples(clip_samples: int, depth: int) -> None:
         )
 
 
-def _scaled(initial: Initializer, gain: float) -> Initializer:
+def scaled(initial: Initializer, gain: float) -> Initializer:
+    """What `initial` draws, times gain."""
     return lambda rng, shape: gain * initial(rng, shape)
 
 
@@ -114,7 +116,7 @@ class Encoder:
         residual_gain: float = 1.0,
         dtype: Any = np.float32,
     ) -> None:
-        last = _scaled(initial, residual_gain)
+        last = scaled(initial, residual_gain)
         self.stages = []
         for i, (before, after) in enumerate(zip((1, *channels), channels, strict=False)):
             activation: dict[str, Layer] = {"activation": ELU()} if i > 0 else {}
@@ -124,9 +126,19 @@ class Encoder:
         self.pool = MaxPool1d(POOL)
 
     @property
+    def layers(self) -> dict[str, Layer]:
+        """The stages by number, and what stands between them."""
+        return {str(i): stage for i, stage in enumerate(self.stages)} | {"pool": self.pool}
+
+    @property
     def parameters(self) -> dict[str, Tree]:
         """Arrays by stage, under names such as 0.convolution.weight and 0.residual.body.1.weight."""
-        return {str(i): stage.parameters for i, stage in enumerate(self.stages)}
+        return parameters_of(self.layers)
+
+    @property
+    def convolutions(self) -> list[Layer]:
+        """One a stage, the one that reads the audio first."""
+        return [stage.layers["convolution"] for stage in self.stages]
 
     def forward(self, x: Array, middle: bool = True) -> tuple[Encoding, Any]:
         """Down: each stage, then its pool. What enters the pools is shown, and so kept, if `middle`."""
@@ -208,7 +220,7 @@ class Decoder:
     ) -> None:
         if output not in ("hard_sigmoid", "linear"):
             raise ShapeError(f"Decoder: output must be hard_sigmoid or linear; got {output!r}")
-        last = _scaled(initial, residual_gain)
+        last = scaled(initial, residual_gain)
         own: dict[str, Any] = {"rng": rng, "initial": initial, "dtype": dtype}
         self.stages = []
         for before, after in zip(reversed(channels), (*reversed(channels[:-1]), 1), strict=True):
@@ -221,9 +233,20 @@ class Decoder:
         self.activation, self.unpool, self.upsample = ELU(), MaxUnpool1d(POOL), Upsample1d(POOL)
 
     @property
+    def layers(self) -> dict[str, Any]:
+        """The stages by number, and what stands between them and at the end."""
+        others = {name: getattr(self, name) for name in ("activation", "unpool", "upsample", "output")}
+        return {str(i): stage for i, stage in enumerate(self.stages)} | others
+
+    @property
     def parameters(self) -> dict[str, Tree]:
         """Arrays by stage, under names such as 0.convolution.weight and 0.residual.body.1.weight."""
-        return {str(i): stage.parameters for i, stage in enumerate(self.stages)}
+        return parameters_of(self.layers)
+
+    @property
+    def convolutions(self) -> list[Layer]:
+        """One a stage, the one that makes the audio first: each answers the encoder's of the same place."""
+        return [stage.layers["convolution"] for stage in reversed(self.stages)]
 
     def forward(
         self, z: Array, masks: list[Array] | None = None, middle: bool = True
@@ -262,6 +285,12 @@ class Decoder:
         return dz, {name: grads[name] for name in self.parameters}
 
 
+def tie(encoder: Any, decoder: Any) -> None:
+    """Let each transposed convolution of the decoder hold the filters of the encoder's convolution that it answers."""
+    for convolution, transposed in zip(encoder.convolutions, decoder.convolutions, strict=True):
+        transposed.parameters["weight"] = convolution.parameters["weight"]
+
+
 class Autoencoder:
     """Encoder and decoder together, masks handed over: the network of phase 1.
 
@@ -271,6 +300,8 @@ class Autoencoder:
     ----------
     channels, kernel_size, rng, initial, residual_gain, output, dtype
         As for Encoder and Decoder; the encoder's weights are drawn first.
+    tied : bool
+        Transposed convolution i takes the filters of convolution i: one parameter, two uses.
 
     Shapes
     ------
@@ -290,16 +321,24 @@ class Autoencoder:
         initial: Initializer = glorot_uniform,
         residual_gain: float = 1.0,
         output: str = "hard_sigmoid",
+        tied: bool = False,
         dtype: Any = np.float32,
     ) -> None:
         own: dict[str, Any] = {"rng": rng, "initial": initial, "residual_gain": residual_gain, "dtype": dtype}
         self.encoder = Encoder(channels, kernel_size, **own)
         self.decoder = Decoder(channels, kernel_size, output=output, **own)
+        if tied:
+            tie(self.encoder, self.decoder)
+
+    @property
+    def layers(self) -> dict[str, Any]:
+        """Encoder and decoder."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
 
     @property
     def parameters(self) -> dict[str, Tree]:
         """encoder.0.convolution.weight ... decoder.4.residual.body.3.bias."""
-        return {"encoder": self.encoder.parameters, "decoder": self.decoder.parameters}
+        return parameters_of(self.layers)
 
     def forward(self, x: Array, middle: bool = True) -> tuple[Trace, Any]:
         """Encode, then decode with the masks. The trace holds the middle if somebody will look at it."""

@@ -49,7 +49,7 @@ def objective(trace: Trace, x: Array, middle_weight: float = 0.0) -> tuple[Loss,
     reconstruction, dy = mse(wide(trace.reconstruction), x)
     if middle_weight == 0:
         return Loss(reconstruction, reconstruction, 0.0), Trace(dy, [], [])
-    middle = 0.0
+    middle: Array | float = 0.0
     d_encoded, d_decoded = [], []
     for encoded, decoded in zip(trace.encoded, trace.decoded, strict=True):
         difference, d = mse(wide(encoded), wide(decoded))

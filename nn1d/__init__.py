@@ -4,14 +4,17 @@ Signals are (clips, samples, channels). A layer is two pure functions: y, cache 
 dx, grads = layer.backward(dy, cache).
 """
 
+from nn1d import cpu as cpu  # registers the fast forms of what the layers call
 from nn1d import initial
 from nn1d.activation import ELU, HardSigmoid
 from nn1d.adam import Adam
-from nn1d.backend import DeviceError, array_module, find_device, to_numpy
+from nn1d.backend import array_module, to_numpy
 from nn1d.conv import Conv1d, ConvTranspose1d
+from nn1d.device import DeviceError, find_device
+from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.interchange import from_torch, load_parameters, to_torch
-from nn1d.layer import FlatParameters, Layer, ShapeError, flatten, named_leaves
+from nn1d.layer import FlatParameters, Layer, ShapeError, flatten, named_layers, named_leaves
 from nn1d.loss import mse
 from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
@@ -26,6 +29,7 @@ __all__ = [
     "ConvTranspose1d",
     "DeviceError",
     "FlatParameters",
+    "Fold1d",
     "GradientError",
     "GradientReport",
     "HardSigmoid",
@@ -35,6 +39,7 @@ __all__ = [
     "ResidualBlock",
     "Sequential",
     "ShapeError",
+    "Unfold1d",
     "Upsample1d",
     "array_module",
     "check_gradients",
@@ -44,6 +49,7 @@ __all__ = [
     "initial",
     "load_parameters",
     "mse",
+    "named_layers",
     "named_leaves",
     "to_numpy",
     "to_torch",

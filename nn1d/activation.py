@@ -4,13 +4,41 @@ from __future__ import annotations
 
 import math
 
-from nn1d.backend import Array, array_module, vector_instructions
-from nn1d.cuda import activation as kernels
-from nn1d.cuda.kernel import has_kernels
+from nn1d.backend import Array, array_module
+from nn1d.dispatch import accelerated
 from nn1d.layer import require, require_floats, require_like
 
-# NumPy has expm1 in vector instructions for AVX-512 only; elsewhere the plain one takes twenty times as long as exp
-EXPM1_IS_FAST = vector_instructions("expm1").startswith(("X86_V4", "AVX512"))
+
+@accelerated
+def elu_forward(x: Array, alpha: float) -> Array:
+    """y = x where x > 0, else α·(exp(x) - 1)."""
+    xp = array_module(x)
+    y = xp.clip(x, -math.inf, 0)  # three times as fast as minimum
+    expm1(y)
+    if alpha != 1:
+        y *= alpha
+    if alpha <= 1:
+        xp.maximum(x, y, out=y)  # exp(x) - 1 ≥ x: the line is the lower of the two below 0
+    else:
+        y += xp.clip(x, 0, math.inf)
+    return y
+
+
+@accelerated
+def elu_backward(dy: Array, y: Array, alpha: float) -> Array:
+    """dx = dy·(1 where y > 0, else y + α)."""
+    dx = array_module(y).clip(y, -math.inf, 0)
+    dx += alpha
+    if alpha != 1:
+        dx[y > 0] = 1
+    dx *= dy
+    return dx
+
+
+@accelerated
+def expm1(x: Array) -> None:
+    """x = exp(x) - 1, in place."""
+    array_module(x).expm1(x, out=x)
 
 
 class ELU:
@@ -53,39 +81,16 @@ class ELU:
         return f"ELU({self.alpha:g})"
 
     def forward(self, x: Array) -> tuple[Array, Array]:
-        """y = α·(exp(min(x, 0)) - 1), and x where that is above 0, and y."""
+        """y, twice: the output, and what backward needs."""
         require_floats(self, x)
-        if has_kernels(x):
-            y = kernels.elu_forward(x, self.alpha)
-            return y, y
-        xp = array_module(x)
-        y = xp.clip(x, -math.inf, 0)  # three times as fast as minimum
-        if EXPM1_IS_FAST:
-            xp.expm1(y, out=y)
-        else:
-            xp.exp(y, out=y)
-            y -= 1
-        if self.alpha != 1:
-            y *= self.alpha
-        if self.alpha <= 1:
-            xp.maximum(x, y, out=y)  # exp(x) - 1 ≥ x: the line is the lower of the two below 0
-        else:
-            y += xp.clip(x, 0, math.inf)
+        y = elu_forward(x, self.alpha)
         return y, y
 
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
-        """dx = dy·slope with slope = min(y, 0) + α below 0 and 1 above."""
+        """dx = dy·(1 where y > 0, else y + α)."""
         y = cache
         require_like(self, dy, y.shape, y.dtype)
-        if has_kernels(dy, y):
-            return kernels.elu_backward(dy, y, self.alpha), {}
-        xp = array_module(y)
-        slope = xp.clip(y, -math.inf, 0)
-        slope += self.alpha
-        if self.alpha != 1:
-            slope[y > 0] = 1
-        slope *= dy
-        return slope, {}
+        return elu_backward(dy, y, self.alpha), {}
 
 
 class HardSigmoid:

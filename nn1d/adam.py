@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nn1d.backend import Array, array_module
-from nn1d.cuda import adam as kernel
+from nn1d.dispatch import accelerated
 from nn1d.layer import require
 
 
@@ -69,26 +69,29 @@ class Adam:
             parameters.shape == gradient.shape,
             f"Adam: the gradient must have the shape of the parameters, {parameters.shape}; got {gradient.shape}",
         )
-        xp = array_module(parameters)
         if self.mean is None or self.square is None:
+            xp = array_module(parameters)
             self.mean, self.square = xp.zeros_like(parameters), xp.zeros_like(parameters)
-        if kernel.covers(self, parameters, gradient):
-            self.steps += 1
-            kernel.step(self, parameters, gradient)
-            return
-        decays = not isinstance(self.weight_decay, (int, float)) or self.weight_decay != 0
-        if decays and not self.decoupled:
-            gradient = gradient + self.weight_decay * parameters
-        if decays and self.decoupled:
-            parameters -= self.learning_rate * self.weight_decay * parameters
         self.steps += 1
-        self.mean *= self.beta1
-        self.mean += (1 - self.beta1) * gradient
-        self.square *= self.beta2
-        self.square += (1 - self.beta2) * gradient * gradient
-        size = xp.sqrt(self.square)
-        size *= 1 / (1 - self.beta2**self.steps) ** 0.5
-        size += self.epsilon
-        xp.divide(self.mean, size, out=size)
-        size *= self.learning_rate / (1 - self.beta1**self.steps)
-        parameters -= size
+        adam_step(parameters, gradient, self.mean, self.square, self)
+
+
+@accelerated
+def adam_step(parameters: Array, gradient: Array, m: Array, v: Array, adam: Adam) -> None:
+    """Move p, m and v in place by the formulas of Adam, whose t is this step."""
+    xp, rate, decay = array_module(parameters), adam.learning_rate, adam.weight_decay
+    decays = not isinstance(decay, (int, float)) or decay != 0
+    if decays and not adam.decoupled:
+        gradient = gradient + decay * parameters
+    if decays and adam.decoupled:
+        parameters -= rate * decay * parameters
+    m *= adam.beta1
+    m += (1 - adam.beta1) * gradient
+    v *= adam.beta2
+    v += (1 - adam.beta2) * gradient * gradient
+    size = xp.sqrt(v)
+    size *= 1 / (1 - adam.beta2**adam.steps) ** 0.5
+    size += adam.epsilon
+    xp.divide(m, size, out=size)
+    size *= rate / (1 - adam.beta1**adam.steps)
+    parameters -= size

@@ -2,147 +2,110 @@
 
     T(x, w, y) = Σ_{n,l,k,c,o}  x[n, s·l + k - p, c] · w[k, c, o] · y[n, l, o]
 
-is linear in each of x, w and y. Its slope in y is the convolution, its slope in x is the transposed convolution, its
-slope in w is the gradient of the filters. Every forward and every backward in this file is one of the three.
+is linear in each of x, w and y. Its gradient in y is the convolution, its gradient in x the transposed convolution,
+its gradient in w that of the filters. Every forward and every backward here is one of the three. They are written to be
+read, one tap k after the other; faster forms of them are in nn1d/cpu.py, and for a GPU in nn1d/cuda.
 """
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
-from nn1d.backend import Array, array_module, view
-from nn1d.cuda import convolution as kernels
+from nn1d.backend import Array, array_module
+from nn1d.dispatch import accelerated
 from nn1d.initial import Initializer, glorot_uniform
 from nn1d.layer import require, require_like, require_signal
 
-SMALL_PRODUCT = 1_000_000  # multiplications up to which OpenBLAS works on the operands as they lie, without packing
+
+@accelerated(half="rounded")
+def convolve(x: Array, w: Array, stride: int, padding: int, outputs: int, b: Array | None = None) -> Array:
+    """y[n, l, o] = b[o] + Σ_{k,c} x[n, s·l + k - p, c] · w[k, c, o], for l < outputs."""
+    x, y = padded(x, padding), array_module(x).zeros((len(x), outputs, w.shape[2]), x.dtype)
+    for k in range(len(w)):
+        y += x[:, k : k + stride * outputs : stride] @ w[k]
+    return y if b is None else y + b
 
 
-class Windows(NamedTuple):
-    """All windows of a signal: the bulk, which matrix products read in place, and the rest, which is copied."""
-
-    bulk: tuple[int, int, int]  # products, groups, rows
-    steps: tuple[int, int, int]  # windows from one to the next along each axis of bulk
-    first: int  # the l of the first window of the bulk
-    ends: np.ndarray  # the l of all other windows (E,)
-    samples: np.ndarray  # what they see (E, K), or the nearest sample of the signal
-    inside: np.ndarray  # whether they see it (E, K, 1)
-
-
-@lru_cache(maxsize=4096)
-def windows(length: int, kernel_size: int, stride: int, padding: int, outputs: int, most_rows: int) -> Windows:
-    """Sort the windows s·l - p + (0 ... K-1), l < outputs, of a signal.
-
-    Every m-th window, m = ⌈K / s⌉, is clear of the one before, so the signal holds m groups of windows that are the
-    rows of a matrix without a copy. A group is cut into products of at most `most_rows` rows. The rest are the windows
-    that hang over an end of the signal, where zeros are seen, and the few that do not fill the last product.
-    """
-    groups = -(-kernel_size // stride)
-    first = min(max(0, -(-padding // stride)), outputs)  # the first window that starts inside
-    end = min(max(first, (length + padding - kernel_size) // stride + 1), outputs)  # after the last that ends inside
-    rows = (end - first) // groups
-    least = max(1, -(-rows // most_rows))
-    products = min(range(least, 2 * least), key=lambda products: rows % products)
-    rows //= products
-    ends = np.r_[:first, first + products * groups * rows : outputs]
-    samples = ends[:, None] * stride - padding + np.arange(kernel_size)
-    inside = (samples >= 0) & (samples < length)
-    return Windows(
-        (products, groups, rows),
-        (groups * rows, 1, groups),
-        first,
-        ends,
-        samples.clip(0, length - 1),
-        inside[:, :, None],
-    )
+@accelerated(half="rounded")
+def convolve_transposed(y: Array, w: Array, stride: int, padding: int, length: int, b: Array | None = None) -> Array:
+    """x[n, s·l + k - p, c] = b[c] + Σ_{l,k,o} w[k, c, o] · y[n, l, o], for a signal of `length`: the adjoint."""
+    x = array_module(y).zeros((len(y), length + 2 * padding, w.shape[1]), y.dtype)
+    for k in range(len(w)):
+        x[:, k : k + stride * y.shape[1] : stride] += y @ w[k].T
+    x = x[:, padding : padding + length]
+    return x if b is None else x + b
 
 
-def most_rows(kernel_size: int, channels: int, channels_out: int) -> int:
-    """Rows of frames (K·C numbers) times filters (K·C, O) that make a small product."""
-    return max(1, SMALL_PRODUCT // (kernel_size * channels * channels_out))
+@accelerated(half="widened")
+def filter_gradient(x: Array, y: Array, kernel_size: int, stride: int, padding: int) -> Array:
+    """w[k, c, o] = Σ_{n,l} x[n, s·l + k - p, c] · y[n, l, o]."""
+    x, span = padded(x, padding), stride * y.shape[1]
+    taps = [x[:, k : k + span : stride].swapaxes(1, 2) @ y for k in range(kernel_size)]
+    return array_module(x).stack([tap.sum(0) for tap in taps])
 
 
-def frames(x: Array, at: Windows, kernel_size: int, stride: int, padding: int) -> tuple[Array, Array]:
-    """The windows as rows: a view (N, products, groups, rows, K·C) of x, contiguous, and a copy (N, E, K·C)."""
+@accelerated(half="widened")
+def bias_gradient(dy: Array) -> Array:
+    """db[o] = Σ_{n,l} dy[n, l, o]."""
+    return dy.sum((0, 1))
+
+
+@accelerated(half="widened")
+def parameter_gradients(
+    x: Array, dy: Array, kernel_size: int, stride: int, padding: int, transposed: bool
+) -> tuple[Array, Array]:
+    """The gradients dw and db of a Conv1d, or of a ConvTranspose1d, in which input and output change places."""
+    signals = (dy, x) if transposed else (x, dy)
+    return filter_gradient(*signals, kernel_size, stride, padding), bias_gradient(dy)
+
+
+def padded(x: Array, padding: int) -> Array:
+    """x with zeros before its first and after its last sample."""
     clips, length, channels = x.shape
-    width = kernel_size * channels
-    steps = [step * stride * channels for step in at.steps]
-    start = (at.first * stride - padding) * channels
-    bulk = view(x, start, (clips, *at.bulk, width), (length * channels, *steps, 1))
-    ends = x.take(at.samples, axis=1)
-    ends *= array_module(x).asarray(at.inside)
-    return bulk, ends.reshape(clips, len(at.ends), width)
+    wide = array_module(x).zeros((clips, length + 2 * padding, channels), x.dtype)
+    wide[:, padding : padding + length] = x
+    return wide
 
 
-def answers(y: Array, at: Windows) -> Array:
-    """The outputs of the bulk as rows: a view (N, products, groups, rows, O) of y, which is contiguous."""
-    clips, length, channels = y.shape
-    steps = [step * channels for step in (length, *at.steps)]
-    return view(y, at.first * channels, (clips, *at.bulk, channels), (*steps, 1))
+class _FilterBank:
+    """What Conv1d and ConvTranspose1d share: the map forwards, its adjoint backwards."""
 
+    transposed: ClassVar[bool]
+    _map: ClassVar[Callable[..., Array]]
+    _adjoint: ClassVar[Callable[..., Array]]
+    in_channels: int
+    out_channels: int
+    kernel_size: int
+    stride: int
+    padding: int
+    parameters: dict[str, Array]
 
-def widened(x: Array) -> Array:
-    """A signal in the numbers that sums have: float32 for float16, else its own."""
-    return x.astype(np.result_type(x.dtype, np.float32), copy=False)
+    def __repr__(self) -> str:
+        channels = f"{self.in_channels} -> {self.out_channels}"
+        stride = f", s={self.stride}" if self.stride != 1 else ""
+        padding = f", p={self.padding}" if self.padding else ""
+        return f"{type(self).__name__}({channels}, k={self.kernel_size}{stride}{padding})"
 
+    def outputs(self, length: int) -> int:
+        """How many samples come out of `length`."""
+        raise NotImplementedError
 
-def slope_in_y(x: Array, w: Array, stride: int, padding: int, outputs: int) -> Array:
-    """Convolution: y[n, l, o] = Σ_{k,c} x[n, s·l + k - p, c] · w[k, c, o], for l < outputs."""
-    xp, x, (taps, channels, channels_out) = array_module(x), widened(x), w.shape
-    at = windows(x.shape[1], taps, stride, padding, outputs, most_rows(*w.shape))
-    bulk, ends = frames(xp.ascontiguousarray(x), at, taps, stride, padding)
-    w = w.reshape(taps * channels, channels_out)
-    y = xp.empty((len(x), outputs, channels_out), x.dtype)
-    # (..., rows, K·C) @ (K·C, O)
-    xp.matmul(bulk, w, out=answers(y, at))
-    y[:, at.ends] = ends @ w
-    return y
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        """(N, L, C) -> (N, outputs, O), and x."""
+        require_signal(self, x, self.in_channels)
+        w, b = self.parameters["weight"], self.parameters.get("bias")
+        return self._map(x, w, self.stride, self.padding, self.outputs(x.shape[1]), b), x
 
-
-def slope_in_x(y: Array, w: Array, stride: int, padding: int, length: int) -> Array:
-    """Transposed convolution: x[n, s·l + k - p, c] = Σ_{l,k,o} w[k, c, o] · y[n, l, o], for a signal of `length`.
-
-    Every s-th sample meets every s-th tap only, so each of the s phases is a convolution with those taps, reversed.
-    """
-    if stride == 1:
-        return slope_in_y(y, w[::-1].swapaxes(1, 2), 1, len(w) - 1 - padding, length)
-    y = widened(y)
-    x = array_module(y).zeros((len(y), length, w.shape[1]), y.dtype)
-    for phase in range(min(stride, len(w))):
-        taps = w[phase::stride]
-        first = -(-(padding - phase) // stride)  # windows before the one whose tap `phase` is the first sample inside
-        samples = range(first * stride + phase - padding, length, stride)
-        x[:, samples.start :: stride] = slope_in_x(y, taps, 1, first, len(samples))
-    return x
-
-
-def slope_in_w(x: Array, y: Array, kernel_size: int, stride: int, padding: int) -> Array:
-    """Gradient of the filters: w[k, c, o] = Σ_{n,l} x[n, s·l + k - p, c] · y[n, l, o]."""
-    xp, x, y, channels, channels_out = array_module(x), widened(x), widened(y), x.shape[2], y.shape[2]
-    at = windows(x.shape[1], kernel_size, stride, padding, y.shape[1], most_rows(kernel_size, channels, channels_out))
-    bulk, ends = frames(xp.ascontiguousarray(x), at, kernel_size, stride, padding)
-    y = xp.ascontiguousarray(y)
-    # (..., O, rows) @ (..., rows, K·C), summed over clips, products and groups
-    w = (answers(y, at).swapaxes(3, 4) @ bulk).sum((0, 1, 2))
-    w += (y[:, at.ends].swapaxes(1, 2) @ ends).sum(0)
-    return w.reshape(channels_out, kernel_size, channels).transpose(1, 2, 0)
-
-
-def add_bias(y: Array, b: Array) -> None:
-    """y[n, l, o] += b[o], in place. Rows of up to 400 samples keep the inner loop long where O is small."""
-    rows = math.gcd(y.shape[1], 400)
-    y = y.reshape(len(y), y.shape[1] // rows, rows * y.shape[2])
-    y += array_module(b).tile(b, rows)
-
-
-def sum_over_samples(dy: Array) -> Array:
-    """The gradient of a bias, db[o] = Σ_{n,l} dy[n, l, o], as a matrix product: much faster than a sum over rows."""
-    xp, rows = array_module(dy), widened(dy).reshape(-1, dy.shape[2])
-    return xp.ones(len(rows), rows.dtype) @ rows
+    def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
+        """dx, and {"weight": dw, "bias": db}."""
+        x, w = cache, self.parameters["weight"]
+        require_like(self, dy, (len(x), self.outputs(x.shape[1]), self.out_channels), x.dtype)
+        dx = self._adjoint(dy, w, self.stride, self.padding, x.shape[1])
+        dw, db = parameter_gradients(x, dy, self.kernel_size, self.stride, self.padding, self.transposed)
+        return dx, {"weight": dw} | ({"bias": db} if "bias" in self.parameters else {})
 
 
 def _check_sizes(name: str, sizes: dict[str, int], least: dict[str, int]) -> None:
@@ -158,15 +121,7 @@ def _parameters(weight: np.ndarray, channels: int, bias: bool, dtype: Any) -> di
     return {"weight": weight.astype(dtype)} | ({"bias": np.zeros(channels, dtype)} if bias else {})
 
 
-def _describe(layer: Any) -> str:
-    stride = f", s={layer.stride}" if layer.stride != 1 else ""
-    padding = f", p={layer.padding}" if layer.padding else ""
-    return (
-        f"{type(layer).__name__}({layer.in_channels} -> {layer.out_channels}, k={layer.kernel_size}{stride}{padding})"
-    )
-
-
-class Conv1d:
+class Conv1d(_FilterBank):
     """Correlate signals with a bank of learned filters.
 
     y[n, l, o] = b[o] + Σ_{k,c} x[n, s·l + k - p, c] · w[k, c, o],    x outside of its L samples being 0
@@ -215,6 +170,7 @@ class Conv1d:
     """
 
     transposed = False
+    _map, _adjoint = staticmethod(convolve), staticmethod(convolve_transposed)
 
     def __init__(
         self,
@@ -236,30 +192,6 @@ class Conv1d:
         self.stride, self.padding = stride, padding
         self.parameters = _parameters(weight, out_channels, bias, dtype)
 
-    __repr__ = _describe
-
-    def forward(self, x: Array) -> tuple[Array, Array]:
-        """(N, L, C) -> (N, outputs, O), and x."""
-        require_signal(self, x, self.in_channels)
-        if kernels.covers(self, x):
-            return kernels.forward(self, x), x
-        y = slope_in_y(x, self.parameters["weight"], self.stride, self.padding, self.outputs(x.shape[1]))
-        if "bias" in self.parameters:
-            add_bias(y, self.parameters["bias"])
-        return y.astype(x.dtype, copy=False), x
-
-    def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
-        """dx, and {"weight": dw, "bias": db}."""
-        x, w = cache, self.parameters["weight"]
-        require_like(self, dy, (len(x), self.outputs(x.shape[1]), self.out_channels), x.dtype)
-        if kernels.covers(self, x):
-            return kernels.backward(self, dy, x)
-        dx = slope_in_x(dy, w, self.stride, self.padding, x.shape[1])
-        grads = {"weight": slope_in_w(x, dy, self.kernel_size, self.stride, self.padding)}
-        if "bias" in self.parameters:
-            grads["bias"] = sum_over_samples(dy)
-        return dx.astype(x.dtype, copy=False), grads
-
     def outputs(self, length: int) -> int:
         """How many samples come out of `length`."""
         room = length + 2 * self.padding - self.kernel_size
@@ -271,7 +203,7 @@ class Conv1d:
         return room // self.stride + 1
 
 
-class ConvTranspose1d:
+class ConvTranspose1d(_FilterBank):
     """Spread every sample over a window by learned filters: the transpose of the linear map that Conv1d is.
 
     y[n, s·l + k - p, o] = b[o] + Σ_{l,k,c} w[k, o, c] · x[n, l, c]
@@ -319,6 +251,7 @@ class ConvTranspose1d:
     """
 
     transposed = True
+    _map, _adjoint = staticmethod(convolve_transposed), staticmethod(convolve)
 
     def __init__(
         self,
@@ -347,30 +280,6 @@ class ConvTranspose1d:
         self.stride, self.padding = stride, padding
         self.parameters = _parameters(weight, out_channels, bias, dtype)
         self.output_padding = output_padding
-
-    __repr__ = _describe
-
-    def forward(self, x: Array) -> tuple[Array, Array]:
-        """(N, L, C) -> (N, outputs, O), and x."""
-        require_signal(self, x, self.in_channels)
-        if kernels.covers(self, x):
-            return kernels.forward(self, x), x
-        y = slope_in_x(x, self.parameters["weight"], self.stride, self.padding, self.outputs(x.shape[1]))
-        if "bias" in self.parameters:
-            add_bias(y, self.parameters["bias"])
-        return y.astype(x.dtype, copy=False), x
-
-    def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
-        """dx, and {"weight": dw, "bias": db}."""
-        x, w = cache, self.parameters["weight"]
-        require_like(self, dy, (len(x), self.outputs(x.shape[1]), self.out_channels), x.dtype)
-        if kernels.covers(self, x):
-            return kernels.backward(self, dy, x)
-        dx = slope_in_y(dy, w, self.stride, self.padding, x.shape[1])
-        grads = {"weight": slope_in_w(dy, x, self.kernel_size, self.stride, self.padding)}
-        if "bias" in self.parameters:
-            grads["bias"] = sum_over_samples(dy)
-        return dx.astype(x.dtype, copy=False), grads
 
     def outputs(self, length: int) -> int:
         """How many samples come out of `length`."""

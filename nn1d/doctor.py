@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from nn1d.backend import CHECKS, Gpu, NoGpu, blas_kernels, find_device, vector_instructions
+from nn1d.backend import blas_kernels, vector_instructions
 from nn1d.command import Parser, run_command
+from nn1d.device import CHECKS, Gpu, NoGpu, find_device
 
 Fact = tuple[str, str]
 
@@ -28,10 +29,10 @@ def _examine(arguments: list[str] | None) -> int:
     gpu, failed = Gpu(), False
     for number, (step, check) in enumerate(CHECKS, 1):
         try:
-            found = "not tried" if failed else f"ok: {check(gpu)}"
+            result = "not tried" if failed else f"ok: {check(gpu)}"
         except NoGpu as error:
-            failed, found = True, f"failed: {error}"
-        show(f"step {number}, {step}", found)
+            failed, result = True, f"failed: {error}"
+        show(f"step {number}, {step}", result)
     for name, fact in gpu_facts(gpu):
         show(name, fact)
     for name, fact in cpu_facts():
@@ -52,9 +53,9 @@ def gpu_facts(gpu: Gpu) -> Iterator[Fact]:
     if gpu.cupy is None:
         return
     runtime = gpu.cupy.cuda.runtime
-    driver, own = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    driver, version = runtime.driverGetVersion(), runtime.runtimeGetVersion()
     yield "driver", f"serves CUDA {driver // 1000}.{driver % 1000 // 10}" if driver else "none"
-    yield "runtime", f"CUDA {own // 1000}.{own % 1000 // 10}"
+    yield "runtime", f"CUDA {version // 1000}.{version % 1000 // 10}"
     if gpu.total_bytes:
         yield "memory", f"{gpu.total_bytes / 1e9:.1f} GB, {gpu.free_bytes / 1e9:.1f} free"
     asked = os.environ.get("CUPY_TF32", "0") not in ("", "0")

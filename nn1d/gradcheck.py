@@ -2,6 +2,7 @@
 
     python -m nn1d.gradcheck                    nn1d's layers, and the paper's network where `models` can be imported
     python -m nn1d.gradcheck my_layers          those of my_layers.py as well
+    python -m nn1d.gradcheck exercises/gain.py  those of one file, and no others
 
 A module takes part with a function gradient_cases(rng) that yields (name, layer, x, *context): what check_gradients
 takes, in float64.
@@ -13,8 +14,10 @@ import argparse
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,13 +25,14 @@ import numpy as np
 from nn1d.activation import ELU, HardSigmoid
 from nn1d.command import Parser, run_command
 from nn1d.conv import Conv1d, ConvTranspose1d
+from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
 from nn1d.sequential import Sequential
 
 # modules with networks built on nn1d; asked by name, since a library does not import what stands on it
-APPLICATIONS = ("models.autoencoder",)
+APPLICATIONS = ("models.autoencoder", "models.folded")
 
 
 class MeanSquaredError:
@@ -54,7 +58,7 @@ class MeanSquaredError:
 
 def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     """One case a layer, and more where a layer has sides: stride, padding, several windows, no bias."""
-    own: dict[str, Any] = {"rng": rng, "dtype": np.float64}
+    options: dict[str, Any] = {"rng": rng, "dtype": np.float64}
 
     def signal(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape)
@@ -62,27 +66,35 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     def ranks(*shape: int) -> np.ndarray:
         return rng.permutation(np.prod(shape)).reshape(shape) / 10  # no ties, and no order to guess
 
-    yield "Conv1d, the paper's 3, 1, 1", Conv1d(3, 4, 3, 1, 1, **own), signal(2, 13, 3)
-    yield "Conv1d, stride 2, kernel 5", Conv1d(2, 3, 5, 2, 2, **own), signal(2, 14, 2)
-    yield "Conv1d, stride above kernel, no bias", Conv1d(2, 3, 2, 3, bias=False, **own), signal(2, 11, 2)
-    yield "ConvTranspose1d, the paper's 3, 1, 1", ConvTranspose1d(3, 4, 3, 1, 1, **own), signal(2, 13, 3)
-    yield "ConvTranspose1d, stride 3, output padding", ConvTranspose1d(2, 3, 4, 3, 1, 2, **own), signal(2, 6, 2)
-    yield "ConvTranspose1d, no bias", ConvTranspose1d(2, 3, 5, 2, bias=False, **own), signal(2, 6, 2)
+    yield "Conv1d, the paper's 3, 1, 1", Conv1d(3, 4, 3, 1, 1, **options), signal(2, 13, 3)
+    yield "Conv1d, stride 2, kernel 5", Conv1d(2, 3, 5, 2, 2, **options), signal(2, 14, 2)
+    yield "Conv1d, stride above kernel, no bias", Conv1d(2, 3, 2, 3, bias=False, **options), signal(2, 11, 2)
+    yield "ConvTranspose1d, the paper's 3, 1, 1", ConvTranspose1d(3, 4, 3, 1, 1, **options), signal(2, 13, 3)
+    yield "ConvTranspose1d, stride 3, output padding", ConvTranspose1d(2, 3, 4, 3, 1, 2, **options), signal(2, 6, 2)
+    yield "ConvTranspose1d, no bias", ConvTranspose1d(2, 3, 5, 2, bias=False, **options), signal(2, 6, 2)
     yield "MaxPool1d(2)", MaxPool1d(2), ranks(2, 12, 3)
     yield "MaxPool1d(3)", MaxPool1d(3), ranks(2, 12, 3)
     yield "MaxUnpool1d(2)", MaxUnpool1d(2), signal(2, 6, 3), MaxPool1d(2).forward(ranks(2, 12, 3))[1]
     yield "MaxUnpool1d(3)", MaxUnpool1d(3), signal(2, 4, 3), MaxPool1d(3).forward(ranks(2, 12, 3))[1]
     yield "Upsample1d(2)", Upsample1d(2), signal(2, 6, 3)
+    yield "Fold1d(2)", Fold1d(2), signal(2, 12, 3)
+    yield "Unfold1d(3)", Unfold1d(3), signal(2, 4, 6)
     yield "ELU(1)", ELU(), signal(2, 12, 3)
     yield "ELU(0.5)", ELU(0.5), signal(2, 12, 3)
     yield "HardSigmoid", HardSigmoid(), 3 * signal(2, 12, 3)
-    yield "ResidualBlock of convolutions", ResidualBlock(3, **own), signal(2, 12, 3)
+    yield "ResidualBlock of convolutions", ResidualBlock(3, **options), signal(2, 12, 3)
     yield (
         "ResidualBlock of transposed convolutions",
-        ResidualBlock(3, convolution=ConvTranspose1d, **own),
+        ResidualBlock(3, convolution=ConvTranspose1d, **options),
         signal(2, 12, 3),
     )
-    layers = Conv1d(2, 4, 3, 1, 1, **own), ELU(), MaxPool1d(2), Upsample1d(2), ConvTranspose1d(4, 1, 3, 1, 1, **own)
+    layers = (
+        Conv1d(2, 4, 3, 1, 1, **options),
+        ELU(),
+        MaxPool1d(2),
+        Upsample1d(2),
+        ConvTranspose1d(4, 1, 3, 1, 1, **options),
+    )
     yield "Sequential", Sequential(*layers), signal(2, 12, 2)
     yield "mse", MeanSquaredError(), signal(2, 12, 1), signal(2, 12, 1)
 
@@ -98,13 +110,16 @@ class ModuleError(ImportError):
 
 def _check(arguments: list[str] | None) -> int:
     parser = Parser(command="gradcheck", prog="python -m nn1d.gradcheck", description="Check hand-written gradients.")
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help="yours, which defines gradient_cases(rng)")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="yours, or its file, with gradient_cases(rng)")
     parser.add_argument("--seed", type=_seed, default=0, help="of every random draw (default: %(default)s)")
     options = parser.parse_args(arguments)
 
     sys.path.insert(0, str(Path.cwd()))  # the console script does not look there
-    modules, absent = [sys.modules[__name__]], []
-    for name in APPLICATIONS:
+    modules: list[ModuleType] = []
+    absent: list[str] = []
+    are_files = bool(options.modules) and all(name.endswith(".py") for name in options.modules)
+    modules += [] if are_files else [sys.modules[__name__]]
+    for name in () if are_files else APPLICATIONS:
         if _is_there(name) and hasattr(importlib.import_module(name), "gradient_cases"):
             modules.append(sys.modules[name])
         else:
@@ -121,6 +136,10 @@ def _check(arguments: list[str] | None) -> int:
             except GradientError as error:
                 report = error.report
                 failed += 1
+            except NotImplementedError as error:
+                last = traceback.extract_tb(error.__traceback__)[-1]
+                print(f"{name}: {last.name} has a blank in line {last.lineno} of {Path(last.filename).name}: {error}")
+                return 1
             checked += 1
             _print_rows(report)
     print("\n".join([*absent, f"{checked - failed} of {checked} right"]))
@@ -140,13 +159,24 @@ def _is_there(name: str) -> bool:
         return False
 
 
+def _load(path: Path) -> ModuleType:
+    """The module in a file, wherever it lies."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"{path} is no file of Python")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def _import(name: str) -> Any:
     """A module of the user's; what it raises by itself, and not for want of it, is shown as Python does."""
-    stem = name.removesuffix(".py").replace("/", ".")
     try:
-        module = importlib.import_module(name)
+        module = _load(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+    except (OSError, SyntaxError) as error:
+        raise ModuleError(f"cannot read {name}: {error}") from error
     except (ImportError, TypeError, ValueError) as error:
-        cure = f". Name the module: {stem}" if stem != name else ""
+        cure = f". Name the module: {name.replace('/', '.')}" if "/" in name else ""
         raise ModuleError(f"cannot import {name}: {error}{cure}") from error
     if not hasattr(module, "gradient_cases"):
         raise ModuleError(f"{name} must define gradient_cases(rng), see python -m pydoc nn1d.gradcheck")

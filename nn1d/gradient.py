@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn1d.backend import Array, array_module, to_numpy
-from nn1d.layer import ShapeError, Tree, map_leaves, named_leaves
+from nn1d.layer import ShapeError, Tree, add_shared, first_names, map_leaves, named_leaves, named_parameters
 
 
 class Slope(NamedTuple):
@@ -134,28 +134,31 @@ def check_gradients(
     started = time.perf_counter()
     title = name or repr(layer)
     leaves = {"input": x} if hasattr(x, "dtype") else {f"input.{path}": leaf for path, leaf in named_leaves(x)}
-    leaves |= dict(named_leaves(layer.parameters))
+    first = first_names(layer.parameters)  # a parameter that layers share moves under all its names at once
+    leaves |= named_parameters(layer.parameters)
     for path, leaf in leaves.items():
         if leaf.dtype != np.float64:
             raise ShapeError(
                 f"check_gradients: {path} of {title} must be float64; got {leaf.dtype}. Pass dtype=np.float64"
             )
 
-    detect_anomaly = {"input": x, "parameters": layer.parameters}
-    before = map_leaves(lambda leaf: leaf.copy(), detect_anomaly)
+    arguments = {"input": x, "parameters": layer.parameters}
+    before = map_leaves(lambda leaf: leaf.copy(), arguments)
     y, cache = layer.forward(x, *context)
     dy = map_leaves(lambda leaf: _random_like(leaf, rng), y)
     answers = {"output": y, "dy": dy}
     kept = map_leaves(lambda leaf: leaf.copy(), answers)
-    faults = _differences(detect_anomaly, before, "forward changed {}")
+    faults = _differences(arguments, before, "forward changed {}")
     dx, grads = layer.backward(dy, cache)
-    faults += _differences(detect_anomaly, before, "backward changed {}")
+    faults += _differences(arguments, before, "backward changed {}")
     faults += _differences(answers, kept, "backward changed {}")
 
     slopes: list[Slope] = []
     gradients = {"input": dx} if hasattr(x, "dtype") else {f"input.{path}": leaf for path, leaf in named_leaves(dx)}
-    gradients |= dict(named_leaves(grads))
-    faults += [f"backward returned no gradient for {path}" for path in leaves if path not in gradients]
+    partial = dict(named_leaves(grads))
+    expected = [path for path in leaves if path not in first] + list(first)
+    faults += [f"backward returned no gradient for {path}" for path in expected if path not in {**gradients, **partial}]
+    gradients |= add_shared(partial, first)
     faults += [
         f"backward returned a gradient for {path}, which is no parameter" for path in gradients if path not in leaves
     ]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn1d.backend import Array
-from nn1d.cuda import loss as kernels
-from nn1d.cuda.kernel import has_kernels
+from nn1d.dispatch import accelerated
 from nn1d.layer import require
 
 
@@ -40,8 +39,12 @@ def mse(y: Array, target: Array) -> tuple[Array, Array]:
         "mse: y must be float32 or float64; got float16. Convert it, y.astype(np.float32), and scale dy before you "
         "convert that back",
     )
-    if has_kernels(y, target):
-        return kernels.mse(y, target)
+    return squared_error(y, target)
+
+
+@accelerated
+def squared_error(y: Array, target: Array) -> tuple[Array, Array]:
+    """(1 / n) Σ (y - target)², and (2 / n) (y - target)."""
     difference = y - target
     flat = difference.reshape(-1)
     loss = flat @ flat / y.size

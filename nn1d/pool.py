@@ -11,8 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from nn1d.backend import Array, array_module
-from nn1d.cuda import pool as kernels
-from nn1d.cuda.kernel import has_kernels
+from nn1d.dispatch import accelerated
 from nn1d.layer import ShapeError, require, require_like, require_signal
 
 
@@ -38,33 +37,49 @@ def join(windows: Array) -> Array:
     return windows.reshape(clips, size * count, channels).take(_side_by_side(size * count, count), axis=1)
 
 
+@accelerated
+def max_pool(x: Array, size: int) -> tuple[Array, Array]:
+    """The maximum of each window, and True at the first sample that reaches it."""
+    windows, xp = split(x, size), array_module(x)
+    y = windows.max(1)
+    marks = windows == y[:, None]
+    free = xp.ones(y.shape, bool)  # windows whose maximum has not been met yet
+    for i in range(size - 1):
+        marks[:, i] &= free
+        free ^= marks[:, i]
+    marks[:, size - 1] = free  # the last takes what is left, so that even nan has a place
+    return y, join(marks)
+
+
+@accelerated
+def maxima(x: Array, size: int) -> Array:
+    """The maximum of each window."""
+    return split(x, size).max(1)
+
+
+@accelerated
 def select(x: Array, mask: Array, size: int) -> Array:
     """S x: of each window the sample that the mask marks."""
-    if has_kernels(x):
-        return kernels.select(x, mask, size)
     return sum_windows(x * mask, size)
 
 
+@accelerated
 def place(x: Array, mask: Array, size: int) -> Array:
     """Sᵀ x: each sample where the mask marks its window, 0 elsewhere. A multiplication, never a scatter."""
-    if has_kernels(x):
-        return kernels.place(x, mask, size)
     y = repeat(x, size)
     y *= mask
     return y
 
 
+@accelerated
 def repeat(x: Array, size: int) -> Array:
     """Each sample `size` times."""
-    if has_kernels(x):
-        return kernels.place(x, None, size)
     return x.repeat(size, axis=1)
 
 
+@accelerated
 def sum_windows(dy: Array, size: int) -> Array:
     """The sum of each window of `size` samples."""
-    if has_kernels(dy):
-        return kernels.select(dy, None, size)
     return split(dy, size).sum(1)
 
 
@@ -110,22 +125,12 @@ class MaxPool1d:
     def forward(self, x: Array) -> tuple[Array, Array]:
         """The maxima and their mask."""
         self._check(x)
-        if has_kernels(x):
-            return kernels.max_pool(x, self.size)
-        windows, xp = split(x, self.size), array_module(x)
-        y = windows.max(1)
-        marks = windows == y[:, None]
-        free = xp.ones(y.shape, bool)  # windows whose maximum has not been met yet
-        for i in range(self.size - 1):
-            marks[:, i] &= free
-            free ^= marks[:, i]
-        marks[:, self.size - 1] = free  # the last takes what is left, so that even nan has a place
-        return y, join(marks)
+        return max_pool(x, self.size)
 
     def maxima(self, x: Array) -> Array:
         """The maxima alone, for a network that only runs forward."""
         self._check(x)
-        return kernels.max_pool(x, self.size, masked=False)[0] if has_kernels(x) else split(x, self.size).max(1)
+        return maxima(x, self.size)
 
     def _check(self, x: Array) -> None:
         require_signal(self, x)

@@ -9,9 +9,8 @@ import numpy as np
 from nn1d.activation import ELU
 from nn1d.backend import Array
 from nn1d.conv import Conv1d, ConvTranspose1d
-from nn1d.fusion import Activated, fused
 from nn1d.initial import Initializer, glorot_uniform
-from nn1d.layer import Tree, require
+from nn1d.layer import Layer, Tree, parameters_of, require
 from nn1d.sequential import Sequential
 
 
@@ -46,7 +45,7 @@ class ResidualBlock:
 
     Cache
     -----
-    the outputs of the two ELUs, or on a GPU, with the ELUs in its kernels, their inputs: 8·N·L·C bytes in float32
+    the outputs of the two ELUs: 8·N·L·C bytes in float32
 
     Raises
     ------
@@ -88,28 +87,23 @@ class ResidualBlock:
         return f"ResidualBlock({self.body!r})"
 
     @property
+    def layers(self) -> dict[str, Layer]:
+        """F, as "body"."""
+        return {"body": self.body}
+
+    @property
     def parameters(self) -> dict[str, Tree]:
         """Those of F, under "body"."""
-        return {"body": self.body.parameters}
+        return parameters_of(self.layers)
 
     def forward(self, x: Array) -> tuple[Array, list[Any]]:
         """y = x + F(x)."""
-        match tuple(fused(self.body.layers, x).values()):
-            case Activated() as first, Activated() as second:
-                h, kept = first.forward(x)
-                y, kept_too = second.forward(h, x)
-                return y, [kept, kept_too]
         y, cache = self.body.forward(x)
         y += x  # in place: a convolution keeps its input, so nobody else holds y
         return y, cache
 
     def backward(self, dy: Array, cache: list[Any]) -> tuple[Array, dict[str, Tree]]:
         """dx = dy + F'(x)ᵀ dy."""
-        match tuple(fused(self.body.layers, dy).items()):
-            case (name, Activated() as first), (name_too, Activated() as second):
-                dh, grads_too = second.backward(dy, cache[1])
-                dx, grads = first.backward(dh, cache[0], dy)
-                return dx, {"body": {name: grads, name_too: grads_too}}
         dx, grads = self.body.backward(dy, cache)
         dx += dy  # in place: dx was made by the first ELU for this sum alone
         return dx, {"body": grads}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nn1d.backend import Array
-from nn1d.fusion import fused
-from nn1d.layer import Layer, Tree
+from nn1d.layer import Layer, Tree, parameters_of
 
 
 class Sequential:
@@ -19,7 +18,7 @@ class Sequential:
     *layers : Layer
         Named "0", "1", ... in `parameters`.
     **named : Layer
-        Layers that follow, under names of their own.
+        Layers that follow, under these names.
 
     Shapes
     ------
@@ -31,7 +30,7 @@ class Sequential:
 
     Cache
     -----
-    the caches of the layers, as nn1d.fusion joins them on a GPU
+    the caches of the layers
 
     Raises
     ------
@@ -48,12 +47,12 @@ class Sequential:
     @property
     def parameters(self) -> dict[str, Tree]:
         """The parameters of each layer that has any."""
-        return {name: layer.parameters for name, layer in self.layers.items() if layer.parameters}
+        return parameters_of(self.layers)
 
     def forward(self, x: Array) -> tuple[Array, list[Any]]:
         """Down the list."""
         caches = []
-        for layer in fused(self.layers, x).values():
+        for layer in self.layers.values():
             x, cache = layer.forward(x)
             caches.append(cache)
         return x, caches
@@ -61,7 +60,6 @@ class Sequential:
     def backward(self, dy: Array, cache: list[Any]) -> tuple[Array, dict[str, Tree]]:
         """Up the list."""
         grads = {}
-        layers = fused(self.layers, dy)
-        for (name, layer), kept in zip(reversed(layers.items()), reversed(cache), strict=True):
+        for (name, layer), kept in zip(reversed(self.layers.items()), reversed(cache), strict=True):
             dy, grads[name] = layer.backward(dy, kept)
         return dy, {name: grads[name] for name in self.parameters}

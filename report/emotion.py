@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +11,30 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from inference.features import STATISTICS
 from inference.probe_command import finding, heard_in_words
 from report.figure import data_uri, styled, themed, write_figure
-from report.pca import principal_plane
 from speech.clip import Clips
 
 RIGHT, WRONG = "#7f7f7f", "#d55e00"
 
 
-def emotion_section(run: Path, features: np.ndarray, clips: Clips, step: int) -> dict[str, Any] | None:
+def emotion_section(
+    run: Path, figures: Callable[[str], Path], xy: np.ndarray, share: np.ndarray, clips: Clips
+) -> dict[str, Any] | None:
     """The section of a run that was probed; None where probe.json is missing, damaged or of other clips.
 
     Parameters
     ----------
     run : Path
-        The run's folder. figures/emotion-confusion and figures/emotion-map are written there, as SVG and PNG.
-    features : (n, T, C)
-        Representations of the run's clips.
+        The run's folder.
+    figures : function name -> Path
+        Where emotion-confusion and emotion-map are written, as SVG and PNG.
+    xy : (n, 2)
+        The map of the run's clips, as `report.clip_map.project` makes it.
+    share : (2,)
+        Of the variance.
     clips : Clips
         All that the run worked on.
-    step : int
-        Samples in a frame of the representation.
 
     Shapes
     ------
@@ -49,16 +50,15 @@ def emotion_section(run: Path, features: np.ndarray, clips: Clips, step: int) ->
         return None
     first = rows[0]
     where = np.array([index[probed[i]] for i in first["clips"]])
-    table = np.array([_statistics(features, clips, step, i) for i in range(len(clips))])
     return {
         "finding": finding(rows),
         "about": f"{first['how']}, {len(first['clips'])} clips, chance {first['chance_uar']:.2f}; 95 % bootstrap "
         f"intervals over {first['interval_over']}",
         "columns": ["UAR", "95 % interval", "accuracy", "macro F1", "network"],
         "rows": [(f"{row['features']}, {row['classifier']}", _cells(row)) for row in rows],
-        "confusion": _uri(write_figure(run / "figures", "emotion-confusion", draw_confusion(first))),
+        "confusion": _uri(write_figure(figures, "emotion-confusion", draw_confusion(first))),
         "confusion_alt": f"Confusion matrix of {len(first['classes'])} emotions by {first['features']}",
-        "map": _uri(write_figure(run / "figures", "emotion-map", draw_mistakes(table, where, first))),
+        "map": _uri(write_figure(figures, "emotion-map", draw_mistakes(xy[where], share, first))),
         "map_alt": f"Map of {len(where)} clips, the probe's {_mistakes(first)} mistakes marked",
     }
 
@@ -82,24 +82,17 @@ def draw_confusion(row: Mapping[str, Any]) -> Figure:
 
 
 @styled
-def draw_mistakes(table: np.ndarray, where: np.ndarray, row: Mapping[str, Any]) -> Figure:
+def draw_mistakes(xy: np.ndarray, share: np.ndarray, row: Mapping[str, Any]) -> Figure:
     """The map of the representation, coloured by what the probe got right."""
-    xy, share = principal_plane(table)
     wrong = np.array([answer != label for answer, label in zip(row["predictions"], row["labels"], strict=True)])
     figure = Figure((6, 4.6))
     axes: Axes = figure.add_subplot()
     for kind, name, colour, marker in ((~wrong, "right", RIGHT, "o"), (wrong, "wrong", WRONG, "X")):
-        points = xy[where[kind]]
+        points = xy[kind]
         axes.scatter(points[:, 0], points[:, 1], s=16, color=colour, marker=marker, alpha=0.8, linewidths=0, label=name)
     axes.set(xlabel=f"first component ({share[0]:.0%})", ylabel=f"second component ({share[1]:.0%})")
     figure.legend(loc="outside right upper", frameon=False)
     return figure
-
-
-def _statistics(features: np.ndarray, clips: Clips, step: int, i: int) -> np.ndarray:
-    """What the listening page draws its map from."""
-    frames = np.asarray(features[i, : math.ceil(clips.valid[i] / step)])
-    return np.concatenate([statistic(frames) for statistic in STATISTICS.values()])
 
 
 def _uri(svg: str) -> str:

@@ -25,10 +25,22 @@ P = ParamSpec("P")
 
 INK, PAPER = "#1f2328", "#ffffff"  # of files; the page takes its own
 TITLES = {"original": "original", "pre_training": "after pre-training", "fine_tuning": "after fine-tuning"}
-COLOURS = {"original": "#8b949e", "pre_training": "#2f81c4", "fine_tuning": "#d9772b"}
+# Of lines and points: at least 3 : 1 on white and on the dark ground of the page, which tests/test_contrast.py checks.
+COLOURS = {"original": "#7b848d", "pre_training": "#2a78b8", "fine_tuning": "#c2651c"}
 PALETTE = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6bb1", "#7f7f7f", "#b5a200", "#a65628",
+    "#0072b2", "#b07400", "#00875f", "#c0568f", "#5c7cfa", "#d55e00", "#8c6bb1", "#7f7f7f", "#8a7a00", "#a65628",
 )  # fmt: skip
+MARKERS = (  # of matplotlib, and as a path of the page within ± 6
+    ("o", "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0Z"),
+    ("s", "M-4 -4H4V4H-4Z"),
+    ("^", "M0 -5L5 4H-5Z"),
+    ("D", "M0 -5.5L5.5 0L0 5.5L-5.5 0Z"),
+    ("v", "M0 5L5 -4H-5Z"),
+    ("P", "M-2 -5H2V-2H5V2H2V5H-2V2H-5V-2H-2Z"),
+    ("X", "M-5 -2.5L-2.5 -5L0 -2.5L2.5 -5L5 -2.5L2.5 0L5 2.5L2.5 5L0 2.5L-2.5 5L-5 2.5L-2.5 0Z"),
+    ("*", "M0 -6L1.6 -2H6L2.6 1L3.8 5.5L0 3L-3.8 5.5L-2.6 1L-6 -2H-1.6Z"),
+    ("p", "M0 -5.2L5 -1.5L3.1 4.3H-3.1L-5 -1.5Z"),
+)
 STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
@@ -59,19 +71,39 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
-def write_figure(folder: Path, name: str, figure: Figure, kinds: Sequence[str] = ("svg", "png")) -> str:
-    """Write name.svg and name.png into a folder; the text of the SVG. The same figure gives the same bytes."""
+Place = Callable[[str], Path]  # where a file of a name is to be written, such as folder.joinpath
+
+
+def write_figure(place: Place, name: str, figure: Figure, kinds: Sequence[str] = ("svg", "png")) -> str:
+    """Write name.svg and name.png; the text of the SVG. The same figure gives the same bytes."""
     metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "png": {"Software": None}}
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of letters that the font lacks: they are boxes in the PNG
         for kind in kinds:
             memory = io.BytesIO()
             figure.savefig(memory, format=kind, dpi=120, metadata=metadata[kind], facecolor=PAPER)
-            with new_file(folder / f"{name}.{kind}") as file:
+            with new_file(place(f"{name}.{kind}")) as file:
                 file.write(memory.getvalue())
             if kind == "svg":
                 text = memory.getvalue().decode()
     return text
+
+
+def write_clip_figures(
+    place: Place,
+    stem: str,
+    title: str,
+    sounds: Mapping[str, np.ndarray],
+    spectrograms: Mapping[str, np.ndarray],
+    frames: np.ndarray,
+    sample_rate_hz: int,
+) -> None:
+    """Write waveforms, spectrograms if there are any, and the representation of one clip."""
+    seconds = len(sounds["original"]) / sample_rate_hz
+    write_figure(place, f"{stem}-waveform", draw_waveforms(sounds, sample_rate_hz, title))
+    if spectrograms:
+        write_figure(place, f"{stem}-spectrogram", draw_spectrograms(spectrograms, seconds, title))
+    write_figure(place, f"{stem}-representation", draw_representation(frames, seconds, title))
 
 
 def themed(svg: str) -> str:
@@ -87,9 +119,19 @@ def data_uri(kind: str, content: bytes | str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
+def svg_uri(svg: str) -> str:
+    """An SVG of write_figure as an address that holds it, in the page's colours."""
+    return data_uri("image/svg+xml", themed(svg))
+
+
 @styled
-def draw_loss(epochs: Sequence[Mapping[str, Any]], best: int, title: str) -> Figure:
-    """Loss over epochs, training and validation, the best epoch marked: the paper's Figures 5 and 7."""
+def draw_loss(
+    epochs: Sequence[Mapping[str, Any]], best: int, title: str, limits: tuple[float, float] | None = None
+) -> Figure:
+    """Loss over epochs, training and validation, the best epoch marked: the paper's Figures 5 and 7.
+
+    Figures that are given the same limits, the least and the largest loss, have the same axis.
+    """
     figure = Figure((4.4, 2.9))
     axes: Axes = figure.add_subplot()
     numbers = [int(epoch["epoch"]) for epoch in epochs]
@@ -99,10 +141,12 @@ def draw_loss(epochs: Sequence[Mapping[str, Any]], best: int, title: str) -> Fig
         ("val_loss", "validation", COLOURS["fine_tuning"]),
     ):
         axes.plot(numbers, [float(epoch[column]) for epoch in epochs], color=colour, label=label, marker=marker)
-    at = numbers.index(best)
-    loss = float(epochs[at]["val_loss"])
+    loss = float(epochs[numbers.index(best)]["val_loss"])
     axes.plot([best], [loss], "o", markersize=9, markerfacecolor="none", color=INK, label=f"best: {loss:.3g} at {best}")
     axes.set(title=title, xlabel="epoch", ylabel="mean squared error", yscale="log")
+    axes.set_xlim(left=0)
+    if limits is not None and limits[0] > 0:
+        axes.set_ylim(limits[0] / 1.2, limits[1] * 1.2)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter("{x:g}")  # powers of ten would be formulas, which are switched off
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -117,10 +161,10 @@ def draw_waveforms(waveforms: Mapping[str, np.ndarray], sample_rate_hz: int, tit
     rebuilt = [name for name in waveforms if name != "original"]
     panels = figure.subplots(len(rebuilt), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, name in zip(panels, rebuilt, strict=True):
-        for each in ("original", name):
-            y = waveforms[each]
-            start, low, high = envelope(y, COLUMNS)
-            axes.fill_between(start / sample_rate_hz, low, high, color=COLOURS[each], label=TITLES[each], alpha=0.75)
+        for version in ("original", name):
+            start, low, high = envelope(waveforms[version], COLUMNS)
+            style = {"color": COLOURS[version], "label": TITLES[version], "alpha": 0.85}
+            axes.fill_between(start / sample_rate_hz, low, high, **style)
         axes.set(ylabel="amplitude")
         axes.legend(frameon=False, loc="upper right")
     panels[0].set(title=title)
@@ -196,28 +240,26 @@ def draw_distribution(measure: str, rows: Sequence[Mapping[str, Any]]) -> Figure
     return figure
 
 
-def _draw_box(axes: Axes, values: np.ndarray, at: float, colour: str) -> None:
+def _draw_box(axes: Axes, values: np.ndarray, y: float, colour: str) -> None:
     """Median, quartiles, and every clip as a dot."""
     if not len(values):
         return
     spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(values))
-    axes.plot(values, at + spread, ".", color=colour, markersize=3, alpha=0.5, markeredgewidth=0)
+    axes.plot(values, y + spread, ".", color=colour, markersize=3, markeredgewidth=0)
     low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
-    axes.plot([low, high], [at, at], color=colour, linewidth=7, alpha=0.35, solid_capstyle="butt")
-    axes.plot([median, median], [at - 0.32, at + 0.32], color=colour, linewidth=2)
+    axes.plot([low, high], [y, y], color=colour, linewidth=7, alpha=0.35, solid_capstyle="butt")
+    axes.plot([median, median], [y - 0.32, y + 0.32], color=colour, linewidth=2)
 
 
 @styled
 def draw_map(xy: np.ndarray, share: np.ndarray, names: Sequence[str], title: str) -> Figure:
-    """Clips as points of the plane in which they differ most, coloured by what they are."""
+    """Clips as points of the plane in which they differ most; colour and shape say what they are."""
     figure = Figure((6, 4.6))
     axes: Axes = figure.add_subplot()
     for k, name in enumerate(sorted(set(names))):
-        own = np.array([each == name for each in names])
-        colour, marker = PALETTE[k % len(PALETTE)], "os^vD"[k // len(PALETTE) % 5]
-        axes.scatter(
-            xy[own, 0], xy[own, 1], s=14, label=name or "-", alpha=0.8, linewidths=0, color=colour, marker=marker
-        )
+        x, y = xy[[other == name for other in names]].T
+        style: dict[str, Any] = {"color": PALETTE[k % len(PALETTE)], "marker": MARKERS[k % len(MARKERS)][0]}
+        axes.scatter(x, y, s=16, label=name or "-", linewidths=0, **style)
     axes.set(title=title, xlabel=f"first component ({share[0]:.0%})", ylabel=f"second component ({share[1]:.0%})")
     figure.legend(loc="outside right upper", frameon=False)
     return figure
@@ -258,9 +300,9 @@ def spectrograms_of(waveforms: Mapping[str, np.ndarray], sample_rate_hz: int) ->
     if len(waveforms["original"]) <= MEL_WINDOW // 2:
         return {}
     _, loudest_db = log_mel(waveforms["original"], sample_rate_hz)
-    found = {TITLES[name]: log_mel(y, sample_rate_hz, loudest_db)[0] for name, y in waveforms.items()}
-    first = found[TITLES["original"]]
-    return found | {f"{title} − original": y - first for title, y in found.items() if y is not first}
+    mel = {TITLES[name]: log_mel(y, sample_rate_hz, loudest_db)[0] for name, y in waveforms.items()}
+    first = mel[TITLES["original"]]
+    return mel | {f"{title} − original": y - first for title, y in mel.items() if y is not first}
 
 
 def scale_of(name: str) -> tuple[str, float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def principal_plane(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def principal_components(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Project rows on the two directions in which they differ most.
 
     z = (table - mean) / deviation of each column,  z = U S Vᵀ,  xy = U S of the two largest S
@@ -28,7 +28,7 @@ def principal_plane(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     table = np.asarray(table, np.float64)
     if table.ndim != 2 or 0 in table.shape or not np.isfinite(table).all():
-        raise ValueError(f"principal_plane: table must be (n, d) of finite numbers, not empty; got {table.shape}")
+        raise ValueError(f"principal_components: table must be (n, d) of finite numbers, not empty; got {table.shape}")
     centred = table - table.mean(axis=0)
     deviation = centred.std(axis=0)
     varies = deviation > 1e-12 * abs(table).max(axis=0)

@@ -35,8 +35,8 @@ def select(scores: Sequence[float], labels: Sequence[str]) -> list[tuple[int, st
         for rank, why in ((0, "the best"), (len(ranked) // 2, "the median"), (len(ranked) - 1, "the worst")):
             chosen.setdefault(ranked[rank], why)
     for label in sorted({label for label in labels if label} - {labels[i] for i in chosen}):
-        own = [i for i in order if labels[i] == label]
-        known = [i for i in own if not np.isnan(values[i])] or own
+        labelled = [i for i in order if labels[i] == label]
+        known = [i for i in labelled if not np.isnan(values[i])] or labelled
         if len(chosen) < MOST:
             chosen[known[len(known) // 2]] = f"typical of {label}"
     wanted = min(LEAST, len(order))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from inference.ablation import WORDS
 from speech.corpus import corpus_title
 from speech.snr import snr_db
 
@@ -48,10 +49,49 @@ def paper_table(results: Mapping[str, Any]) -> Table:
     )
 
 
+def mask_table(masks: Mapping[str, Any]) -> Table:
+    """What both decoders make of the test clips with each kind of masks, and what they are given for it.
+
+    Parameters
+    ----------
+    masks : mapping
+        `masks` of results.json: for each phase what `inference.ablation.mask_ablation` gave, or a summary alone where
+        the network has folds.
+    """
+    if "pre_training" not in masks:
+        return Table("What the decoder was given", [], [], [masks["summary"]])
+    before, after = masks["pre_training"], masks["fine_tuning"]
+    share = before["own"]["mask_bits_per_second"] / before["own"]["bits_per_second"]
+    pre_trained, fine_tuned = (WORDS[min(WORDS, key=lambda kind: part[kind]["test_mse"])] for part in (before, after))
+    return Table(
+        "Masks that the decoder was given",
+        ["pre-trained", "SI-SDR [dB]", "fine-tuned", "SI-SDR [dB]", "kbit/s"],
+        [
+            (
+                words,
+                [
+                    cell
+                    for figures in (before[kind], after[kind])
+                    for cell in (_loss(figures["test_mse"]), _db(figures["test_si_sdr_db"]))
+                ]
+                + [f"{before[kind]['bits_per_second'] / 1000:,.0f}"],
+            )
+            for kind, words in WORDS.items()
+        ],
+        [
+            f"Its own masks are {share:.0%} of what a decoder receives; the pre-trained one does best with "
+            f"{pre_trained}, the fine-tuned one with {fine_tuned}."
+        ],
+    )
+
+
 def as_text(table: Table) -> str:
-    """A table for the terminal."""
-    lines = [table.title, f"{'':<15}" + "".join(f"{title:>14}" for title in table.columns)]
-    lines += [f"{title:<15}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in table.rows]
+    """A table for the terminal; its notes alone where it has no rows."""
+    if not table.rows:
+        return "\n".join([table.title, *table.notes])
+    width = max(15, 2 + max(len(title) for title, _ in table.rows))
+    lines = [table.title, " " * width + "".join(f"{title:>14}" for title in table.columns)]
+    lines += [f"{title:<{width}}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in table.rows]
     return "\n".join([*lines, *table.notes])
 
 
@@ -61,6 +101,10 @@ def _loss(value: float | None) -> str:
 
 def _snr(value: float | None, variance: float) -> str:
     return "-" if value is None else f"{snr_db(value, variance):.1f}"
+
+
+def _db(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _epochs(figures: Mapping[str, Any]) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
-import struct
-from collections.abc import Callable
+import mmap
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,17 +17,28 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
+from speech.container import CONVERT, foreign_kind
+from speech.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, PatchedFile, check_rate, mend_header, mend_mp3
 from speech.recording import RecordingError
 
 SAMPLE_RATE_HZ = 16_000  # what the networks hear
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 SMALLEST_RANGE = 1e-6  # -120 dB of full scale: the residue of coded silence, not a voice
 LARGEST_PEAK = 1e30  # so that no later step overflows float32
+BLOCK_SAMPLES = 2**20  # that are read at once
+ROUNDING_STEPS = 6  # a range of so many steps is rounding noise, dithered or not; -81 dB of full scale for 16 bits
+STEPS = {  # between the values of an encoding that are nearest to 0, where it is not that of 16 bits
+    **dict.fromkeys(("PCM_S8", "PCM_U8", "DPCM_8"), 2.0**-7),
+    "ALAW": 2.0**-11,
+    "ULAW": 2.0**-12,
+    "DWVW_12": 2.0**-11,
+    "ALAC_20": 2.0**-19,
+    **dict.fromkeys(("PCM_24", "DWVW_24", "ALAC_24"), 2.0**-23),
+    **dict.fromkeys(("PCM_32", "ALAC_32", "FLOAT", "DOUBLE"), 2.0**-31),
+}
+Source = Path | Callable[[], tuple[np.ndarray, int]]
 
 
-def read_waveform(
-    source: Path | Callable[[], tuple[np.ndarray, int]], sample_rate_hz: int = 16_000, seconds: float | None = 4.0
-) -> np.ndarray:
+def read_waveform(source: Source, sample_rate_hz: int = 16_000, seconds: float | None = 4.0) -> np.ndarray:
     """Read the beginning of a recording as one channel at one sample rate.
 
     Channels are averaged. Another rate is converted by polyphase resampling with scipy's default filter; as many frames
@@ -45,21 +61,22 @@ def read_waveform(
     Raises
     ------
     RecordingError
-        The recording cannot be read, is empty or cut short, is silent or constant in the part that is read, holds NaN
-        or infinite samples there, or has a sample rate outside 1 kHz to 768 kHz. The message is the reason.
+        The recording cannot be read, is empty, cut short or damaged, is constant or nothing but rounding noise in the
+        part that is read, holds NaN or infinite samples there, or has a sample rate outside 1 kHz to 768 kHz. The
+        message is the reason.
     """
-    mono, rate_hz = _read(source, sample_rate_hz, seconds)
-    if rate_hz != sample_rate_hz:
-        common = math.gcd(rate_hz, sample_rate_hz)
-        mono = resample_poly(mono, sample_rate_hz // common, rate_hz // common).astype(np.float32, copy=False)
+    blocks = Blocks(source, sample_rate_hz, seconds)
+    mono = np.concatenate(list(blocks))
+    if blocks.rate_hz != sample_rate_hz:
+        mono = convert_rate(mono, blocks.rate_hz, sample_rate_hz)
         if seconds is not None:
             mono = mono[: round(seconds * sample_rate_hz)]
-        if np.ptp(mono) < SMALLEST_RANGE:
+        if np.ptp(mono) < blocks.smallest_range:
             raise RecordingError(f"silent: nothing of it is left at {sample_rate_hz} Hz")
     return mono
 
 
-def read_original(source: Path | Callable[[], tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
+def read_original(source: Source) -> tuple[np.ndarray, int]:
     """Read a whole recording as one channel at its own rate.
 
     Shapes
@@ -71,23 +88,208 @@ def read_original(source: Path | Callable[[], tuple[np.ndarray, int]]) -> tuple[
     RecordingError
         As `read_waveform`.
     """
-    return _read(source, 0, None)
+    blocks = Blocks(source)
+    return np.concatenate(list(blocks)), blocks.rate_hz
 
 
-def _read(
-    source: Path | Callable[[], tuple[np.ndarray, int]], sample_rate_hz: int, seconds: float | None
-) -> tuple[np.ndarray, int]:
-    """What of a recording the first `seconds` at sample_rate_hz depend on, checked, and its own rate."""
-    if callable(source):
-        samples, rate_hz = source()
-        _check_rate(rate_hz)
-        mono = _to_mono(np.asarray(samples)[: _frames_needed(rate_hz, sample_rate_hz, seconds)])
-    else:
-        mono, rate_hz = _read_file(Path(source), sample_rate_hz, seconds)
-    if len(mono) == 0:
-        raise RecordingError("empty: it has no samples")
-    _check_variation(mono, rate_hz)
-    return mono, rate_hz
+class Blocks:
+    """The blocks of a recording as one channel at its own rate, each (samples,) float32, to be taken once.
+
+    Parameters
+    ----------
+    source : Path or function without arguments
+        As for `read_waveform`.
+    sample_rate_hz, seconds : int, float
+        Read only what the first `seconds` at this rate depend on; everything where seconds is None.
+
+    Attributes
+    ----------
+    rate_hz : int
+        Known when the first block has been taken.
+    samples : int
+        How many have been taken.
+    subtype : str
+        What libsndfile calls the encoding of a file; empty for a function.
+    smallest_range : float
+        Samples that differ by less are rounding noise, as far as the recording has been read.
+
+    Raises
+    ------
+    RecordingError
+        While blocks are taken, also after the last one: as `read_waveform`.
+    """
+
+    def __init__(self, source: Source, sample_rate_hz: int = 0, seconds: float | None = None) -> None:
+        self.source, self.sample_rate_hz, self.seconds = source, sample_rate_hz, seconds
+        self.rate_hz = self.samples = 0
+        self.subtype, self.smallest_range = "", SMALLEST_RANGE
+        self._low, self._high, self._widest = math.inf, -math.inf, 0.0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Take the blocks."""
+        for block, step in self._raw():
+            mono = _to_mono(block)
+            if len(mono) == 0:
+                continue
+            self.samples += len(mono)
+            low, high = float(mono.min()), float(mono.max())
+            self._low, self._high = min(self._low, low), max(self._high, high)
+            if high - low <= ROUNDING_STEPS * 2**-7:  # the quiet ones alone can be of a recording without a sound
+                self._widest = max(self._widest, float(np.ptp(block, axis=0).max()))
+                if step < 2**-15 and not (np.asarray(block, np.float64) * 2**15 % 1).any():
+                    step = 2**-15  # of 16 bits, kept in a finer encoding
+            self.smallest_range = max(self.smallest_range, ROUNDING_STEPS * step * (1 + 1e-6))
+            yield mono
+        if self.samples == 0:
+            raise RecordingError("empty: it has no samples")
+        if self._high - self._low < self.smallest_range:
+            raise RecordingError(self._silence())
+
+    def _silence(self) -> str:
+        """Why there is nothing to hear."""
+        low, high = self._low, self._high
+        part = f"in the {self.samples / self.rate_hz:.3g} s read"
+        if self._widest >= 10 * self.smallest_range:
+            return "silent: its channels cancel one another where they are averaged"
+        if low == high == 0:
+            return f"silent: every sample {part} is 0"
+        if low == high:
+            return f"constant: every sample {part} is {low:.3g}"
+        return f"silent: the samples {part} differ by no more than {high - low:.1e}"
+
+    def _raw(self) -> Iterator[tuple[np.ndarray, float]]:
+        """The blocks with all channels, and the step between values of their encoding."""
+        if callable(self.source):
+            samples, self.rate_hz = self.source()
+            check_rate(self.rate_hz)
+            samples = np.asarray(samples)
+            if mistake := _shape_mistake(samples.shape):
+                raise RecordingError(mistake)
+            yield samples[: _frames_needed(self.rate_hz, self.sample_rate_hz, self.seconds)], 2.0**-31
+            return
+        path = Path(self.source)
+        try:
+            if not path.exists():
+                raise RecordingError("unreadable: there is no such file")
+            if not path.is_file():  # opening a pipe would wait for ever
+                raise RecordingError("unreadable: it is not a regular file")
+            with path.open("rb") as file:
+                yield from self._read(path, file)
+        except PermissionError:
+            raise RecordingError("unreadable: not permitted to open it") from None
+        except soundfile.LibsndfileError as error:
+            raise RecordingError(_reason(error, path)) from None
+        except TypeError:  # soundfile wants to be told
+            raise RecordingError("unreadable: a .raw file does not say its sample rate and format") from None
+        except OSError as error:
+            raise RecordingError(f"unreadable: {error.strerror or error}") from None
+
+    def _read(self, path: Path, file: BinaryIO) -> Iterator[tuple[np.ndarray, float]]:
+        if not file.read(1):
+            raise RecordingError("empty: the file has 0 bytes")
+        pieces = mend_header(file)
+        # As bytes: a name that is not UTF-8 is none that soundfile can encode.
+        name: str | bytes = str(path) if os.name == "nt" else os.fsencode(path)
+        sound = _open(name if pieces is None else PatchedFile(file, pieces))
+        try:
+            all_frames = 0
+            if sound.format == "MP3":
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                    pieces, all_frames = mend_mp3(data)
+                if pieces is not None:
+                    sound.close()
+                    sound = _open(PatchedFile(file, pieces))
+            self.rate_hz = sound.samplerate
+            check_rate(self.rate_hz)
+            if sound.frames == 0:
+                raise RecordingError("empty: its header says 0 frames")
+            self.subtype = sound.subtype
+            step = STEPS.get(self.subtype, 2.0**-15)
+            needed = _frames_needed(self.rate_hz, self.sample_rate_hz, self.seconds)
+            wanted = sound.frames if needed is None else min(sound.frames, needed)
+            # Blocks, so that memory follows what the file holds and not what its header says.
+            block_frames, read = max(1, BLOCK_SAMPLES // sound.channels), 0
+            while read < wanted:
+                with _quiet(sound.format == "MP3"):
+                    block = sound.read(min(block_frames, wanted - read), dtype="float32", always_2d=True)
+                if len(block) == 0:
+                    break
+                read += len(block)
+                yield block, step
+            _check_length(sound, read, wanted, all_frames)
+        finally:
+            sound.close()
+
+
+class _Forward(soundfile.SoundFile):
+    """An audio file read from its beginning to its end.
+
+    soundfile seeks after each block that it has read, which fails in a file of unknown length and in a damaged one.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _open(source: str | bytes | PatchedFile) -> _Forward:
+    with _quiet(True):
+        return _Forward(source)
+
+
+def _check_length(sound: soundfile.SoundFile, read: int, wanted: int, all_frames: int) -> None:
+    """Raise RecordingError where what could be read is less than there should be."""
+    if sound.format == "MP3":  # its own length may be an estimate; frames that were counted are there
+        if read == 0 or (read < min(wanted, all_frames) * 0.98 - sound.samplerate / 10):
+            raise RecordingError(f"damaged: {read} of {all_frames or wanted} frames can be decoded")
+    elif read < wanted - 32 and not (sound.frames >= 1 << 62 and read):  # a FLAC file may not know how long it is
+        raise RecordingError(f"cut short: its header promises {sound.frames} frames, {read} can be read")
+
+
+_QUIET = threading.Lock()
+_quiet_readers, _loud = 0, None
+
+
+@contextmanager
+def _quiet(needed: bool) -> Iterator[None]:
+    """Keep libmpg123, which libsndfile reads MP3 with, from writing its notes to the terminal.
+
+    It writes to the C library's stderr and takes no other wish. That is exchanged while MP3 is decoded; Python's
+    sys.stderr is another. Nothing happens where the C library has no such name.
+    """
+    global _quiet_readers, _loud
+    stderr = _c_stderr() if needed else None
+    if stderr is None:
+        yield
+        return
+    with _QUIET:
+        _quiet_readers += 1
+        if _quiet_readers == 1:
+            _loud, stderr.value = stderr.value, _null_stream()
+    try:
+        yield
+    finally:
+        with _QUIET:
+            _quiet_readers -= 1
+            if _quiet_readers == 0:
+                stderr.value = _loud
+
+
+@functools.cache
+def _c_stderr() -> ctypes.c_void_p | None:
+    for name in ("stderr", "__stderrp"):
+        try:
+            return ctypes.c_void_p.in_dll(ctypes.CDLL(None), name) if _null_stream() else None
+        except (AttributeError, OSError, TypeError, ValueError):
+            continue
+    return None
+
+
+@functools.cache
+def _null_stream() -> int | None:
+    library = ctypes.CDLL(None)
+    library.fopen.restype = ctypes.c_void_p
+    stream = library.fopen(os.fsencode(os.devnull), b"w")
+    return None if stream is None else int(stream)
 
 
 def _frames_needed(rate_hz: int, sample_rate_hz: int, seconds: float | None) -> int | None:
@@ -96,96 +298,41 @@ def _frames_needed(rate_hz: int, sample_rate_hz: int, seconds: float | None) -> 
         return None
     if rate_hz == sample_rate_hz:
         return round(seconds * sample_rate_hz)
-    # resample_poly's filter reaches 10 · max(up, down) samples to each side at the rate rate_hz · up.
-    up = sample_rate_hz // math.gcd(rate_hz, sample_rate_hz)
-    down = rate_hz // math.gcd(rate_hz, sample_rate_hz)
-    return math.ceil(seconds * rate_hz) + math.ceil(10 * max(up, down) / up) + 1
+    return math.ceil(seconds * rate_hz) + _reach(rate_hz, sample_rate_hz)
 
 
-def _read_file(path: Path, sample_rate_hz: int, seconds: float | None) -> tuple[np.ndarray, int]:
-    """The needed frames of a file as one channel, and the file's rate."""
-    try:
-        if not path.exists():
-            raise RecordingError("unreadable: there is no such file")
-        if not path.is_file():  # opening a pipe would wait for ever
-            raise RecordingError("unreadable: it is not a regular file")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise RecordingError("empty: the file has 0 bytes")
-            file.seek(0)
-            _check_header(file)
-        with soundfile.SoundFile(path) as sound:
-            rate_hz = sound.samplerate
-            _check_rate(rate_hz)
-            if sound.frames == 0:
-                raise RecordingError("empty: its header says 0 frames")
-            needed = _frames_needed(rate_hz, sample_rate_hz, seconds)
-            wanted = sound.frames if needed is None else min(sound.frames, needed)
-            # Blocks, so that memory follows what the file holds and not what its header says.
-            block_frames = max(1, 2**20 // sound.channels)
-            blocks, read = [], 0
-            while read < wanted:
-                block = sound.read(min(block_frames, wanted - read), dtype="float32", always_2d=True)
-                if len(block) == 0:
-                    if sound.format == "MP3" and read:  # its length is an estimate where no table in it tells
-                        break
-                    raise RecordingError(f"cut short: its header promises {sound.frames} frames, {read} can be read")
-                blocks.append(_to_mono(block))
-                read += len(block)
-    except PermissionError:
-        raise RecordingError("unreadable: not permitted to open it") from None
-    except soundfile.LibsndfileError as error:
-        raise RecordingError(_reason(error)) from None
-    except TypeError:  # soundfile wants to be told
-        raise RecordingError("unreadable: a .raw file does not say its sample rate and format") from None
-    except OSError as error:
-        raise RecordingError(f"unreadable: {error.strerror or error}") from None
-    return np.concatenate(blocks), rate_hz
+def _reach(rate_hz: int, new_rate_hz: int) -> int:
+    """How many samples at rate_hz resample_poly's filter sees to each side of one, and one more."""
+    # It reaches 10 · max(up, down) samples to each side at the rate rate_hz · up.
+    common = math.gcd(rate_hz, new_rate_hz)
+    up, down = new_rate_hz // common, rate_hz // common
+    return math.ceil(10 * max(up, down) / up) + 1
 
 
-def _reason(error: soundfile.LibsndfileError) -> str:
+def _reason(error: soundfile.LibsndfileError, path: Path) -> str:
     message = error.error_string.rstrip(".")
     if "lost sync" in message or "psf_fseek() failed" in message:  # what a FLAC file that ends too early leads to
         return f"cut short or damaged: {message}"
     # What libsndfile says of an MP3 in which it finds no frame is about pipes, which would mislead here.
-    if "not recognised" in message or "not a regular file" in message:
-        return "not an audio file that libsndfile reads"
+    if "not recognised" in message or "not a regular file" in message or not message:
+        with path.open("rb") as file:
+            kind = foreign_kind(file.read(64), path.suffix)
+        return (
+            f"{kind}, which libsndfile does not read. {CONVERT}" if kind else "not an audio file that libsndfile reads"
+        )
     return f"unreadable: {message}"
 
 
-def _check_header(file: BinaryIO) -> None:
-    """Raise if the header of a WAV or AIFF file has an absurd rate or promises more than the file holds.
-
-    libsndfile refuses a rate of 0 without saying why, and quietly reads what there is of a file that is cut short.
-    """
-    kind = file.read(12)[:4]
-    if kind not in (b"RIFF", b"RF64", b"RIFX", b"FORM"):
-        return
-    order = "<" if kind in (b"RIFF", b"RF64") else ">"
-    promised_by_ds64 = None
-    for _ in range(1000):  # no real file has more chunks, and a file of zeros must not keep us here
-        chunk = file.read(8)
-        if len(chunk) < 8:
-            return
-        name, size = struct.unpack(order + "4sI", chunk)
-        start = file.tell()
-        if name == b"fmt " and len(body := file.read(8)) == 8:
-            _check_rate(struct.unpack(order + "4xI", body)[0])
-        elif name == b"ds64" and len(body := file.read(16)) == 16:
-            promised_by_ds64 = struct.unpack(order + "8xQ", body)[0]
-        elif name in (b"data", b"SSND"):
-            held = file.seek(0, 2) - start
-            if size == 0xFFFFFFFF:  # RF64, or written to a pipe before its length was known
-                size = promised_by_ds64 or 0
-            if size > held:
-                raise RecordingError(f"cut short: its header promises {size} bytes of sound, the file holds {held}")
-            return
-        file.seek(start + size + size % 2)
-
-
-def _check_rate(rate_hz: int) -> None:
-    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
-        raise RecordingError(f"a sample rate of {rate_hz} Hz; {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz can be read")
+def _shape_mistake(shape: tuple[int, ...]) -> str:
+    """What is wrong with an array that should be (samples,) or (samples, channels); empty if nothing."""
+    if len(shape) == 2 and shape[1] > shape[0]:
+        return (
+            f"must be (samples, channels), as soundfile reads it; got {shape}, more channels than samples. Hand over "
+            "its transpose, waveform.T"
+        )
+    if len(shape) not in (1, 2):
+        return f"must be (samples,) or (samples, channels); got {shape}. Hand over one recording at a time"
+    return ""
 
 
 def _to_mono(samples: np.ndarray) -> np.ndarray:
@@ -200,18 +347,6 @@ def _to_mono(samples: np.ndarray) -> np.ndarray:
     return samples.astype(np.float32)
 
 
-def _check_variation(mono: np.ndarray, rate_hz: int) -> None:
-    low, high = float(mono.min()), float(mono.max())
-    if high - low >= SMALLEST_RANGE:
-        return
-    part = f"in the {len(mono) / rate_hz:.3g} s read"
-    if low == high == 0:
-        raise RecordingError(f"silent: every sample {part} is 0")
-    if low == high:
-        raise RecordingError(f"constant: every sample {part} is {low:.3g}")
-    raise RecordingError(f"silent: the samples {part} differ by no more than {high - low:.1e}")
-
-
 class WaveformError(ValueError):
     """A waveform cannot be used; the message says what it needs and what it got."""
 
@@ -219,11 +354,13 @@ class WaveformError(ValueError):
 def resampled(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """A checked waveform, one channel, at 16 kHz."""
     waveform = np.asarray(waveform)
-    if waveform.ndim not in (1, 2) or waveform.size == 0 or waveform.dtype.kind != "f":
+    if waveform.size == 0 or waveform.dtype.kind != "f":
         raise WaveformError(
             "waveform: must be (samples,) or (samples, channels) of floating-point numbers, and not empty; got "
             f"{waveform.shape} of {waveform.dtype}"
         )
+    if mistake := _shape_mistake(waveform.shape):
+        raise WaveformError(f"waveform: {mistake}")
     if bad := waveform.size - np.count_nonzero(np.isfinite(waveform)):
         raise WaveformError(f"waveform: {bad} of {waveform.size} samples are NaN or infinite")
     if (peak := float(abs(waveform).max())) > LARGEST_PEAK:
@@ -242,3 +379,31 @@ def convert_rate(waveform: np.ndarray, rate_hz: int, new_rate_hz: int) -> np.nda
         return waveform
     common = math.gcd(rate_hz, new_rate_hz)
     return resample_poly(waveform, new_rate_hz // common, rate_hz // common).astype(np.float32, copy=False)
+
+
+def convert_blocks(blocks: Iterable[np.ndarray], rate_hz: int, new_rate_hz: int) -> Iterator[np.ndarray]:
+    """The blocks of a recording at another rate: together what `convert_rate` makes of the whole of it.
+
+    Shapes
+    ------
+    blocks (samples,) float32 of any lengths at rate_hz -> (samples,) float32 at new_rate_hz
+    """
+    if rate_hz == new_rate_hz:
+        yield from blocks
+        return
+    common = math.gcd(rate_hz, new_rate_hz)
+    up, down = new_rate_hz // common, rate_hz // common
+    # What a piece of the input decides alone: without as many samples at each end as the filter sees. Its beginning is
+    # a multiple of `down`, so that the first sample out lies on the first sample in.
+    margin = -(-_reach(rate_hz, new_rate_hz) // down) * down
+    waiting, before = np.empty(0, np.float32), 0  # samples, how many of which are only seen by the filter
+    for block in blocks:
+        waiting = np.concatenate([waiting, block])
+        ready = (len(waiting) - before - margin) // down * down
+        if ready > 0:
+            converted = convert_rate(waiting[: before + ready + margin], rate_hz, new_rate_hz)
+            yield converted[before // down * up : (before + ready) // down * up]
+            kept = min(before + ready, margin)
+            waiting, before = waiting[before + ready - kept :], kept
+    if len(waiting) > before:
+        yield convert_rate(waiting, rate_hz, new_rate_hz)[before // down * up :]

@@ -12,7 +12,9 @@ import pooch
 import scipy
 import soundfile
 
-from speech import audio
+from speech import audio, container, header
+
+OF_AUDIO = (audio.__file__, container.__file__, header.__file__)
 
 
 def user_cache() -> Path:
@@ -55,6 +57,6 @@ def file_name(digests: Sequence[str], settings: Sequence[str | int], code: Seque
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "soundfile": [soundfile.__version__, soundfile.__libsndfile_version__],
-        "code": [digest(Path(module)) for module in (*code, audio.__file__, __file__)],
+        "code": [digest(Path(module)) for module in (*code, *OF_AUDIO, __file__)],
     }
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32] + ".npy"

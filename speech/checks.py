@@ -9,7 +9,7 @@ import numpy as np
 ROUNDING = 1e-28  # of an energy in float64: what is smaller than this part (-280 dB) is rounding, not sound
 
 
-def check_pair(who: str, original: np.ndarray, rebuilt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def check_waveforms(who: str, original: np.ndarray, rebuilt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both waveforms in float64, or an error in one sentence.
 
     Shapes

@@ -19,12 +19,14 @@ from tqdm import tqdm
 from speech.audio import read_waveform
 from speech.cache import digest, file_name
 from speech.recording import CorpusError, Recording, RecordingError
-from storage.atomic import new_file
+from storage.atomic import new_file, remove_unfinished
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 LeftOut = list[tuple[str, str]]
 
+COPY = "the same sound as"  # how the reason of a copy begins
+BLOCK_BYTES = 1 << 24  # of a file that is read to be checked
 WAITING = 16  # clips a thread that may be ready and not yet written: 4 MB
 
 
@@ -45,10 +47,14 @@ class Clips:
         How many of a clip's samples are its own; the others, at its end, are padding.
     recordings : tuple of Recording
         What the clips were read from, in the same order.
+    contents : tuple of str
+        What tells a clip from all others: a SHA-256 of its samples before they were scaled, 32 hexadecimal digits.
     path : Path or None
         The file that samples are mapped from; None where they are in memory.
     reused : bool
         Whether the file was there already.
+    damaged : bool
+        Whether it was, with other bytes than were written, and has been made again.
     sha256 : str
         Of all samples in their order, as they were when they were prepared.
     """
@@ -58,8 +64,10 @@ class Clips:
     scale: np.ndarray
     valid: np.ndarray
     recordings: tuple[Recording, ...]
+    contents: tuple[str, ...] = ()
     path: Path | None = None
     reused: bool = False
+    damaged: bool = False
     sha256: str = ""
 
     def __len__(self) -> int:
@@ -106,12 +114,13 @@ def load_clips(
     the minimum and the maximum are those of all clips given, test clips too, as the paper's preprocessing precedes its
     split; clips keep their differences in level then.
 
-    A recording that cannot be used is left out and named with its reason; the others keep their order. The result does
-    not depend on the number of threads.
+    A recording that cannot be used is left out and named with its reason; the others keep their order. So is one whose
+    clip, padding included, is that of an earlier one sample by sample: a copy would be among the training and the test
+    clips. The result does not depend on the number of threads.
 
     With `cache_dir` the clips are written to a file once and mapped from it ever after, as long as the bytes of the
     recordings, their order, the settings and this program stay the same; memory does not grow with the corpus then. A
-    file that is not whole is made again.
+    file that is not whole, or whose checksum is another, is made again.
 
     Parameters
     ----------
@@ -171,19 +180,24 @@ def load_clips(
     try:
         clips, left_out = _open(path, recordings, clip_samples)
         return dataclasses.replace(clips, reused=True), left_out
-    except Exception:  # it is not there, or not whole: a damaged header or tail fails in a dozen ways
-        pass
+    except FileNotFoundError:
+        damaged = False
+    except Exception:  # not whole: a damaged header or tail fails in a dozen ways
+        damaged = True
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(path.parent)
         with new_file(path) as file:
             write(file)
             if name(again=True) != path.name:
                 raise CorpusError("clips: recordings were changed while they were read. Start again")
-        return _open(path, recordings, clip_samples)
+        clips, left_out = _open(path, recordings, clip_samples)
+        return dataclasses.replace(clips, damaged=damaged), left_out
     except OSError as error:
         raise CorpusError(
             f"clips: {path.parent} cannot be written: {error.strerror or error}. {len(recordings)} clips need "
-            f"{4e-6 * len(recordings) * clip_samples:.1f} MB. Make room there, or name another folder with --cache-dir"
+            f"{4e-6 * len(recordings) * clip_samples:.1f} MB. Make room there, or name another folder: "
+            "--cache-dir of train.py and of python -m inference"
         ) from None
 
 
@@ -200,11 +214,13 @@ def _write(
     lows: list[np.float32] = []
     highs: list[np.float32] = []
     valid: list[int] = []
+    first: dict[str, int] = {}  # by content, the recording that it was met in first
+    copies: list[tuple[int, int]] = []
     left_out: list[tuple[int, str]] = []
-    content = hashlib.sha256()
+    everything = hashlib.sha256()
 
-    def read(recording: Recording) -> tuple[np.ndarray, np.float32, np.float32, int] | str:
-        """A clip with its minimum, its maximum and the number of its own samples; or the reason why there is none."""
+    def read(recording: Recording) -> tuple[np.ndarray, str, np.float32, np.float32, int] | str:
+        """A clip with its content, minimum, maximum and number of own samples; or the reason why there is none."""
         try:
             waveform = read_waveform(recording.source, sample_rate_hz, clip_samples / sample_rate_hz)
         except RecordingError as error:
@@ -212,7 +228,8 @@ def _write(
         clip = np.zeros(clip_samples, np.float32)
         clip[: len(waveform)] = waveform
         low, high = clip.min(), clip.max()
-        return _scaled(clip, low, high) if scaling == "clip" else clip, low, high, len(waveform)
+        content = hashlib.sha256((clip + np.float32(0)).tobytes()).hexdigest()[:32]  # which makes one 0 of both
+        return _scaled(clip, low, high) if scaling == "clip" else clip, content, low, high, len(waveform)
 
     _write_header(file, len(recordings), clip_samples)
     start = file.tell()
@@ -220,10 +237,13 @@ def _write(
         if isinstance(result, str):
             left_out.append((i, result))
             continue
-        clip, low, high, own = result
+        clip, content, low, high, own = result
+        if first.setdefault(content, i) != i:
+            copies.append((i, first[content]))
+            continue
         file.write(clip.data)
         if scaling == "clip":
-            content.update(clip.data)
+            everything.update(clip.data)
         lows.append(low)
         highs.append(high)
         valid.append(own)
@@ -235,15 +255,18 @@ def _write(
             clip = _scaled(np.frombuffer(file.read(4 * clip_samples), np.float32), low, high)
             file.seek(at)
             file.write(clip.data)
-            content.update(clip.data)
+            everything.update(clip.data)
     about = {
         "offset": [float(low) for low in lows],
         "scale": [float(high - low) for low, high in zip(lows, highs, strict=True)],
         "valid": valid,
+        "contents": list(first),
+        "copies": copies,
         "left_out": left_out,
-        "sha256": content.hexdigest(),
+        "sha256": everything.hexdigest(),
     }
-    file.write(json.dumps(about).encode())
+    text = json.dumps(about).encode()
+    file.write(text + b"\n" + hashlib.sha256(text).hexdigest().encode())
     file.seek(0)
     _write_header(file, len(lows), clip_samples)  # of the same length: NumPy leaves room for more digits
 
@@ -272,21 +295,30 @@ def _read(file: BinaryIO, recordings: Sequence[Recording], clip_samples: int) ->
     start = file.tell()
     if dtype != np.float32 or shape[1:] != (clip_samples,) or shape[0] not in range(len(recordings) + 1):
         raise ValueError(f"an array {shape} of {dtype}")
-    file.seek(start + 4 * shape[0] * clip_samples)
-    about = json.loads(file.read())
+    everything, left = hashlib.sha256(), 4 * shape[0] * clip_samples
+    while left and (block := file.read(min(left, BLOCK_BYTES))):
+        everything.update(block)
+        left -= len(block)
+    text, _, checksum = file.read().rpartition(b"\n")
+    about = json.loads(text)
+    if hashlib.sha256(text).hexdigest().encode() != checksum or everything.hexdigest() != about["sha256"]:
+        raise ValueError("its checksum is another")
     reasons = dict(about["left_out"])
+    for i, original in about["copies"]:  # by name only here: the file is the same whatever the names are
+        reasons[i] = f"{COPY} {recordings[original].name}"
     offset, scale = (np.array(about[key], np.float32) for key in ("offset", "scale"))
     valid = np.array(about["valid"], np.int64)
     kept = [recording for i, recording in enumerate(recordings) if i not in reasons]
-    if not offset.shape == scale.shape == valid.shape == shape[:1] == (len(kept),):
+    contents = tuple(map(str, about["contents"]))
+    if not offset.shape == scale.shape == valid.shape == shape[:1] == (len(kept),) == (len(contents),):
         raise ValueError(f"an array {shape} about {len(kept)} recordings")
     if isinstance(file, io.BytesIO):
         samples = np.frombuffer(file.getbuffer().toreadonly(), np.float32, shape[0] * clip_samples, start)
         samples = samples.reshape(shape)
     else:
         samples = np.memmap(file, np.float32, "r", start, shape)
-    left_out = [(recordings[i].name, reason) for i, reason in reasons.items()]
-    return Clips(samples, offset, scale, valid, tuple(kept), sha256=str(about["sha256"])), left_out
+    left_out = [(recordings[i].name, reason) for i, reason in sorted(reasons.items())]
+    return Clips(samples, offset, scale, valid, tuple(kept), contents, sha256=str(about["sha256"])), left_out
 
 
 def _in_order(

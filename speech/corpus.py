@@ -15,7 +15,7 @@ from speech.archive import lfs_pointers
 from speech.cache import user_cache
 from speech.download import URL, download_emodb
 from speech.manifest import read_manifest
-from speech.recording import CorpusError, Recording
+from speech.recording import CorpusError, Recording, printable
 
 REQUESTED: dict[str, ModuleType] = {"savee": savee, "ravdess": ravdess, "cremad": cremad, "tess": tess}
 NAMES = ("demo", "emodb", *REQUESTED, "folder")
@@ -125,27 +125,32 @@ def find_corpus(
         raise CorpusError(f"corpus: there is no {name!r}; choose one of {', '.join(NAMES)}")
     if name == "demo":
         if data_dir is not None:
-            raise CorpusError(f"demo: is made by the program and reads no directory; got {data_dir}. Drop --data-dir")
+            raise CorpusError(
+                f"demo: is made by the program and reads no directory; got {printable(data_dir)}. Drop --data-dir"
+            )
         return Corpus(name, None, demo.list_recordings(count, seed))
     if data_dir is not None and not _is_directory(name, data_dir):
         what = "is a file" if data_dir.exists() else "does not exist"
-        raise CorpusError(f"{name}: the directory {data_dir} {what}. Check the spelling of --data-dir")
+        raise CorpusError(f"{name}: the directory {printable(data_dir)} {what}. Check the spelling of --data-dir")
     if name == "folder" and data_dir is None:
         raise CorpusError("folder: needs a directory of audio files; got none. Name it with --data-dir")
 
     cache_dir = user_cache() if cache_dir is None else cache_dir
     places = [data_dir] if data_dir is not None else _places(name, cache_dir)
+    runs: list[Path] = []
     for directory in places:
-        recordings, left_out = _list(name, directory, checksums, manifest)
+        recordings, left_out = _list(name, directory, checksums, runs, manifest)
         if recordings:
             break
     notes = []
+    if runs:
+        notes.append(f"folder: passed over {len(runs)} folders of runs in it, such as {printable(runs[0])}")
     if not recordings and name == "emodb" and data_dir is None and download:
         download_emodb(directory, url, checksums, progress)
-        recordings, left_out = _list(name, directory, checksums)
-        notes.append(f"emodb: downloaded from {url} to {directory}")
+        recordings, left_out = _list(name, directory, checksums, runs)
+        notes.append(f"emodb: downloaded from {url} to {printable(directory)}")
     if not recordings:
-        raise CorpusError(_how_to_get(name, places, left_out))
+        raise CorpusError(_how_to_get(name, places, left_out, named=data_dir is not None))
     recordings, left_out = _without_pointers(name, directory, recordings, left_out)
 
     if name == "emodb" and verify:
@@ -157,7 +162,7 @@ def find_corpus(
         whole, unusable = REQUESTED[name].RECORDINGS, set(getattr(REQUESTED[name], "UNUSABLE", ()))
         present = len(recordings) + sum(item in unusable for item, _ in left_out)
         if present != whole:
-            notes.append(f"{name}: {present} of its {whole} recordings are under {directory}")
+            notes.append(f"{name}: {present} of its {whole} recordings are under {printable(directory)}")
     return Corpus(name, directory, recordings, left_out, notes)
 
 
@@ -206,7 +211,7 @@ def _without_pointers(
     name: str, directory: Path, recordings: list[Recording], left_out: list[tuple[str, str]]
 ) -> tuple[list[Recording], list[tuple[str, str]]]:
     pointers = {recording.name for recording in lfs_pointers(recordings)}
-    cure = f"In the clone: git lfs install && git lfs pull, where {directory} is"
+    cure = f"In the clone: git lfs install && git lfs pull, where {printable(directory)} is"
     if pointers and len(pointers) == len(recordings):
         raise CorpusError(f"{name}: all {len(pointers)} recordings are Git LFS pointers instead of audio. {cure}")
     left_out = left_out + [(item, f"a Git LFS pointer instead of audio. {cure}") for item in sorted(pointers)]
@@ -214,7 +219,11 @@ def _without_pointers(
 
 
 def _list(
-    name: str, directory: Path, checksums: Mapping[str, str] | None, manifest: Path | None = None
+    name: str,
+    directory: Path,
+    checksums: Mapping[str, str] | None,
+    runs: list[Path],
+    manifest: Path | None = None,
 ) -> tuple[list[Recording], list[tuple[str, str]]]:
     if not _is_directory(name, directory):
         return [], []
@@ -222,7 +231,9 @@ def _list(
         return read_manifest(manifest, directory), []
     if name == "emodb":
         return emodb.list_recordings(directory, checksums)
-    recordings, left_out = (folder if name == "folder" else REQUESTED[name]).list_recordings(directory)
+    if name == "folder":
+        return folder.list_recordings(directory, runs)
+    recordings, left_out = REQUESTED[name].list_recordings(directory)
     return recordings, left_out
 
 
@@ -230,20 +241,25 @@ def _is_directory(name: str, path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError as error:
-        raise CorpusError(f"{name}: {path} cannot be read: {error.strerror}. Check its permissions") from None
+        raise CorpusError(
+            f"{name}: {printable(path)} cannot be read: {error.strerror}. Check its permissions"
+        ) from None
 
 
-def _how_to_get(name: str, places: list[Path], left_out: list[tuple[str, str]]) -> str:
+def _how_to_get(name: str, places: list[Path], left_out: list[tuple[str, str]], named: bool) -> str:
     if name in REQUESTED:
-        return REQUESTED[name].how_to_get(places)
-    where = " or ".join(map(str, places))
+        return str(REQUESTED[name].how_to_get(places, named))
+    where = " or ".join(map(printable, places))
     others = f"; {len(left_out)} WAV files there are not of EmoDB" if left_out else ""
     if name == "emodb":
         return (
             f"emodb: no recordings under {where} (looked for 03a01Fa.wav and wav/03a01Fa.wav{others}). "
-            "Run `python train.py --db emodb` to download them, or see docs/corpora.md"
+            + ("Leave --data-dir out" if named else "Run `python train.py --db emodb`")
+            + " to have them downloaded, or see docs/corpora.md"
         )
-    return f"folder: no audio files under {where} (looked for .wav, .flac, .ogg, .mp3 and what else libsndfile reads)"
+    others = f". {len(left_out)} cannot be used, such as {left_out[0][0]}: {left_out[0][1]}" if left_out else ""
+    looked_for = "looked for .wav, .flac, .ogg, .mp3 and what else libsndfile reads"
+    return f"folder: no audio files under {where} ({looked_for}){others}"
 
 
 def _checked(

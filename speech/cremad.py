@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speech.archive import find_named
-from speech.recording import Recording
+from speech.recording import Recording, printable
 
 RECORDINGS = 7442
 EMOTIONS = {
@@ -87,12 +87,16 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
     return recordings, sorted(left_out)
 
 
-def how_to_get(places: Sequence[Path]) -> str:
-    """What to say where no recording was found: what was looked for where, what to clone, where to put it."""
+def how_to_get(places: Sequence[Path], named: bool = False) -> str:
+    """What to say where no recording was found: what was looked for where, what to clone, where to put it.
+
+    `named` says that the place is one that --data-dir named.
+    """
     return (
-        f"cremad: no recordings under {' or '.join(map(str, places))} (looked for AudioWAV/1001_DFA_ANG_XX.wav at any "
-        "depth). See docs/corpora.md for how to get them\n"
+        f"cremad: no recordings under {' or '.join(map(printable, places))} (looked for "
+        "AudioWAV/1001_DFA_ANG_XX.wav at any depth). See docs/corpora.md for how to get them\n"
         "To get it: install Git LFS (git lfs install), then git clone "
         "https://github.com/CheyneyComputerScience/CREMA-D (Open Database License)\n"
-        f"To put it: let {places[-1] / 'AudioWAV'} be there, or name where it is with --data-dir"
+        f"To put it: let {printable(places[-1] / 'AudioWAV')} be there"
+        + ("" if named else ", or name where it is with --data-dir")
     )

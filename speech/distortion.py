@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from speech.checks import check_pair, check_rate
+from speech.checks import check_rate, check_waveforms
 from speech.clip import Clips
 from speech.perceptual import estoi, pesq, pesq_missing, stoi
 from speech.pitch import f0_error, track_pitch, voicing_error
@@ -175,7 +175,7 @@ def measure(original: np.ndarray, rebuilt: np.ndarray, sample_rate_hz: int, scal
     ValueError
         The two are not (samples,) of one length, hold NaN or infinite samples, or scale or rate is out of range.
     """
-    x, y = check_pair("measure", original, rebuilt)
+    x, y = check_waveforms("measure", original, rebuilt)
     check_rate("measure", sample_rate_hz)
     pitch_x, pitch_y = track_pitch(x, sample_rate_hz), track_pitch(y, sample_rate_hz)
     return {

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from speech import emodb
 from speech.recording import CorpusError
 
+# Over http, as its authors name it: what arrives is compared with the SHA-256 of every recording.
 URL = "http://emodb.bilderbar.info/download/download.zip"
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 30  # for the first byte, and between one and the next
+DEADLINE_SECONDS = 3600  # for all of them: 11 kB a second
+LARGEST_ARCHIVE = 2**28  # bytes; EmoDB's has about 40 MB
 LARGEST_MEMBER = 2**21  # bytes; the longest recording has 287,348
+LARGEST_CONTENT = 2**29  # bytes that all members unpack to
 
 
 def download_emodb(
@@ -82,10 +88,26 @@ def _fetch(url: str, archive: Path, progress: bool) -> None:
     pooch.get_logger().setLevel("WARNING")
     bar = progress and sys.stderr.isatty()
     answers: list[Response] = []  # pooch leaves the connection open when a transfer fails
+    began = time.monotonic()
+
+    def bound(answer: Response, **_: Any) -> None:
+        answers.append(answer)
+        read = getattr(answer.raw, "read1", answer.raw.read)  # what has come, so that the deadline is looked at
+
+        def stream(count: int, **_: Any) -> Iterator[bytes]:
+            got = 0
+            while content := read(count):
+                got += len(content)
+                if got > LARGEST_ARCHIVE:
+                    raise _Failure(f"it sends more than {LARGEST_ARCHIVE} bytes")
+                if time.monotonic() - began > DEADLINE_SECONDS:
+                    raise _Failure(f"{got} bytes came within {DEADLINE_SECONDS} s, and not the whole")
+                yield content
+
+        answer.raw.stream = stream
+
     try:
-        downloader = pooch.HTTPDownloader(
-            progressbar=bar, timeout=TIMEOUT_SECONDS, hooks={"response": lambda answer, **_: answers.append(answer)}
-        )
+        downloader = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT_SECONDS, hooks={"response": bound})
         pooch.retrieve(url, known_hash=None, fname=archive.name, path=archive.parent, downloader=downloader)
     except exceptions.HTTPError as error:
         raise _Failure(f"the server answers {str(error).partition(' for url')[0]}") from None
@@ -105,6 +127,7 @@ def _fetch(url: str, archive: Path, progress: bool) -> None:
 def _unpack(archive: Path, folder: Path, listed: Mapping[str, str]) -> None:
     """Write the listed recordings to folder/wav and erkennung.txt to folder, whatever else the archive holds."""
     (folder / "wav").mkdir(parents=True)
+    content = 0
     try:
         with zipfile.ZipFile(archive) as members:
             for member in members.infolist():
@@ -120,6 +143,9 @@ def _unpack(archive: Path, folder: Path, listed: Mapping[str, str]) -> None:
                     continue
                 if member.file_size > LARGEST_MEMBER:
                     raise _Failure(f"{member.filename} has {member.file_size} bytes, more than any recording of EmoDB")
+                content += member.file_size  # a member is never read beyond that
+                if content > LARGEST_CONTENT:
+                    raise _Failure(f"the archive unpacks to more than {LARGEST_CONTENT} bytes")
                 target.write_bytes(members.read(member))
     # zipfile's own words for damage, an unknown compression and a password are RuntimeErrors or BadZipFile.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:

@@ -116,7 +116,7 @@ def _sha256(source: object) -> str | None:
 
 
 def _find_wav_files(directory: Path) -> list[Path]:
-    """The WAV files of the first folder that holds names of EmoDB, else of the first that holds any; sorted."""
+    """The WAV files of the folder that holds most names of EmoDB, else of the first that holds any; sorted."""
     if LARYNGOGRAMS.fullmatch(directory.resolve().name):
         raise CorpusError(
             f"emodb: {directory} is named as a folder of laryngograms, which are not speech. Name the folder above it"
@@ -125,10 +125,7 @@ def _find_wav_files(directory: Path) -> list[Path]:
         found = [files for folder in _folders(directory) if (files := _wav_files_in(folder))]
     except OSError as error:
         raise CorpusError(f"emodb: {error.filename} cannot be read: {error.strerror}. Check its permissions") from None
-    for files in found:
-        if any(NAME.fullmatch(path.stem) for path in files):
-            return files
-    return found[0] if found else []
+    return max(found, key=lambda files: sum(NAME.fullmatch(path.stem) is not None for path in files), default=[])
 
 
 def _folders(directory: Path) -> Iterator[Path]:

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from pathlib import Path
 
-import soundfile
-
-from speech.recording import CorpusError, Recording
-
-# A .raw file says neither its rate nor its format. The others are formats that libsndfile knows by another name.
-SUFFIXES = {"." + name.lower() for name in soundfile.available_formats()} - {".raw"} | {
-    *(".aif", ".aifc", ".snd", ".oga", ".opus", ".mp2", ".wave", ".bwf", ".sph", ".sf"),
-}
+from speech.container import CONVERT, FOREIGN, READ
+from speech.recording import CorpusError, Recording, printable
 
 
-def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, str]]]:
-    """Every audio file below a directory, sorted by path, and the folders that could not be read.
+def list_recordings(directory: Path, runs: list[Path] | None = None) -> tuple[list[Recording], list[tuple[str, str]]]:
+    """Every audio file below a directory, sorted by path, and what cannot be read.
 
     A file counts by its suffix; none is opened. Names that start with a dot, AppleDouble files (._x) among them, are
-    skipped. Links to folders are followed, each folder once.
+    skipped, and so are folders that train.py wrote a run into. Links to folders are followed, each folder once.
 
     Parameters
     ----------
     directory : Path
         Where to look.
+    runs : list or None
+        Takes up the folders of runs that were passed over.
 
     Shapes
     ------
     directory -> [Recording, ...], [(name, reason), ...]. The name is the path below the directory with / and without
     the suffix, or with it where two files differ in nothing else; the label is the first folder of that path, else "".
+    Left out are folders that cannot be read, and audio files of kinds that libsndfile does not read.
 
     Raises
     ------
@@ -42,11 +40,16 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
 
     def note_unreadable(error: OSError) -> None:
         if Path(error.filename) == directory:
-            raise CorpusError(f"folder: {directory} cannot be read: {error.strerror}. Check its permissions")
-        left_out.append((_printable(Path(error.filename).relative_to(directory)), f"unreadable: {error.strerror}"))
+            raise CorpusError(f"folder: {printable(directory)} cannot be read: {error.strerror}. Check its permissions")
+        left_out.append((_name(Path(error.filename).relative_to(directory)), f"unreadable: {error.strerror}"))
 
     seen = {directory.resolve()}
     for folder, subfolders, files in os.walk(directory, onerror=note_unreadable, followlinks=True):
+        if "config.json" in files and Path(folder) != directory and is_run(Path(folder)):
+            subfolders[:] = []
+            if runs is not None:
+                runs.append(Path(folder))
+            continue
         below = []
         for name in sorted(subfolders):
             place = (Path(folder) / name).resolve()
@@ -54,26 +57,50 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
                 seen.add(place)
                 below.append(name)
         subfolders[:] = below
-        paths.extend(
-            Path(folder, name) for name in files if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        )
+        for name in files:
+            suffix = Path(name).suffix.lower()
+            if name.startswith("."):
+                continue
+            if suffix in READ:
+                paths.append(Path(folder, name))
+            elif suffix in FOREIGN:
+                left_out.append((_name(Path(folder, name).relative_to(directory)), _foreign_reason(suffix)))
 
     relative = sorted(path.relative_to(directory) for path in paths)
     recordings = [
-        Recording(name, directory / path, label=path.parts[0] if len(path.parts) > 1 else "")
+        Recording(name, directory / path, label=_name(path.parts[0]) if len(path.parts) > 1 else "")
         for name, path in zip(unique_names(relative), relative, strict=True)
     ]
-    return recordings, left_out
+    return recordings, sorted(left_out)
+
+
+def _foreign_reason(suffix: str) -> str:
+    """Why an audio file of such a suffix is not read, and what to do."""
+    if suffix in (".raw", ".pcm"):
+        return (
+            f"a {suffix} file does not say its sample rate and format. Convert it, for example with: ffmpeg -f s16le "
+            f"-ar 16000 -ac 1 -i FILE FILE.wav"
+        )
+    return f"libsndfile does not read {suffix}. {CONVERT}"
+
+
+def is_run(folder: Path) -> bool:
+    """Whether train.py wrote a run into a folder."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and {"settings", "split", "clips_sha256"} <= set(config)
 
 
 def unique_names(paths: list[Path]) -> list[str]:
     """Different paths without their suffix, or with it where the name would stand for two files."""
-    names = [_printable(path.with_suffix("")) for path in paths]
+    names = [_name(path.with_suffix("")) for path in paths]
     while doubled := {name for name, times in Counter(names).items() if times > 1}:
-        names = [_printable(path) if name in doubled else name for path, name in zip(paths, names, strict=True)]
+        names = [_name(path) if name in doubled else name for path, name in zip(paths, names, strict=True)]
     return names
 
 
-def _printable(path: Path) -> str:
-    """A path with / whose bytes can always be printed and written, also where a file name is not UTF-8."""
-    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _name(path: Path | str) -> str:
+    """A path with / that can always be printed and written."""
+    return printable(Path(path).as_posix())

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-import pystoi
 
-from speech.checks import check_pair, check_rate
+from speech.checks import check_rate, check_waveforms
 
 STOI_SECONDS = 0.3969  # below it 30 frames, 25.6 ms long and 12.8 ms apart, do not fit
 PESQ_RATE_HZ = 16_000
@@ -35,7 +34,7 @@ def stoi(original: np.ndarray, rebuilt: np.ndarray, sample_rate_hz: int) -> floa
     Raises
     ------
     ValueError
-        As `check_pair` and `check_rate`.
+        As `check_waveforms` and `check_rate`.
 
     Source
     ------
@@ -61,7 +60,7 @@ def estoi(original: np.ndarray, rebuilt: np.ndarray, sample_rate_hz: int) -> flo
     Raises
     ------
     ValueError
-        As `check_pair` and `check_rate`.
+        As `check_waveforms` and `check_rate`.
 
     Source
     ------
@@ -71,10 +70,12 @@ def estoi(original: np.ndarray, rebuilt: np.ndarray, sample_rate_hz: int) -> flo
 
 
 def _stoi(who: str, original: np.ndarray, rebuilt: np.ndarray, sample_rate_hz: int, extended: bool) -> float:
-    x, y = check_pair(who, original, rebuilt)
+    x, y = check_waveforms(who, original, rebuilt)
     check_rate(who, sample_rate_hz)
     if len(x) < STOI_SECONDS * sample_rate_hz or not x.any() or not y.any():
         return math.nan
+    import pystoi  # with SciPy's signals: a second
+
     with _warnings_are_global, warnings.catch_warnings():
         warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
         try:
@@ -101,13 +102,13 @@ def pesq(original: np.ndarray, rebuilt: np.ndarray, sample_rate_hz: int) -> floa
     Raises
     ------
     ValueError
-        As `check_pair` and `check_rate`.
+        As `check_waveforms` and `check_rate`.
 
     Source
     ------
     ITU-T P.862 (2001) and P.862.2 (2007); package pesq
     """
-    x, y = check_pair("pesq", original, rebuilt)
+    x, y = check_waveforms("pesq", original, rebuilt)
     check_rate("pesq", sample_rate_hz)
     score, _ = _pesq_score()
     if score is None or sample_rate_hz != PESQ_RATE_HZ or not x.any() or not y.any():

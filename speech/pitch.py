@@ -6,10 +6,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # its parts load when they are used
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.fft import irfft, next_fast_len, rfft
 
-from speech.checks import check_pair, check_rate
+from speech.checks import check_rate, check_waveforms
 
 FLOOR_HZ, CEILING_HZ = 60.0, 400.0
 HOP_SECONDS = 0.01
@@ -81,7 +81,7 @@ def track_pitch(
     Boersma 1993, Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a
     sampled sound, Proc. Institute of Phonetic Sciences 17; a parabola in place of its sinc interpolation
     """
-    x, _ = check_pair("track_pitch", waveform, waveform)
+    x, _ = check_waveforms("track_pitch", waveform, waveform)
     check_rate("track_pitch", sample_rate_hz)
     if not 0 < floor_hz < ceiling_hz < sample_rate_hz / 4 or not hop_seconds > 0:
         raise ValueError(
@@ -113,10 +113,10 @@ def _autocorrelation(frames: np.ndarray, lags: int) -> np.ndarray:
     """r at whole lags: (frames, length) -> (frames, lags)."""
     length = frames.shape[1]
     window = np.hanning(length + 2)[1:-1]
-    size = next_fast_len(length + lags, real=True)
+    size = scipy.fft.next_fast_len(length + lags, real=True)
 
     def correlate(x: np.ndarray) -> np.ndarray:
-        r = irfft(np.abs(rfft(x, size)) ** 2, size)[..., :lags]
+        r = scipy.fft.irfft(np.abs(scipy.fft.rfft(x, size)) ** 2, size)[..., :lags]
         return np.divide(r, r[..., :1], out=np.zeros_like(r), where=r[..., :1] > 0)
 
     return correlate(frames * window) / correlate(window)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speech.archive import find_named
-from speech.recording import Recording
+from speech.recording import Recording, printable
 
 RECORDINGS = 1440  # 24 actors with 60 each: two sentences, twice, in 15 combinations of emotion and intensity
 EMOTIONS = {
@@ -75,12 +75,16 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
     return recordings, sorted(left_out)
 
 
-def how_to_get(places: Sequence[Path]) -> str:
-    """What to say where no recording was found: what was looked for where, what to download, where to put it."""
+def how_to_get(places: Sequence[Path], named: bool = False) -> str:
+    """What to say where no recording was found: what was looked for where, what to download, where to put it.
+
+    `named` says that the place is one that --data-dir named.
+    """
     return (
-        f"ravdess: no recordings under {' or '.join(map(str, places))} (looked for "
+        f"ravdess: no recordings under {' or '.join(map(printable, places))} (looked for "
         "Actor_12/03-01-05-01-02-01-12.wav at any depth). See docs/corpora.md for how to get them\n"
         "To get it: download Audio_Speech_Actors_01-24.zip from https://zenodo.org/records/1188976 (200 MB, CC "
         "BY-NC-SA 4.0)\n"
-        f"To put it: unpack it so that {places[-1] / 'Actor_01'} is there, or name where it is with --data-dir"
+        f"To put it: unpack it so that {printable(places[-1] / 'Actor_01')} is there"
+        + ("" if named else ", or name where it is with --data-dir")
     )

@@ -9,6 +9,14 @@ from pathlib import Path
 import numpy as np
 
 
+def printable(text: object) -> str:
+    """A name or a path as a terminal can show it: what is no printable character is written as repr writes it.
+
+    So are backslashes, so that different names stay different.
+    """
+    return "".join(c if c.isprintable() and c != "\\" else repr(c)[1:-1] for c in str(text))
+
+
 class CorpusError(Exception):
     """A corpus cannot be used as it is; the message is one sentence with the cure."""
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from speech.recording import CorpusError, Recording
+from speech.recording import CorpusError, Recording, printable
 
 RECORDINGS = 480
 EMOTIONS = {
@@ -25,7 +25,7 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
     """The recordings of SAVEE below a directory, sorted by name, and what was left out with reasons.
 
     Both layouts in use are read: AudioData/DC/a01.wav and ALL/DC_a01.wav, where the directory may itself be AudioData
-    or ALL. Where both are there the first is taken. No file is opened.
+    or ALL, or have them one folder further down. Of several the one with most recordings is taken. No file is opened.
 
     Parameters
     ----------
@@ -45,13 +45,15 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
     ------
     Haq and Jackson 2009, Speaker-dependent audio-visual emotion recognition, AVSP. File names: its AudioData/Info.txt.
     """
-    layouts = (
-        _by_speaker(directory / "AudioData"),
-        _by_speaker(directory),
-        _all_in_one(directory / "ALL"),
-        _all_in_one(directory),
-    )
-    files = next((found for found in layouts if any(NAME.fullmatch(name) for name in found)), {})
+    layouts = [
+        read(folder)
+        for base in (directory, *_subfolders(directory))
+        for read, name in ((_by_speaker, "AudioData"), (_all_in_one, "ALL"))
+        for folder in (base / name, base)
+    ]
+    files = max(layouts, key=lambda names: sum(NAME.fullmatch(name) is not None for name in names))
+    if not any(NAME.fullmatch(name) for name in files):
+        return [], []
     recordings, left_out = [], []
     for name, path in sorted(files.items()):
         if parts := NAME.fullmatch(name):
@@ -62,14 +64,19 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
     return recordings, left_out
 
 
-def how_to_get(places: Sequence[Path]) -> str:
-    """What to say where no recording was found: what was looked for where, what to request, where to put it."""
+def how_to_get(places: Sequence[Path], named: bool = False) -> str:
+    """What to say where no recording was found: what was looked for where, what to request, where to put it.
+
+    `named` says that the place is one that --data-dir named.
+    """
+    folder = places[-1] / "AudioData"
+    unpack = f"unpack it so that {printable(folder / 'DC' / 'a01.wav')} is there"
     return (
-        f"savee: no recordings under {' or '.join(map(str, places))} (looked for AudioData/DC/a01.wav and "
+        f"savee: no recordings under {' or '.join(map(printable, places))} (looked for AudioData/DC/a01.wav and "
         "ALL/DC_a01.wav). See docs/corpora.md for how to get them\n"
         "To request: register at the University of Surrey, http://kahlan.eps.surrey.ac.uk/savee/, and download the "
         "audio data (free for research)\n"
-        f"To put it: unpack it so that {places[-1] / 'AudioData'} is there, or name where it is with --data-dir"
+        f"To put it: {unpack}" + ("" if named else ", or name where it is with --data-dir")
     )
 
 
@@ -82,6 +89,15 @@ def _by_speaker(folder: Path) -> dict[str, Path]:
     }
 
 
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise CorpusError(
+            f"savee: {printable(folder)} cannot be read: {error.strerror}. Check its permissions"
+        ) from None
+
+
 def _all_in_one(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in _wav_files_in(folder)}
 
@@ -92,4 +108,6 @@ def _wav_files_in(folder: Path) -> list[Path]:
             return []
         return [path for path in folder.iterdir() if path.suffix.lower() == ".wav" and not path.name.startswith(".")]
     except OSError as error:
-        raise CorpusError(f"savee: {folder} cannot be read: {error.strerror}. Check its permissions") from None
+        raise CorpusError(
+            f"savee: {printable(folder)} cannot be read: {error.strerror}. Check its permissions"
+        ) from None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy  # its parts load when they are used
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.fft import irfft, next_fast_len, rfft
 
-from speech.checks import centred, check_pair, check_rate, decibels
+from speech.checks import centred, check_rate, check_waveforms, decibels
 
 FRAME_SECONDS = 0.03
 SEGMENT_DB = (-10.0, 35.0)  # what a frame counts for at least and at most
@@ -35,13 +35,13 @@ def mse(original: np.ndarray, rebuilt: np.ndarray, scale: float = 1.0) -> float:
     Raises
     ------
     ValueError
-        As `check_pair`, or scale is not above 0.
+        As `check_waveforms`, or scale is not above 0.
 
     Source
     ------
     the paper's loss, here without the padding
     """
-    x, y = check_pair("mse", original, rebuilt)
+    x, y = check_waveforms("mse", original, rebuilt)
     if not 0 < scale < math.inf:
         raise ValueError(f"mse: scale must be above 0; got {scale}")
     error = (x - y) / float(scale)
@@ -64,13 +64,13 @@ def snr(original: np.ndarray, rebuilt: np.ndarray) -> float:
     Raises
     ------
     ValueError
-        As `check_pair`.
+        As `check_waveforms`.
 
     Source
     ------
     Loizou 2013, Speech Enhancement, 2nd edition, section 11.2
     """
-    x, y = check_pair("snr", original, rebuilt)
+    x, y = check_waveforms("snr", original, rebuilt)
     signal = float(x @ x)
     return decibels(signal, float((x - y) @ (x - y))) if signal > 0 else math.nan
 
@@ -94,14 +94,14 @@ def segmental_snr(original: np.ndarray, rebuilt: np.ndarray, sample_rate_hz: int
     Raises
     ------
     ValueError
-        As `check_pair` and `check_rate`.
+        As `check_waveforms` and `check_rate`.
 
     Source
     ------
     Hansen and Pellom 1998, An effective quality evaluation protocol for speech enhancement algorithms, ICSLP; frames,
     window and limits as in Loizou 2013, comp_snr. Pauses are left out by level, as STOI does.
     """
-    x, y = check_pair("segmental_snr", original, rebuilt)
+    x, y = check_waveforms("segmental_snr", original, rebuilt)
     check_rate("segmental_snr", sample_rate_hz)
     signal, noise = frame_energies(x, sample_rate_hz), frame_energies(x - y, sample_rate_hz)
     loudest = signal.max(initial=0)
@@ -133,13 +133,13 @@ def si_sdr(original: np.ndarray, rebuilt: np.ndarray, remove_mean: bool = True) 
     Raises
     ------
     ValueError
-        As `check_pair`.
+        As `check_waveforms`.
 
     Source
     ------
     Le Roux et al. 2019, SDR - half-baked or well done?, arXiv:1811.02508
     """
-    x, y = check_pair("si_sdr", original, rebuilt)
+    x, y = check_waveforms("si_sdr", original, rebuilt)
     return _si_sdr(centred(x), centred(y)) if remove_mean else _si_sdr(x, y)
 
 
@@ -174,13 +174,13 @@ def si_sdr_aligned(
     Raises
     ------
     ValueError
-        As `check_pair` and `check_rate`.
+        As `check_waveforms` and `check_rate`.
 
     Source
     ------
     as `si_sdr`
     """
-    x, y = check_pair("si_sdr_aligned", original, rebuilt)
+    x, y = check_waveforms("si_sdr_aligned", original, rebuilt)
     check_rate("si_sdr_aligned", sample_rate_hz)
     lag = best_lag(x, y, round(lag_seconds * sample_rate_hz))
     early, late = slice(0, len(x) - abs(lag)), slice(abs(lag), None)
@@ -204,9 +204,9 @@ def best_lag(original: np.ndarray, rebuilt: np.ndarray, most: int) -> int:
     Raises
     ------
     ValueError
-        As `check_pair`, or most is negative.
+        As `check_waveforms`, or most is negative.
     """
-    x, y = check_pair("best_lag", original, rebuilt)
+    x, y = check_waveforms("best_lag", original, rebuilt)
     if most < 0:
         raise ValueError(f"best_lag: most must be at least 0; got {most}")
     most = min(most, len(x) // 2)
@@ -214,8 +214,9 @@ def best_lag(original: np.ndarray, rebuilt: np.ndarray, most: int) -> int:
         return 0
     x, y = centred(x), centred(y)  # so that the running sums stay small
     lags = np.arange(-most, most + 1)
-    size = next_fast_len(len(x) + most, real=True)
-    product = irfft(rfft(y, size) * rfft(x, size).conj(), size)[lags]  # Σ_i x[i] y[i + t]; negative t from the end
+    size = scipy.fft.next_fast_len(len(x) + most, real=True)
+    spectrum = scipy.fft.rfft(y, size) * scipy.fft.rfft(x, size).conj()
+    product = scipy.fft.irfft(spectrum, size)[lags]  # Σ_i x[i] y[i + t]; negative t from the end
     common = len(x) - abs(lags)
 
     def moments(signal: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

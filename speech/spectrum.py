@@ -6,10 +6,10 @@ import math
 from functools import lru_cache
 
 import numpy as np
+import scipy  # its parts load when they are used
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.fft import rfft
 
-from speech.checks import check_pair, check_rate
+from speech.checks import check_rate, check_waveforms
 
 SCALES = ((2048, 150), (512, 80))  # window [samples] and mel bands
 LEAST_MAGNITUDE = 1e-5  # below it logarithms are not told apart
@@ -36,14 +36,14 @@ def log_spectral_distance(original: np.ndarray, rebuilt: np.ndarray, sample_rate
     Raises
     ------
     ValueError
-        As `check_pair` and `check_rate`.
+        As `check_waveforms` and `check_rate`.
 
     Source
     ------
     Gray and Markel 1976, Distance measures for speech processing, IEEE Trans. ASSP 24(5), section III with p = 2; the
     80 dB are ours
     """
-    x, y = check_pair("log_spectral_distance", original, rebuilt)
+    x, y = check_waveforms("log_spectral_distance", original, rebuilt)
     check_rate("log_spectral_distance", sample_rate_hz)
     window = 4 * round(LSD_SECONDS * sample_rate_hz / 4)
     if len(x) <= window // 2 or not x.any():
@@ -74,14 +74,14 @@ def stft_distance(original: np.ndarray, rebuilt: np.ndarray) -> float:
     Raises
     ------
     ValueError
-        As `check_pair`.
+        As `check_waveforms`.
 
     Source
     ------
     descriptinc/descript-audio-codec, scripts/evaluate.py with the defaults of dac.nn.loss.MultiScaleSTFTLoss;
     Engel et al. 2020, DDSP, arXiv:2001.04643
     """
-    x, y = check_pair("stft_distance", original, rebuilt)
+    x, y = check_waveforms("stft_distance", original, rebuilt)
     if not _fits(x):
         return math.nan
     return sum(_distance(magnitudes(x, window), magnitudes(y, window)) for window, _ in SCALES)
@@ -105,14 +105,14 @@ def mel_distance(original: np.ndarray, rebuilt: np.ndarray, sample_rate_hz: int)
     Raises
     ------
     ValueError
-        As `check_pair` and `check_rate`.
+        As `check_waveforms` and `check_rate`.
 
     Source
     ------
     descriptinc/descript-audio-codec, scripts/evaluate.py with the defaults of dac.nn.loss.MelSpectrogramLoss; mel bands
     as in `mel_bands`
     """
-    x, y = check_pair("mel_distance", original, rebuilt)
+    x, y = check_waveforms("mel_distance", original, rebuilt)
     check_rate("mel_distance", sample_rate_hz)
     if not _fits(x):
         return math.nan
@@ -147,7 +147,7 @@ def magnitudes(x: np.ndarray, window: int) -> np.ndarray:
     """
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
     frames = sliding_window_view(np.pad(x, window // 2, mode="reflect"), window)[:: window // 4]
-    return np.abs(rfft(frames * hann, axis=1))
+    return np.abs(scipy.fft.rfft(frames * hann, axis=1))
 
 
 @lru_cache(maxsize=8)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speech.archive import find_named
-from speech.recording import Recording
+from speech.recording import Recording, printable
 
 RECORDINGS = 2800
 EMOTIONS = {
@@ -62,11 +62,15 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
     return recordings, [(name, reason) for name, _ in others]
 
 
-def how_to_get(places: Sequence[Path]) -> str:
-    """What to say where no recording was found: what was looked for where, what to download, where to put it."""
+def how_to_get(places: Sequence[Path], named: bool = False) -> str:
+    """What to say where no recording was found: what was looked for where, what to download, where to put it.
+
+    `named` says that the place is one that --data-dir named.
+    """
     return (
-        f"tess: no recordings under {' or '.join(map(str, places))} (looked for OAF_angry/OAF_back_angry.wav at any "
-        "depth). See docs/corpora.md for how to get them\n"
+        f"tess: no recordings under {' or '.join(map(printable, places))} (looked for "
+        "OAF_angry/OAF_back_angry.wav at any depth). See docs/corpora.md for how to get them\n"
         "To get it: download the archive from https://doi.org/10.5683/SP2/E8H2MF (CC BY-NC-ND 4.0)\n"
-        f"To put it: unpack it so that {places[-1] / 'OAF_angry'} is there, or name where it is with --data-dir"
+        f"To put it: unpack it so that {printable(places[-1] / 'OAF_angry')} is there"
+        + ("" if named else ", or name where it is with --data-dir")
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from speech.checks import check_pair, check_rate
+from speech.checks import check_rate, check_waveforms
 from speech.snr import SILENT_DB, frame_and_hop, frame_energies
 
 LEAST_DB = -100.0  # what a frame without any error is given
@@ -23,7 +23,7 @@ class DistortionCurve(NamedTuple):
     noise_to_signal_db: np.ndarray
 
 
-class Moment(NamedTuple):
+class Segment(NamedTuple):
     """A stretch of a clip and its mean noise-to-signal ratio."""
 
     start_s: float
@@ -50,9 +50,9 @@ def distortion_over_time(original: np.ndarray, rebuilt: np.ndarray, sample_rate_
     Raises
     ------
     ValueError
-        As `check_pair` and `check_rate`.
+        As `check_waveforms` and `check_rate`.
     """
-    x, y = check_pair("distortion_over_time", original, rebuilt)
+    x, y = check_waveforms("distortion_over_time", original, rebuilt)
     check_rate("distortion_over_time", sample_rate_hz)
     signal, noise = frame_energies(x, sample_rate_hz), frame_energies(x - y, sample_rate_hz)
     frame, hop = frame_and_hop(sample_rate_hz)
@@ -64,7 +64,7 @@ def distortion_over_time(original: np.ndarray, rebuilt: np.ndarray, sample_rate_
     return DistortionCurve(seconds, 10 * np.log10(np.maximum(ratio, 10 ** (LEAST_DB / 10))))
 
 
-def worst_moments(curve: DistortionCurve, count: int = 3, seconds: float = 0.2) -> list[Moment]:
+def worst_segments(curve: DistortionCurve, count: int = 3, seconds: float = 0.2) -> list[Segment]:
     """The stretches of a clip with the highest mean of the curve, worst first, no two of which overlap.
 
     The worst stretch is taken, then the worst of those that do not overlap it, and so on.
@@ -74,11 +74,11 @@ def worst_moments(curve: DistortionCurve, count: int = 3, seconds: float = 0.2) 
     curve : DistortionCurve
     count : int > 0
     seconds : float > 0
-        Length of a moment; a shorter curve is one moment.
+        Length of a segment; a shorter curve is one segment.
 
     Returns
     -------
-    moments : list of Moment
+    segments : list of Segment
         Fewer than `count` where no more fit; none where the curve is NaN or empty.
 
     Raises
@@ -87,17 +87,17 @@ def worst_moments(curve: DistortionCurve, count: int = 3, seconds: float = 0.2) 
         count or seconds is out of range.
     """
     if count < 1 or not seconds > 0:
-        raise ValueError(f"worst_moments: count must be at least 1 and seconds above 0; got {count} and {seconds}")
+        raise ValueError(f"worst_segments: count must be at least 1 and seconds above 0; got {count} and {seconds}")
     times, values = curve
     if len(values) == 0 or np.isnan(values).any():
         return []
     hop_s = float(times[1] - times[0]) if len(times) > 1 else seconds
     frames = min(len(values), max(1, round(seconds / hop_s)))
     means = sliding_window_view(values, frames).mean(axis=1)
-    moments: list[Moment] = []
-    while len(moments) < count and np.isfinite(means).any():
+    segments: list[Segment] = []
+    while len(segments) < count and np.isfinite(means).any():
         first = int(means.argmax())
         start_s, end_s = times[first] - hop_s / 2, times[first + frames - 1] + hop_s / 2
-        moments.append(Moment(float(start_s), float(end_s), float(means[first])))
+        segments.append(Segment(float(start_s), float(end_s), float(means[first])))
         means[max(0, first - frames + 1) : first + frames] = -np.inf
-    return moments
+    return segments

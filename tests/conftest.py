@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nn1d.cuda.kernel import plain
+from nn1d.dispatch import plain
 from tests.command import QUICK, train
 from tests.gpu import harness, standin
 

@@ -13,7 +13,8 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
-from speech.audio import read_waveform
+from speech.audio import WaveformError, convert_blocks, read_original, read_waveform, resampled
+from speech.header import read_frame
 from speech.recording import RecordingError
 
 RATE_HZ = 16_000
@@ -96,6 +97,179 @@ def test_a_wav_written_to_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     assert_is_tone(read_waveform(tmp_path / "pipe.wav"), 1 / 32768)
 
 
+SIZES = [0, 0x7FFF0000, 0x7FFFF000, 0x7FFFFFDB, 0x7FFFFFFF, 0x80000000, 0x80000024, 0xFFFFF000, 0xFFFFFF00, 0xFFFFFFDB]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", [b"RIFF", b"RIFX", b"RF64"])
+def test_the_sizes_of_streaming_writers(tmp_path: Path, size: int, kind: bytes) -> None:
+    order, sound = "<>"[kind == b"RIFX"], np.round(tone(RATE_HZ) * 32768) / 32768
+    head = kind + struct.pack(order + "I", 0xFFFFFFFF) + b"WAVE"
+    if kind == b"RF64":  # its sizes are elsewhere, and were never filled in
+        head, size = head + b"ds64" + struct.pack("<I", 28) + bytes(28), 0xFFFFFFFF
+    head += b"fmt " + struct.pack(order + "IHHIIHH", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16)
+    head += b"LIST" + struct.pack(order + "I", 4) + b"INFO" + b"data" + struct.pack(order + "I", size)
+    (tmp_path / "x.wav").write_bytes(head + np.round(sound * 32768).astype(order + "i2").tobytes())
+    for waveform in (read_waveform(tmp_path / "x.wav"), read_original(tmp_path / "x.wav")[0]):
+        np.testing.assert_allclose(waveform, sound, atol=1e-7)
+
+
+def test_an_empty_recording_before_other_chunks_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(riff(fmt(), (b"data", b""), (b"LIST", b"INFOISFT\x05\0\0\0test\0\0")))
+    with pytest.raises(RecordingError, match=r"^empty: its header says 0 frames$"):
+        read_original(tmp_path / "x.wav")
+
+
+def test_a_flac_of_unknown_length(tmp_path: Path) -> None:
+    sound = np.round(np.random.default_rng(5).uniform(-0.5, 0.5, 100_000) * 32768) / 32768
+    soundfile.write(tmp_path / "x.flac", sound, RATE_HZ)
+    data = bytearray((tmp_path / "x.flac").read_bytes())
+    data[21:26] = bytes([data[21] & 0xF0, 0, 0, 0, 0])  # STREAMINFO: the number of samples is not known
+    (tmp_path / "x.flac").write_bytes(data)
+    np.testing.assert_allclose(read_original(tmp_path / "x.flac")[0], sound, atol=1e-7)
+    np.testing.assert_allclose(read_waveform(tmp_path / "x.flac"), sound[:64_000], atol=1e-7)
+
+
+NOISE = np.random.default_rng(9).integers(-1, 2, 2 * RATE_HZ)
+
+
+@pytest.mark.parametrize(
+    ("samples", "subtype"),
+    [
+        (NOISE / 2**15, "PCM_16"),
+        (3 * NOISE / 2**15, "PCM_16"),
+        (NOISE / 2**15 + 1000 / 2**15, "PCM_16"),
+        (NOISE / 2**15, "PCM_24"),  # of 16 bits, kept in 24
+        (NOISE / 2**15, "FLOAT"),
+        (NOISE / 2**23, "PCM_24"),
+        (NOISE / 2**7, "PCM_U8"),
+        (NOISE / 2**12, "ULAW"),
+        (NOISE / 2**11, "ALAW"),
+    ],
+)
+def test_rounding_noise_is_silence(tmp_path: Path, samples: np.ndarray, subtype: str) -> None:
+    path = written(tmp_path, samples, subtype=subtype)
+    for read in (read_waveform, read_original):
+        with pytest.raises(RecordingError, match=r"^silent: the samples in the 2 s read differ by no more than "):
+            read(path)
+
+
+@pytest.mark.parametrize(("subtype", "step"), [("PCM_16", 2**-15), ("PCM_24", 2**-23), ("PCM_U8", 2**-7)])
+def test_what_is_quiet_but_no_rounding_noise_is_kept(tmp_path: Path, subtype: str, step: float) -> None:
+    quiet = np.round(10 * np.sin(np.arange(2 * RATE_HZ) / 20)) * step
+    np.testing.assert_allclose(read_waveform(written(tmp_path, quiet, subtype=subtype)), quiet, atol=1e-9)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_channels_that_cancel_are_said_to(tmp_path: Path, subtype: str) -> None:
+    rng = np.random.default_rng(10)
+    dithered = [sign * tone(RATE_HZ) * 2**15 + rng.triangular(-1, 0, 1, 2 * RATE_HZ) for sign in (1, -1)]
+    path = written(tmp_path, np.round(np.stack(dithered, axis=1)) / 2**15, subtype=subtype)
+    for read in (read_waveform, read_original):
+        with pytest.raises(RecordingError, match=r"^silent: its channels cancel one another where they are averaged$"):
+            read(path)
+
+
+def test_rounding_noise_below_a_sound_above_the_band_is_silence(tmp_path: Path) -> None:
+    high = tone(96_000, hz=40_000) * np.hanning(192_000) * 0.1
+    path = written(tmp_path, np.round(high * 2**15) / 2**15, 96_000, "PCM_16")
+    with pytest.raises(RecordingError, match=r"^silent: nothing of it is left at 16000 Hz$"):
+        read_waveform(path)
+
+
+@pytest.mark.parametrize(
+    "name", [b"x_\xfc.wav", b"\xff\xfe.wav", b"new\nline.wav", b"\x1b[31mred.wav", "\u202egnp.wav".encode()]
+)
+def test_a_file_of_any_name_is_read(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    try:
+        path.write_bytes(written(tmp_path, tone(RATE_HZ)).read_bytes())
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    assert_is_tone(read_waveform(path), 1e-6)
+    assert len(read_original(path)[0]) == 2 * RATE_HZ
+
+
+def mp3(path: Path, sound: np.ndarray, level: float, index: bool = False) -> bytes:
+    """An MP3 of a constant bit rate, and without an index of its frames unless asked for."""
+    soundfile.write(path, sound, RATE_HZ, bitrate_mode="CONSTANT", compression_level=level)
+    data = path.read_bytes()
+    return data if index else data[read_frame(data).size :]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("levels", [(0.1, 0.9), (0.9, 0.1)])
+def test_an_mp3_of_two_bit_rates_has_its_whole_length(tmp_path: Path, levels: tuple[float, float]) -> None:
+    sound = np.random.default_rng(11).uniform(-0.3, 0.3, 10 * RATE_HZ)
+    one, two = (mp3(tmp_path / "x.mp3", sound, level) for level in levels)
+    assert not 0.6 < len(one) / len(two) < 1.6
+    (tmp_path / "x.mp3").write_bytes(b"ID3\x04\0\0\0\0\x01\x00" + bytes(128) + one + two)
+    whole, rate_hz = read_original(tmp_path / "x.mp3")
+    assert abs(len(whole) / rate_hz - 20) < 0.3
+    assert whole[12 * rate_hz :].std() > 0.1
+    np.testing.assert_allclose(read_waveform(tmp_path / "x.mp3"), whole[:64_000], atol=1e-6)
+
+
+def test_a_damaged_place_of_an_mp3_leaves_the_rest(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    sound = np.random.default_rng(12).uniform(-0.3, 0.3, 20 * RATE_HZ)
+    for index in (True, False):
+        good = mp3(tmp_path / "good.mp3", sound, 0.5, index)
+        (tmp_path / "good.mp3").write_bytes(good)
+        whole, _ = read_original(tmp_path / "good.mp3")
+        damaged = bytearray(good)
+        place = len(good) * 3 // 4
+        damaged[place : place + 3000] = np.random.default_rng(13).bytes(3000)
+        (tmp_path / "bad.mp3").write_bytes(damaged)
+        np.testing.assert_allclose(read_waveform(tmp_path / "bad.mp3"), whole[:64_000], atol=1e-6)
+        rest, rate_hz = read_original(tmp_path / "bad.mp3")
+        assert 0 < (len(whole) - len(rest)) / rate_hz < 0.7
+        np.testing.assert_allclose(rest[: 14 * rate_hz], whole[: 14 * rate_hz], atol=1e-6)
+    assert capfd.readouterr() == ("", ""), "libmpg123 wrote to the terminal"
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning", "kind"),
+    [
+        ("a.m4a", b"\0\0\0 ftypM4A \0\0\0\0", "an MP4 file, such as .m4a"),
+        ("a.mp3", b"\0\0\0 ftypisom\0\0\0\0", "an MP4 file, such as .m4a"),
+        ("a.webm", b"\x1aE\xdf\xa3\x01\0\0\0", "a Matroska or WebM file"),
+        ("a.wma", b"0&\xb2u\x8ef\xcf\x11", "a Windows Media file"),
+        ("a.wav", b"#!AMR\n\x04", "an AMR file"),
+        ("a.ape", b"\0" * 20, "a .ape file"),
+    ],
+)
+def test_audio_that_libsndfile_does_not_read_is_named_with_the_cure(
+    tmp_path: Path, name: str, beginning: bytes, kind: str
+) -> None:
+    (tmp_path / name).write_bytes(beginning + b"\x21" * 500)
+    sentence = f"{kind}, which libsndfile does not read. Convert it, for example with: ffmpeg -i FILE FILE.wav"
+    with pytest.raises(RecordingError, match=f"^{re.escape(sentence)}$"):
+        read_waveform(tmp_path / name)
+
+
+@pytest.mark.parametrize("shape", [(1, 16_000), (2, 16_000), (6, 7), (1, 1, 16_000), (3, 1, 16_000), ()])
+def test_channels_first_is_refused_with_the_cure(shape: tuple[int, ...]) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, shape).astype(np.float32)
+    cure = re.escape("waveform.T" if len(shape) == 2 else "one recording at a time")
+    with pytest.raises(WaveformError, match=rf"^waveform: must be .*got {re.escape(str(shape))}.* {cure}$"):
+        resampled(noise, RATE_HZ)
+    with pytest.raises(RecordingError, match=rf"^must be .*got {re.escape(str(shape))}.* {cure}$"):
+        read_original(lambda: (noise, RATE_HZ))
+    assert resampled(np.zeros((2, 2), np.float32) + 0.1, RATE_HZ).shape == (2,)
+
+
+@pytest.mark.parametrize("rate_hz", [1_000, 8_000, 11_025, 22_050, 44_100, 44_101, 48_000, 192_000])
+def test_blocks_are_resampled_as_the_whole_is(rate_hz: int) -> None:
+    rng = np.random.default_rng(rate_hz)
+    noise = rng.uniform(-0.5, 0.5, rate_hz + 123).astype(np.float32)
+    common = np.gcd(rate_hz, RATE_HZ)
+    whole = resample_poly(noise, RATE_HZ // common, rate_hz // common)
+    for count in (1, 7, 300):
+        cuts = np.sort(rng.integers(0, len(noise), count))
+        joined = np.concatenate(list(convert_blocks(np.split(noise, cuts), rate_hz, RATE_HZ)))
+        assert joined.dtype == np.float32 and joined.shape == whole.shape
+        np.testing.assert_allclose(joined, whole, atol=1e-6)
+
+
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 22_050, 44_100, 48_000])
 def test_the_beginning_is_that_of_the_whole(tmp_path: Path, rate_hz: int) -> None:
     noise = np.random.default_rng(1).uniform(-0.5, 0.5, 3 * rate_hz).astype(np.float32)
@@ -173,7 +347,7 @@ def written(tmp_path: Path, samples: object, rate_hz: int = RATE_HZ, subtype: st
         ([0.5], "constant: every sample in the 6.25e-05 s read is 0.5"),
         ([1e-8, -1e-8, 1e-9], "silent: the samples in the 0.000188 s read differ by no more than 2.0e-08"),
         (np.r_[np.zeros(80_000), tone(RATE_HZ)], "silent: every sample in the 4 s read is 0"),
-        ([[0.5, -0.5], [0.25, -0.25]], "silent: every sample in the 0.000125 s read is 0"),
+        ([[0.5, -0.5], [0.25, -0.25]], "silent: its channels cancel one another where they are averaged"),
         ([0.1, np.nan, 0.2], "1 of 3 samples are NaN or infinite"),
         ([0.1, np.inf, -np.inf, 0.3], "2 of 4 samples are NaN or infinite"),
         ([[np.inf, -np.inf], [0, 0.1]], "2 of 4 samples are NaN or infinite"),
@@ -226,13 +400,22 @@ def test_a_truncated_file_has_a_reason(tmp_path: Path, suffix: str, reason: str)
         read_waveform(path)
 
 
-def test_one_missing_sample_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", [1, 2, 63, 64])
+def test_a_header_that_promises_a_few_bytes_too_many_keeps_its_recording(tmp_path: Path, missing: int) -> None:
+    sound = np.round(tone(RATE_HZ) * 32768) / 32768
+    for content in (riff(fmt(), pcm(sound)), riff((b"PAD ", b"odd"), fmt(), pcm(sound))):
+        (tmp_path / "x.wav").write_bytes(content[:-missing])
+        for waveform in (read_waveform(tmp_path / "x.wav"), read_original(tmp_path / "x.wav")[0]):
+            np.testing.assert_allclose(waveform, sound[: (64_000 - missing) // 2], atol=1e-7)
+
+
+def test_more_missing_bytes_are_noticed(tmp_path: Path) -> None:
     path = written(tmp_path, tone(RATE_HZ), subtype="PCM_16")
-    path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(RecordingError, match=r"promises 64000 bytes of sound, the file holds 63998"):
+    path.write_bytes(path.read_bytes()[:-66])
+    with pytest.raises(RecordingError, match=r"promises 64000 bytes of sound, the file holds 63934"):
         read_waveform(path)
-    path.write_bytes(riff((b"PAD ", b"odd"), fmt(), pcm(tone(RATE_HZ)))[:-2])
-    with pytest.raises(RecordingError, match=r"promises 64000 bytes of sound, the file holds 63998"):
+    path.write_bytes(riff((b"PAD ", b"odd"), fmt(), pcm(tone(RATE_HZ)))[:-66])
+    with pytest.raises(RecordingError, match=r"promises 64000 bytes of sound, the file holds 63934"):
         read_waveform(path)
 
 

@@ -161,3 +161,47 @@ def test_emodb_has_the_variance_that_the_specification_states() -> None:
     assert clips.valid[i] == min(len(raw), 64_000)
     np.testing.assert_allclose(clips.waveform(i) * 32768, raw[:64_000], rtol=0, atol=0.02)
     assert 0 < np.count_nonzero(clips.valid < 64_000) < 535
+
+
+def copies(folder: Path, count: int = 6) -> list[Recording]:
+    """The same recordings three times: as they are, under other names in another container, and with zeros after."""
+    recordings = []
+    for i in range(count):
+        sound = np.round(noise(500 + 100 * i, 20 + i) * 32768) / 32768
+        for name, suffix, samples in (
+            ("a", "wav", sound),
+            ("all/a", "flac", sound),
+            ("b", "wav", np.r_[sound, np.zeros(100)]),
+        ):
+            path = folder / name / f"{i}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, samples, RATE_HZ, "PCM_16")
+            recordings.append(Recording(f"{name}/{i}", path))
+    return sorted(recordings, key=lambda recording: recording.name)
+
+
+@pytest.mark.parametrize("scaling", ["clip", "corpus"])
+@pytest.mark.parametrize("cached", [False, True])
+def test_copies_are_left_out_and_the_first_is_named(tmp_path: Path, scaling: str, cached: bool) -> None:
+    recordings = copies(tmp_path / "corpus")
+    cache_dir = tmp_path / "cache" if cached else None
+    for _ in range(2):
+        clips, left_out = load_clips(recordings, 2000, scaling=scaling, cache_dir=cache_dir)
+        assert [recording.name for recording in clips.recordings] == [f"a/{i}" for i in range(6)]
+        assert left_out == [(f"{name}/{i}", f"the same sound as a/{i}") for name in ("all/a", "b") for i in range(6)]
+        assert len(set(clips.contents)) == len(clips.contents) == 6
+    alone, _ = load_clips(recordings[:6], 2000, scaling=scaling)
+    np.testing.assert_array_equal(alone.samples, clips.samples)
+    assert alone.contents == clips.contents
+    elsewhere, _ = load_clips(recordings[6:], 2000)  # and whatever the scaling
+    assert elsewhere.contents == clips.contents
+
+
+def test_what_is_nearly_the_same_is_no_copy(tmp_path: Path) -> None:
+    sound = noise(1000, 30)
+    other = sound.copy()
+    other[500] += np.float32(2e-7)
+    clips, left_out = load_clips(
+        [recording("one", sound), recording("two", other), recording("three", sound[:-1])], 1000
+    )
+    assert len(clips) == 3 and left_out == []

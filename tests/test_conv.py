@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from nn1d import Conv1d, ConvTranspose1d, ShapeError
-from nn1d.conv import slope_in_w, slope_in_x, slope_in_y
+from nn1d import Conv1d, ConvTranspose1d, ShapeError, cpu
+from nn1d.conv import convolve, convolve_transposed, filter_gradient
+from nn1d.dispatch import FORMS
 from tests import loops
 from tests.twin import import_torch
 
 # derandomize: the same examples in every run, so that a red run is red again
 drawn = settings(deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 seeds = st.integers(0, 2**32 - 1)
+FUNCTIONS = ("convolve", "convolve_transposed", "filter_gradient", "bias_gradient")
+
+
+@pytest.fixture(params=["to read", "fast"], scope="module", autouse=True)
+def forms(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test runs on the form of the functions that is written to be read, and on that of nn1d/cpu.py."""
+    forms = {name: [getattr(cpu, name)] if request.param == "fast" else [] for name in FUNCTIONS}
+    with patch.dict(FORMS, forms):
+        yield
 
 
 class Geometry(NamedTuple):
@@ -139,9 +151,9 @@ def test_the_three_faces_of_one_form_agree(g: Geometry, seed: int) -> None:
     layer, x, y = convolution(g, seed)
     w = layer.parameters["weight"]
     faces = [
-        (slope_in_y(x, w, g.stride, g.padding, g.outputs) * y).sum(),
-        (slope_in_x(y, w, g.stride, g.padding, g.length) * x).sum(),
-        (slope_in_w(x, y, g.taps, g.stride, g.padding) * w).sum(),
+        (convolve(x, w, g.stride, g.padding, g.outputs) * y).sum(),
+        (convolve_transposed(y, w, g.stride, g.padding, g.length) * x).sum(),
+        (filter_gradient(x, y, g.taps, g.stride, g.padding) * w).sum(),
     ]
     # relative to the sum without its signs: that is what rounding is relative to
     size = abs(x).sum() * abs(w).max() * abs(y).max() + 1e-300

@@ -78,15 +78,16 @@ def test_a_directory_that_is_forbidden(tmp_path: Path, monkeypatch: pytest.Monke
 def test_emodb_is_not_found(tmp_path: Path) -> None:
     where = re.escape(str(tmp_path))
     message = (
-        rf"^emodb: no recordings under {where} \(looked for 03a01Fa.wav and wav/03a01Fa.wav\). Run `python train.py"
+        rf"^emodb: no recordings under {where} \(looked for 03a01Fa.wav and wav/03a01Fa.wav\). Leave --data-dir out"
     )
     with pytest.raises(CorpusError, match=message):
         find_corpus("emodb", tmp_path)
     (tmp_path / "DC_a01.wav").touch()
     with pytest.raises(CorpusError, match=r"wav/03a01Fa.wav; 1 WAV files there are not of EmoDB\)"):
         find_corpus("emodb", tmp_path)
-    with pytest.raises(CorpusError, match=re.escape(f"no recordings under {tmp_path / 'emodb'} (looked")):
+    with pytest.raises(CorpusError, match=re.escape(f"no recordings under {tmp_path / 'emodb'} (looked")) as error:
         find_corpus("emodb", cache_dir=tmp_path, download=False)
+    assert "Run `python train.py --db emodb`" in str(error.value) and "--data-dir" not in str(error.value)
 
 
 def test_folder_needs_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,10 +99,26 @@ def test_folder_needs_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     message = rf"^folder: no audio files under {re.escape(str(tmp_path))} \(looked for .wav, .flac, .ogg, .mp3 and what"
     with pytest.raises(CorpusError, match=message):
         find_corpus("folder", tmp_path)
+    (tmp_path / "b.m4a").touch()
+    with pytest.raises(CorpusError, match=r"1 cannot be used, such as b.m4a: libsndfile does not read .m4a. Convert"):
+        find_corpus("folder", tmp_path)
+    (tmp_path / "b.m4a").unlink()
     (tmp_path / "a.wav").touch()
     corpus = find_corpus("folder", tmp_path)
     assert [recording.name for recording in corpus.recordings] == ["a"]
     assert (corpus.directory, corpus.left_out, corpus.notes) == (tmp_path, [], [])
+
+
+def test_runs_in_the_folder_are_said_once(tmp_path: Path) -> None:
+    for run in ("runs/one", "runs/two"):
+        (tmp_path / run / "audio").mkdir(parents=True)
+        (tmp_path / run / "audio" / "1.wav").touch()
+        (tmp_path / run / "config.json").write_text('{"settings": {}, "split": {}, "clips_sha256": ""}')
+    (tmp_path / "a.wav").touch()
+    corpus = find_corpus("folder", tmp_path)
+    assert [recording.name for recording in corpus.recordings] == ["a"]
+    (note,) = corpus.notes
+    assert note.startswith("folder: passed over 2 folders of runs in it, such as ")
 
 
 def test_demo_needs_nothing(tmp_path: Path) -> None:

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfiltfilt
 
-from speech.bootstrap import mean_interval
 from speech.clip import load_clips
 from speech.distortion import MEASURES, measure, measure_clip, missing, table
 from speech.pitch import f0_error, track_pitch, voicing_error
 from speech.recording import Recording
 from speech.spectrum import log_spectral_distance, magnitudes, mel_bands, mel_distance, stft_distance
-from speech.worst_segments import distortion_over_time, worst_moments
+from speech.worst_segments import distortion_over_time, worst_segments
 
 RATE_HZ = 16_000
 
@@ -159,32 +158,18 @@ def test_a_clip_is_measured_without_its_padding_and_at_its_own_level() -> None:
         measure_clip(clips, 0, np.zeros(3), RATE_HZ)
 
 
-def test_the_worst_moments_are_where_the_damage_is() -> None:
+def test_the_worst_segments_are_where_the_damage_is() -> None:
     x = noise(RATE_HZ)
     y = x.copy()
     y[4000:5000] += noise(1000, 1)
     y[12_000:13_000] += 3 * noise(1000, 2)
     curve = distortion_over_time(x, y, RATE_HZ)
     assert curve.noise_to_signal_db.min() == -100
-    worst, second, _ = worst_moments(curve, 3, seconds=0.05)
+    worst, second, _ = worst_segments(curve, 3, seconds=0.05)
     assert worst.start_s > 0.74 and worst.end_s < 0.83 and worst.noise_to_signal_db == pytest.approx(9.5, abs=2)
     assert second.start_s > 0.24 and second.end_s < 0.33
-    assert worst_moments(distortion_over_time(np.zeros(RATE_HZ), x, RATE_HZ)) == []
-    assert worst_moments(distortion_over_time(x[:10], x[:10], RATE_HZ)) == []
-
-
-def test_the_interval_of_a_mean() -> None:
-    values = np.random.default_rng(5).normal(3, 2, 100)
-    found = mean_interval([*values, math.nan, math.inf], np.random.default_rng(0))
-    assert (found.clips, found.undefined, found.infinite) == (100, 1, 1)
-    assert found.mean == pytest.approx(values.mean())
-    width = 1.96 * values.std() / 10  # of the normal approximation
-    assert found.low == pytest.approx(values.mean() - width, abs=0.15 * width)
-    assert found.high == pytest.approx(values.mean() + width, abs=0.15 * width)
-    one = mean_interval([2.0], np.random.default_rng(0))
-    assert one.mean == 2 and math.isnan(one.low) and math.isnan(mean_interval([], np.random.default_rng(0)).mean)
-    with pytest.raises(ValueError, match="0 < share < 1"):
-        mean_interval([1.0], np.random.default_rng(0), share=1)
+    assert worst_segments(distortion_over_time(np.zeros(RATE_HZ), x, RATE_HZ)) == []
+    assert worst_segments(distortion_over_time(x[:10], x[:10], RATE_HZ)) == []
 
 
 def test_the_table_of_the_docs_is_that_of_the_code() -> None:

@@ -14,19 +14,20 @@ import numpy as np
 import pytest
 
 import nn1d
-from docs.docstring import is_equation, paragraphs, rewrite, sections
+from docs.docstring import is_equation, latex, paragraphs, rewrite, sections
+from docs.equation import mathml
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
     "Parameters", "Attributes", "Shapes", "Returns", "Range", "Gradient", "Cache", "Raises", "Source", "Examples",
 ]  # fmt: skip
 LAYERS = [
-    "Conv1d", "ConvTranspose1d", "MaxPool1d", "MaxUnpool1d", "Upsample1d", "ELU", "HardSigmoid", "ResidualBlock",
-    "Sequential",
+    "Conv1d", "ConvTranspose1d", "MaxPool1d", "MaxUnpool1d", "Upsample1d", "Fold1d", "Unfold1d", "ELU", "HardSigmoid",
+    "ResidualBlock", "Sequential",
 ]  # fmt: skip
 CHECKS = {  # what raises for a function that calls it
     "require": "ShapeError", "require_signal": "ShapeError", "require_floats": "ShapeError",
-    "check_pair": "ValueError", "check_rate": "ValueError",
+    "check_waveforms": "ValueError", "check_rate": "ValueError",
 }  # fmt: skip
 
 
@@ -124,7 +125,7 @@ def test_parameters_are_those_of_the_signature(name: str) -> None:
     A name that carries its unit needs no more, and a generator or its seed is the same everywhere.
     """
     item = find(name)
-    if name == "nn1d.Layer":
+    if getattr(item, "_is_protocol", False):  # nobody calls it
         return
     own = set(inspect.signature(item).parameters)
     found = parts(item)
@@ -186,12 +187,41 @@ def test_rates_and_times_carry_their_unit(name: str) -> None:
 
 
 def test_docstrings_are_escaped_for_the_site() -> None:
+    assert rewrite(["* a *b*", "  goes on", "* c"]) == [r"* a \*b\*", "  goes on", "* c", ""]  # a list stays one
     lines = ["Half of λ|p|² of `x`, a*b and f_.", "", "y[n, l] = a * b", "", "Shapes", "------", "x (N,) -> y (N,); z"]
     assert rewrite(lines) == [
         r"Half of λ\|p\|² of ``x``, a\*b and f\_.", "",
         ".. code-block:: text", "   :class: equation", "", "   y[n, l] = a * b", "",
         "Shapes", "------", "| x (N,) -> y (N,)", "| z", "",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "y[n, l] = b[o] + Σ_{k,c} x[n, s·l + k] · w[k, c]",
+            r"y[n, l] = b[o] + \sum_{k,c} x[n, s \cdot l + k]  \cdot  w[k, c]",
+        ),
+        ("dx = 0.2·dy where 0 < y < 1, else 0", r"dx = 0.2 \cdot dy\;\text{where}\;0 < y < 1,\;\text{else}\;0"),
+        ("y = max_i mask[i],    i < f", r"y = \operatorname{max}_i \mathit{mask}[i], \qquad i < f"),
+        ("dx = dy + F'(x)ᵀ dy", "dx = dy + F'(x)^T dy"),
+        ("p = p - η·m̂ / (√v̂ + ε)", ""),  # signs without a command
+        ("the sum of each f samples", ""),
+    ],
+)
+def test_equations_of_docstrings_become_formulas(line: str, expected: str) -> None:
+    assert latex(line) == expected
+    if expected:
+        assert mathml(expected, display=True).startswith("<math")
+
+
+def test_sources_of_docstrings_are_links() -> None:
+    lines = ["Source", "------", "the paper's Eq. 1; Dumoulin and Visin 2016, arXiv:1603.07285."]
+    assert rewrite(lines)[2] == (
+        "`the paper <https://doi.org/10.4108/eai.6-6-2021.2307539>`__'s Eq. 1; Dumoulin and Visin 2016, "
+        "`arXiv:1603.07285 <https://arxiv.org/abs/1603.07285>`__."
+    )
 
 
 def test_faults_are_found() -> None:

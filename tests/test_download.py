@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import re
 import socket
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from speech import emodb
+from speech import download, emodb
 from speech.corpus import find_corpus
 from speech.download import LARGEST_MEMBER, download_emodb
 from speech.recording import CorpusError
@@ -29,7 +31,7 @@ class Server:
     """Answers every request with one body, and may promise more than it sends."""
 
     def __init__(self) -> None:
-        self.body, self.promised, self.status, self.requests = b"", 0, 200, 0
+        self.body, self.promised, self.status, self.requests, self.pause_s = b"", 0, 200, 0, 0.0
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -38,7 +40,13 @@ class Server:
                 self.send_response(outer.status)
                 self.send_header("Content-Length", str(max(outer.promised, len(outer.body))))
                 self.end_headers()
-                self.wfile.write(outer.body)
+                with contextlib.suppress(ConnectionError):  # who asked has heard enough
+                    if not outer.pause_s:
+                        self.wfile.write(outer.body)
+                    else:
+                        for byte in outer.body:
+                            self.wfile.write(bytes([byte]))
+                            time.sleep(outer.pause_s)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -176,6 +184,26 @@ def test_a_member_that_unpacks_to_gigabytes_is_refused(server: Server, tmp_path:
     server.body = archive({**complete(), "wav/03a01Fa.wav": bytes(LARGEST_MEMBER + 1)})
     assert len(server.body) < 10_000
     assert_refused(tmp_path, server.url, "wav/03a01Fa.wav has 2097153 bytes, more than any recording of EmoDB")
+
+
+def test_members_that_unpack_to_gigabytes_together_are_refused(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "LARGEST_CONTENT", 10_000)
+    server.body = archive({**complete(), **{f"{i}/erkennung.txt": bytes(1000) for i in range(10)}})
+    assert_refused(tmp_path, server.url, "the archive unpacks to more than 10000 bytes")
+
+
+def test_a_body_without_end_is_refused(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "LARGEST_ARCHIVE", 100_000)
+    server.body, server.promised = bytes(1_000_000), 10**12
+    assert_refused(tmp_path, server.url, "it sends more than 100000 bytes")
+
+
+def test_a_drip_meets_the_deadline(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "DEADLINE_SECONDS", 0.3)
+    server.body, server.pause_s = archive(complete()), 0.05  # each byte comes long before the time-out of the next
+    assert_refused(tmp_path, server.url, r"\d+ bytes came within 0.3 s, and not the whole")
 
 
 def test_an_altered_and_a_missing_file(server: Server, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -26,7 +27,7 @@ def listed(root: Path) -> list[tuple[str, str]]:
 
 
 def test_the_first_subfolder_is_the_label(tmp_path: Path) -> None:
-    make(tmp_path, "top.wav", "sad/b/deep.FLAC", "sad/a.ogg", "angry/1.aif", "angry/2.mp3", "notes.txt", "sad/x.raw")
+    make(tmp_path, "top.wav", "sad/b/deep.FLAC", "sad/a.ogg", "angry/1.aif", "angry/2.mp3", "notes.txt", "sad/x.avi")
     assert listed(tmp_path) == [
         ("angry/1", "angry"),
         ("angry/2", "angry"),
@@ -72,11 +73,11 @@ def test_20000_files_are_listed_in_seconds_and_none_is_opened(tmp_path: Path, mo
 
 def test_every_format_that_is_listed_is_read(tmp_path: Path) -> None:
     sound = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
-    for suffix in ("wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64"):
-        soundfile.write(tmp_path / f"{suffix}.{suffix}", sound, 16_000)
+    for i, suffix in enumerate(("wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64")):
+        soundfile.write(tmp_path / f"{suffix}.{suffix}", sound[i:], 16_000)  # no two are the same
     soundfile.write(tmp_path / "x.opus", sound, 16_000, format="OGG", subtype="OPUS")
     soundfile.write(tmp_path / "x.oga", sound, 16_000, format="OGG", subtype="VORBIS")
-    soundfile.write(tmp_path / "x.aif", sound, 16_000, format="AIFF")
+    soundfile.write(tmp_path / "x.aif", -sound, 16_000, format="AIFF")
     recordings, _ = folder.list_recordings(tmp_path)
     clips, left_out = load_clips(recordings, clip_samples=8000)
     assert len(clips) == 11
@@ -89,8 +90,40 @@ def test_a_name_that_is_not_utf_8_can_be_printed(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes only UTF-8 names")
     ((name, _),) = listed(tmp_path)
-    assert name == "tr\\xe4ne"
+    assert name == "tr\\udce4ne"
     name.encode("utf-8")
+
+
+def test_control_characters_are_written_as_repr_does_and_names_stay_different(tmp_path: Path) -> None:
+    names = ["a\nb", "a\\nb", "\x1b[31m", "\u202egnp", "é ü", "\x9f", "\udc9f", "\\udc9f"]
+    make(tmp_path, *(f"{name}.wav" for name in names))
+    listed_names = [name for name, _ in listed(tmp_path)]
+    assert sorted(listed_names) == sorted(repr(name)[1:-1] for name in names)
+    assert len(set(listed_names)) == len(names) and all(name.isprintable() for name in listed_names)
+
+
+FOREIGN = ("m4a", "AAC", "webm", "wma", "amr", "ape", "wv", "3gp", "raw", "pcm")
+
+
+def test_audio_of_other_kinds_is_named_with_the_cure(tmp_path: Path) -> None:
+    make(tmp_path, "a.wav", "notes.txt", "film.mp4", ".x.m4a", *(f"b/x.{suffix}" for suffix in FOREIGN))
+    recordings, left_out = folder.list_recordings(tmp_path)
+    assert [recording.name for recording in recordings] == ["a"]
+    assert [name for name, _ in left_out] == sorted(f"b/x.{suffix}" for suffix in FOREIGN)
+    for name, reason in left_out:
+        assert Path(name).suffix.lower() in reason and "Convert it, for example with: ffmpeg " in reason
+
+
+def test_runs_inside_are_passed_over(tmp_path: Path) -> None:
+    make(tmp_path, "a.wav", "runs/one/audio/1.wav", "runs/two/audio/1.wav", "b/config.json", "b/c.wav", "config.json")
+    for run in ("one", "two"):
+        content = {"settings": {}, "split": {}, "clips_sha256": "", "seed": 0}
+        (tmp_path / "runs" / run / "config.json").write_text(json.dumps(content))
+    (tmp_path / "b" / "config.json").write_text('{"model": "of somebody else"}')
+    runs: list[Path] = []
+    recordings, left_out = folder.list_recordings(tmp_path, runs)
+    assert [recording.name for recording in recordings] == ["a", "b/c"]
+    assert left_out == [] and sorted(runs) == [tmp_path / "runs" / "one", tmp_path / "runs" / "two"]
 
 
 def test_a_subfolder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ LAYERS = [
     "adam",
     "convolution",
     "elu",
+    "fold",
     "hard-sigmoid",
     "max-pool",
     "mse",
@@ -138,7 +139,7 @@ def test_a_picture_shows_the_numbers_of_the_array() -> None:
     texts = [element.text for element in root.iter() if element.tag.endswith("text")]
     body = ["0", "1", "−2.5", "0", "0", "0", "0", "0.33", "12", "0"]
     marks = ["1", "·", "·", "·", "1", "1"]
-    assert texts == ["t <", "l = −1", "0", "1", "2", "3", "c = 0", "1", *body, "=", "m", *marks]
+    assert texts == ["t <", "ℓ = −1", "0", "1", "2", "3", "c = 0", "1", *body, "=", "m", *marks]
     assert root[0].text == "alt & more"
     assert sum(element.get("stroke-width") == "2.5" for element in root) == 1
 
@@ -165,7 +166,7 @@ def test_output_of_the_checker_is_rounded_to_what_every_processor_gives() -> Non
     [
         ("mean", "", "nn1d/loss.py has no mean: name what took its place on the page"),
         ("mse", "loss ==", "nn1d/loss.py: mse must have one statement that starts 'loss =='; it has 0"),
-        ("mse", "difference", "nn1d/loss.py: mse must have one statement that starts 'difference'; it has 2"),
+        ("squared_error", "diff", "nn1d/loss.py: squared_error must have one statement that starts 'diff'; it has 2"),
     ],
 )
 def test_source_that_has_gone_is_named(name: str, statement: str, message: str) -> None:
@@ -182,3 +183,16 @@ def test_an_unknown_page_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_path_of_a_machine_stands_on_a_page() -> None:
     for page in PAGES:
         assert str(ROOT) not in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_loops_come_before_the_arrays(name: str) -> None:
+    """Each layer is first shown as the plain loops that the tests hold it against."""
+    text = (FOLDER / f"{name}.md").read_text("utf-8")
+    if name == "residual-block":  # a sum of two others, which have theirs
+        assert "](elu.md#as-loops)" in text
+        return
+    loops = text.index("`tests/loops.py`")
+    assert text.index("## The equation") < loops < text.index("## The gradients, step by step")
+    arrays = [match.start() for match in re.finditer(r"^`nn1d/\w+\.py`, ", text, re.MULTILINE)]
+    assert loops < min(arrays)

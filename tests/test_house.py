@@ -39,8 +39,8 @@ def test_a_house_that_keeps_the_rules_passes(tmp_path: Path) -> None:
                 "training/run_folder.py": "import numpy\nfrom nn1d.conv import Conv1d\nfrom storage import atomic\n",
                 "storage/atomic.py": "import os\n",
                 "speech/clip.py": "import scipy.signal\n",
-                "nn1d/conv.py": "from nn1d import backend\n",
-                "nn1d/backend.py": "def gpu():\n    import cupy\n    return cupy\n",
+                "nn1d/conv.py": "from nn1d import device\n",
+                "nn1d/device.py": "def gpu():\n    import cupy\n    return cupy\n",
             },
         )
     )
@@ -53,8 +53,8 @@ def test_a_house_that_keeps_the_rules_passes(tmp_path: Path) -> None:
         ("nn1d/conv.py", "from training import trainer", "nn1d may import no other room"),
         ("nn1d/cuda/launch.py", "from ...models import paper", "nn1d may import no other room"),
         ("nn1d/conv.py", "import scipy", "nn1d may import cupy, numpy, threadpoolctl"),
-        ("nn1d/conv.py", "import cupy", "only nn1d/backend.py may"),
-        ("training/gpu.py", "import cupy", "only nn1d/backend.py may"),
+        ("nn1d/conv.py", "import cupy", "only nn1d/device.py may"),
+        ("training/gpu.py", "import cupy", "only nn1d/device.py may"),
         ("speech/clip.py", "from nn1d import mse", "speech may import storage"),
         ("speech/clip.py", "if True:\n    import training.trainer", "speech may import storage"),
         ("models/paper.py", "def f():\n    from speech.clip import Clips", "models may import nn1d"),

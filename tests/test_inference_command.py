@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from nn1d import to_torch
 from speech.clip import load_clips
 from speech.folder import list_recordings
 from speech.snr import si_sdr, snr_db
-from tests.command import ROOT, SMALL, make_recordings, rows, train
+from tests.command import ROOT, SMALL, make_recordings, rows, say_gpu, train
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +113,118 @@ def test_a_recording_is_rebuilt_at_its_rate_duration_and_level(run: Path, tmp_pa
     assert soundfile.info(tmp_path / "rebuilt.flac").format == "FLAC"
 
 
-def test_a_model_is_judged_on_a_corpus(run: Path, recordings: Path, tmp_path: Path) -> None:
+MINUTES = """
+import resource, runpy
+try:
+    runpy.run_module("inference", run_name="__main__", alter_sys=True)
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+SMALL_DISK = """
+import resource, runpy, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+runpy.run_module("inference", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux only")
+def test_a_long_recording_needs_no_more_memory_than_a_short_one(run: Path, tmp_path: Path) -> None:
+    second = np.random.default_rng(3).uniform(-0.5, 0.5, (48_000, 2)).astype(np.float32)
+    peaks = []
+    for minutes in (1, 8):
+        path = tmp_path / f"{minutes}.wav"
+        with soundfile.SoundFile(path, "w", 48_000, 2, "PCM_16") as file:
+            for _ in range(60 * minutes):
+                file.write(second)
+        arguments = ("encode", run, path, "-o", tmp_path / "f.npz")
+        done = subprocess.run(
+            [sys.executable, "-c", MINUTES, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, check=True
+        )
+        peaks.append(int(done.stdout.splitlines()[-1]))
+        assert f"{60 * minutes}.0 s of sound" in done.stdout
+    assert peaks[1] - peaks[0] < 25, peaks  # MiB; 7 minutes are 77 at this rate, 26 at 16 kHz, and their frames 26
+    with np.load(tmp_path / "f.npz") as found:
+        assert found["clip/8"].shape == (8 * 60 * 4000, 4)
+
+
+@pytest.mark.parametrize(("source", "target"), [("a.mp3", "b.wav"), ("a.wav", "b.opus"), ("a.ogg", "b.aif")])
+def test_any_kind_of_recording_is_rebuilt_into_any_kind(
+    run: Path, recordings: Path, tmp_path: Path, source: str, target: str
+) -> None:
+    sound, rate_hz = soundfile.read(recordings / "calm/take0.wav")
+    soundfile.write(tmp_path / source, sound, rate_hz, **({"subtype": "MS_ADPCM"} if source == "a.wav" else {}))
+    inference("reconstruct", run, tmp_path / source, "-o", tmp_path / target)
+    about = soundfile.info(tmp_path / target)
+    assert (about.samplerate, about.frames) == (rate_hz, soundfile.info(tmp_path / source).frames)
+    assert (about.subtype == "OPUS") == (target == "b.opus")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [source, target]
+
+
+def test_a_rate_that_a_format_does_not_hold_is_one_sentence(run: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(5).uniform(-0.1, 0.1, 5000), 44_100)
+    done = inference("reconstruct", run, tmp_path / "a.wav", "-o", tmp_path / "b.opus", expect=2)
+    held = "8000, 12000, 16000, 24000, 48000"
+    assert done.stderr == (
+        f"inference: {tmp_path / 'b.opus'}: .opus cannot hold 44100 Hz, but {held} Hz. Try .wav or .flac\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs a system that limits the size of files")
+def test_a_full_disk_is_one_sentence(run: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(5).uniform(-0.1, 0.1, 100_000), 16_000)
+    for name in ("b.wav", "b.ogg"):
+        arguments = ("reconstruct", run, tmp_path / "a.wav", "-o", tmp_path / name)
+        command = [sys.executable, "-c", SMALL_DISK, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert (
+            done.returncode == 2 and done.stderr == f"inference: {tmp_path / name} cannot be written: File too large\n"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_names_that_are_not_utf_8_or_hold_control_characters(run: Path, recordings: Path, tmp_path: Path) -> None:
+    sound = (recordings / "calm/take0.wav").read_bytes()
+    folder = tmp_path / "names"
+    folder.mkdir()
+    names = [b"x_\xfc.wav", b"\x1b[31mred.wav", b"new\nline.wav"]
+    try:
+        for i, name in enumerate(names):
+            (folder / os.fsdecode(name)).write_bytes(sound[: -2 * i or None])
+        (folder / os.fsdecode(b"bad\n\xff.wav")).write_bytes(b"no sound")
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    done = inference("encode", run, folder, "-o", tmp_path / "f.npz", expect=2)
+    assert done.stderr == f"inference: {folder}/bad\\n\\udcff.wav: not an audio file that libsndfile reads\n"
+    with np.load(tmp_path / "f.npz") as found:
+        assert found["names"].tolist() == ["\\x1b[31mred", "new\\nline", "x_\\udcfc"]
+    for name in names:
+        rebuilt = tmp_path / os.fsdecode(name)
+        done = inference("reconstruct", run, folder / os.fsdecode(name), "-o", rebuilt)
+        assert rebuilt.is_file() and done.stdout.count("\n") == 1 and "\x1b" not in done.stdout
+    train("--db", "folder", "--data-dir", folder, *SMALL, "--dry-run", expect=2)  # three clips do not suffice
+
+
+def test_audio_of_other_kinds_is_named(run: Path, recordings: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    shutil.copytree(recordings / "calm", folder)
+    (folder / "b").mkdir()
+    (folder / "b" / "x.m4a").write_bytes(b"\0\0\0 ftypM4A ")
+    cure = "libsndfile does not read .m4a. Convert it, for example with: ffmpeg -i FILE FILE.wav"
+    done = inference("encode", run, folder, "-o", tmp_path / "f.npz", expect=2)
+    assert done.stderr == f"inference: {folder}/b/x.m4a: {cure}\n"
+    done = inference("encode", run, folder / "b", "-o", tmp_path / "g.npz", expect=2)
+    assert done.stderr == (
+        f"inference: {folder}/b: no audio files in this folder that can be read; 1 cannot be used: "
+        f"{folder}/b/x.m4a: {cure}\n"
+    )
+
+
+def test_both_decoders_are_measured_on_a_corpus(run: Path, recordings: Path, tmp_path: Path) -> None:
     options = ("--db", "folder", "--data-dir", recordings)
     done = inference("evaluate", run, *options, "-o", tmp_path / "e.json")
-    assert "10 of these clips are of the run's own training" in done.stdout
+    assert "10 of these 12 clips are of the run's own training" in done.stdout
     results = json.loads((tmp_path / "e.json").read_text())
     clips, _ = load_clips(list_recordings(recordings)[0], 4000)
     assert results["clips"] == 12
@@ -133,10 +242,44 @@ def test_a_model_is_judged_on_a_corpus(run: Path, recordings: Path, tmp_path: Pa
         assert f"SNR {snr_db(float(np.mean(errors)), results['variance']):5.1f} dB" in done.stdout
     assert results["variance"] == pytest.approx(clips.samples.var(axis=1).mean(), rel=1e-4)
     assert "own training" not in inference("evaluate", run, "--db", "demo", "--limit", "3").stdout
+
+
+@pytest.mark.parametrize(
+    ("missing", "phase", "masks"), [("pretrained", "fine_tuning", "none"), ("finetuned", "pre_training", "own")]
+)
+def test_a_decoder_is_called_by_what_it_is_also_where_it_is_alone_and_of_a_gpu(
+    run: Path, recordings: Path, tmp_path: Path, missing: str, phase: str, masks: str
+) -> None:
+    options = ("--db", "folder", "--data-dir", recordings, "--limit", "2")
+    shutil.copytree(run, other := tmp_path / "other")
+    config = json.loads((run / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "split": {"train": ["else"]}}))
+    say_gpu(other)
+    whole = inference("evaluate", other, *options).stdout
+    assert "own training" not in whole
+    (other / f"checkpoints/{missing}.safetensors").unlink()
+    lines = inference("evaluate", other, *options, "-o", tmp_path / "e.json").stdout.splitlines()
+    assert lines[-1] in whole.splitlines()
+    assert [line.split()[0] for line in lines if "masks:" in line] == [phase]
+    results = json.loads((tmp_path / "e.json").read_text())
+    assert {"pre_training", "fine_tuning"} & set(results) == {phase}
+    assert results[phase]["masks"] == masks
+
+
+def test_training_clips_are_recognised_wherever_they_lie(run: Path, recordings: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for i, path in enumerate(sorted(recordings.rglob("*.wav"))):
+        soundfile.write(elsewhere / f"{i}.flac", *soundfile.read(path))
+    done = inference("evaluate", run, "--db", "folder", "--data-dir", elsewhere, "--cache-dir", tmp_path / "cache")
+    assert "10 of these 12 clips are of the run's own training" in done.stdout
+    assert f"prepared in {tmp_path / 'cache' / 'clips'}" in done.stdout
     shutil.copytree(run, tmp_path / "other")
     config = json.loads((run / "config.json").read_text())
-    (tmp_path / "other/config.json").write_text(json.dumps({**config, "split": {"train": ["else"]}}))
-    assert "own training" not in inference("evaluate", tmp_path / "other", *options, "--limit", "2").stdout
+    for contents, sentence in (({"train": ["else"]}, ""), (None, "may be of its own training")):
+        (tmp_path / "other/config.json").write_text(json.dumps({**config, "contents": contents}))
+        done = inference("evaluate", tmp_path / "other", "--db", "folder", "--data-dir", elsewhere, "--limit", "2")
+        assert sentence in done.stdout and ("own training" in done.stdout) == bool(sentence)
 
 
 def test_weights_and_graph_are_exported(run: Path, tmp_path: Path) -> None:
@@ -168,7 +311,7 @@ def test_weights_and_graph_are_exported(run: Path, tmp_path: Path) -> None:
         (("encode", "RUN", "a.wav", "-o", "f.txt"), "f.txt: the name must end with .csv or .npz"),
         (("encode", "RUN", "a.wav", "-o", "no/f.npz"), "no/f.npz: there is no folder no"),
         (("encode", ".", "a.wav", "-o", "f.npz"), "run: . holds no run (no config.json)"),
-        (("encode", "RUN", "empty", "-o", "f.npz"), "empty: no audio files in this folder"),
+        (("encode", "RUN", "empty", "-o", "f.npz"), "empty: no audio files in this folder that can be read"),
         (("encode", "RUN", "--db", "folder", "-o", "f.npz"), "folder: needs a directory of audio files"),
         (("reconstruct", "RUN", "a.wav", "-o", "a.wav"), "a.wav: would overwrite what is read"),
         (("reconstruct", "RUN", "a.wav", "-o", "link.wav"), "link.wav: would overwrite what is read"),

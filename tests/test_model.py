@@ -144,10 +144,14 @@ def test_channels_are_averaged_and_numbers_of_float64_welcome() -> None:
 
 def test_several_recordings_at_once_are_each_as_alone() -> None:
     recordings = [(speech(n, n), RATE_HZ) for n in (300, 5, 64, 65)]
+    streams = [[], *([*np.split(waveform, [2, 2, 70])] for waveform, _ in recordings)]  # one without a block, too
+    parts: list[list[np.ndarray]] = [[] for _ in streams]
     with Workers(2) as workers:
-        together = model().encode_all(recordings, workers)
-    for recording, z in zip(recordings, together, strict=True):
-        np.testing.assert_array_equal(z, model().encode(*recording))
+        for i, part in model().encode_blocks(streams, workers):
+            parts[i].append(part)
+    assert parts[0] == []
+    for recording, some in zip(recordings, parts[1:], strict=True):
+        np.testing.assert_array_equal(np.concatenate(some), model().encode(*recording))
 
 
 def test_a_clip_too_short_for_an_overlap_still_tiles() -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import numpy as np
 import pytest
 
+from report.figure import data_uri
+from report.sound import Encode, lossless, small
 from tests.browser import chromium, opened
+from tests.command import rows
 
 
 @pytest.fixture(scope="module")
@@ -31,68 +36,183 @@ def test_nothing_is_wider_than_the_window_and_every_picture_loads(page: Any) -> 
     assert page.evaluate("document.images.length") > 30
 
 
-def test_ink_stands_out_from_the_ground(page: Any) -> None:
-    style = page.evaluate("(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))")
-    ink, ground = (sum(map(int, text[4:-1].split(", "))) for text in style)
-    assert abs(ink - ground) > 500
-    assert (ink > ground) == page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+RATIOS = """() => {
+    const channel = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+    const colour = (text) => text.match(/[\\d.]+/g).map(Number);
+    const ground = (node) => {
+        for (; node; node = node.parentElement) {
+            const found = colour(getComputedStyle(node).backgroundColor);
+            if (found.length === 3) return found;
+        }
+    };
+    const low = [];
+    for (const node of document.querySelectorAll("body *")) {
+        const words = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+        if (!words || node.matches("script, style, noscript, template") || !node.checkVisibility()) continue;
+        const [a, b] = [colour(getComputedStyle(node).color), ground(node)].map(luminance).sort((x, y) => y - x);
+        if ((a + 0.05) / (b + 0.05) < 4.5) low.push(`${node.tagName}.${node.className}: ${node.textContent}`);
+    }
+    return low;
+}"""
+
+SMALL = """() => [...document.querySelectorAll("button, a, select, input, summary")]
+    .map((node) => (node.type === "radio" ? node.parentElement : node))
+    .filter((node) => node.checkVisibility() && !node.closest("#hovered"))
+    .map((node) => [node.outerHTML.slice(0, 80), node.getBoundingClientRect()])
+    .filter(([, box]) => box.width < 24 || box.height < 24)
+    .map(([name, box]) => `${name} ${box.width} x ${box.height}`)"""
+
+STATE = "deck => [deck.player.playing, deck.player.position(), deck.player.version, deck.player.sources.length]"
+
+
+def test_every_word_stands_out_from_its_ground_and_every_target_is_large_enough(page: Any) -> None:
+    page.locator(".deck details summary").first.click()
+    assert page.evaluate(RATIOS) == []
+    assert page.evaluate(SMALL) == []
 
 
 def test_players_play_and_switching_keeps_the_position(page: Any) -> None:
     deck = page.locator(".deck").nth(1)
-    playing = "deck => [...deck.querySelectorAll('audio')].map(a => [a.paused, a.currentTime, a.duration])"
-    seconds = float(deck.get_attribute("data-seconds"))
     deck.locator(".play").click()
     page.wait_for_timeout(600)
-    states = deck.evaluate(playing)
-    assert [paused for paused, _, _ in states] == [False, True, True]
-    assert all(duration == pytest.approx(seconds, abs=0.01) for _, _, duration in states)
-    before = states[0][1]
-    assert 0.1 < before < 3
+    playing, before, version, sources = deck.evaluate(STATE)
+    assert (playing, version, sources) == (True, 0, 3)
+    assert 0.05 < before < 3
     deck.get_by_text("after pre-training", exact=True).first.click()
-    states = deck.evaluate(playing)
-    assert [paused for paused, _, _ in states] == [True, False, True]
-    assert before <= states[1][1] < before + 1
-    assert states[1][1] >= states[0][1]
-    page.wait_for_timeout(300)
-    assert deck.evaluate(playing)[1][1] > states[1][1]
+    playing, position, version, sources = deck.evaluate(STATE)
+    assert (playing, version, sources) == (True, 1, 3)
+    assert before <= position < before + 2
     assert deck.locator(".w1").evaluate("path => getComputedStyle(path).display") == "inline"
     assert deck.locator(".w2").evaluate("path => getComputedStyle(path).display") == "none"
     deck.locator(".play").click()
-    paused_at = deck.evaluate(playing)[1][1]
+    playing, paused, _, sources = deck.evaluate(STATE)
+    assert (playing, sources) == (False, 0)
     deck.get_by_text("after fine-tuning", exact=True).first.click()
-    states = deck.evaluate(playing)
-    assert [paused for paused, _, _ in states] == [True, True, True]
-    assert states[2][1] == pytest.approx(paused_at, abs=0.02)
+    assert deck.evaluate(STATE) == [False, paused, 2, 0]
+    assert deck.locator(".time").inner_text().startswith(f"{paused:.2f} of ")
+    left = float(deck.locator(".head").evaluate("line => line.style.left").rstrip("%"))
+    assert left == pytest.approx(100 * paused / deck.evaluate("deck => deck.player.seconds"), abs=0.1)
+
+
+RENDERED = """async () => {
+    const { sounds, seconds } = data.clips[data.chosen[0]];
+    const context = new OfflineAudioContext(1, Math.floor(16000 * seconds), 16000);
+    const player = new Player(sounds, seconds);
+    await player.load(context);
+    player.start();
+    context.suspend(0.512).then(() => { player.choose(1); context.resume(); });
+    const heard = (await context.startRendering()).getChannelData(0);
+    const [before, after] = player.buffers.map((buffer) => buffer.getChannelData(0));
+    const off = (from, to, sound) => {
+        let most = 0;
+        for (let i = from; i < to; i++) most = Math.max(most, Math.abs(heard[i] - sound[i]));
+        return most;
+    };
+    const at = Math.round(0.512 * 16000);
+    let outside = 0; // of what a mixture of the two can be
+    for (let i = at; i < at + 800; i++) {
+        const [low, high] = [before[i], after[i]].sort((a, b) => a - b);
+        outside = Math.max(outside, low - heard[i], heard[i] - high);
+    }
+    return [player.buffers[0].length, off(0, at, before), outside, off(at + 800, heard.length, after),
+        off(at + 800, heard.length, before)];
+}"""
+
+
+def test_switching_leaves_no_gap_in_what_is_heard(page: Any) -> None:
+    """Rendered sample by sample: the original, a mixture of the two for some milliseconds, then the other one."""
+    length, before, outside, after, different = page.evaluate(RENDERED)
+    assert length > 16_000
+    assert before < 1e-6
+    assert outside < 1e-6
+    assert after < 1e-4
+    assert different > 0.01
+
+
+CLICK = """async (uri) => {
+    const context = new OfflineAudioContext(1, 8000, 16000);
+    const player = new Player([uri], 1.0);
+    await player.load(context);
+    player.seek(0.25);
+    player.start();
+    const heard = (await context.startRendering()).getChannelData(0).map(Math.abs);
+    return heard.indexOf(Math.max(...heard));
+}"""
+
+
+@pytest.mark.parametrize("encode", [lossless, small])
+def test_a_sound_is_heard_where_the_pictures_show_it(browser: Any, listened: Path, encode: Encode) -> None:
+    """A click at 0.5 s, after a move to 0.25 s: an MP3 has 69 ms of silence before it."""
+    waveform = np.zeros(16_000)
+    waveform[8000:8004] = 0.9
+    with opened(browser, (listened / "report.html").as_uri(), 700, "light") as tab:
+        assert abs(tab.evaluate(CLICK, data_uri(*encode(waveform, 16_000))) - 4000) <= 8
+
+
+REPEATED = """async () => {
+    const { sounds, seconds } = data.clips[data.chosen[0]];
+    const context = new OfflineAudioContext(1, 16000, 16000);
+    const player = new Player(sounds, seconds);
+    await player.load(context);
+    player.repeat(0.25, 0.5);
+    player.start();
+    const positions = [];
+    const looked = [0.128, 0.512].map((at) =>
+        context.suspend(at).then(() => { positions.push(player.position()); context.resume(); }));
+    const heard = (await context.startRendering()).getChannelData(0);
+    await Promise.all(looked);
+    const sound = player.buffers[0].getChannelData(0);
+    let most = 0;
+    for (let i = 0; i < 16000; i++) most = Math.max(most, Math.abs(heard[i] - sound[4000 + (i % 4000)]));
+    return [most, ...positions];
+}"""
+
+
+def test_a_part_is_repeated_sample_by_sample(page: Any) -> None:
+    most, first, second = page.evaluate(REPEATED)
+    assert most < 1e-6
+    assert [first, second] == pytest.approx([0.25 + 0.128, 0.25 + 0.012], abs=1e-6)
 
 
 def test_one_sound_at_a_time(page: Any) -> None:
-    sounding = "[...document.querySelectorAll('audio')].filter(audio => !audio.paused).length"
-    page.locator(".play").nth(0).click()
-    page.locator(".play").nth(1).click()
+    page.locator(".deck .play").nth(0).click()
+    page.locator(".deck .play").nth(1).click()
     page.wait_for_timeout(200)
-    assert page.evaluate(sounding) == 1
-    page.locator("#plane circle").first.scroll_into_view_if_needed()
+    players = page.locator(".deck").evaluate_all("decks => decks.map(deck => deck.player.playing)")
+    assert players == [False, True, *[False] * (len(players) - 2)]
     page.locator("#plane").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     page.wait_for_timeout(200)
-    assert page.evaluate(sounding) == 1
+    assert not any(page.locator(".deck").evaluate_all("decks => decks.map(deck => deck.player.playing)"))
+    assert page.evaluate("sounding.playing")
 
 
-def test_a_click_into_the_picture_and_a_worst_moment_move_the_position(page: Any) -> None:
+def test_a_click_moves_a_drag_repeats_and_a_worst_segment_plays(page: Any) -> None:
     deck = page.locator(".deck").first
-    seconds = float(deck.get_attribute("data-seconds"))
+    seconds = deck.evaluate("deck => deck.player.seconds")
     wave = deck.locator(".wave")
+    wave.scroll_into_view_if_needed()
     box = wave.bounding_box()
     wave.click(position={"x": box["width"] / 2, "y": 10})
-    at = "deck => Math.max(...[...deck.querySelectorAll('audio')].map(audio => audio.currentTime))"
-    assert deck.evaluate(at) == pytest.approx(seconds / 2, rel=0.02)
-    moment = deck.locator(".moment").first
-    moment.click()
-    assert deck.get_attribute("data-version") == moment.get_attribute("data-version") == "1"
-    start = float(moment.get_attribute("data-at"))
-    assert start <= deck.locator("audio").nth(1).evaluate("audio => audio.currentTime") < start + 1
+    assert deck.evaluate(STATE)[1] == pytest.approx(seconds / 2, rel=0.02)
+    assert f"from {seconds / 2:.1f}" in deck.locator(".play").get_attribute("aria-label")
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 10)
+    page.mouse.up()
+    assert deck.evaluate("deck => deck.player.loop") == pytest.approx([seconds / 4, seconds / 2], rel=0.02)
+    assert deck.locator(".region").is_visible()
+    deck.locator(".whole").click()
+    assert deck.evaluate("deck => deck.player.loop") is None
+    segment = deck.locator(".worst button").first
+    segment.click()
+    assert deck.get_attribute("data-version") == segment.get_attribute("data-version") == "1"
+    start = float(segment.get_attribute("data-at"))
+    assert start <= deck.evaluate(STATE)[1] < start + 1
+    label = segment.get_attribute("aria-label")
+    assert label.startswith(segment.inner_text()) and label.endswith("after pre-training")
 
 
 def test_the_keyboard_alone_is_enough(page: Any) -> None:
@@ -100,45 +220,161 @@ def test_the_keyboard_alone_is_enough(page: Any) -> None:
     deck.locator(".play").focus()
     page.keyboard.press("Space")
     page.wait_for_timeout(200)
-    assert deck.locator("audio").first.evaluate("audio => !audio.paused")
+    assert deck.evaluate(STATE)[0]
+    page.keyboard.press("3")
+    assert deck.evaluate(STATE)[2] == 2
     page.keyboard.press("Tab")
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
     assert deck.get_attribute("data-version") == "1"
+    page.keyboard.press("Space")  # on a radio button: the player's
+    assert not deck.evaluate(STATE)[0]
     page.keyboard.press("Tab")
     page.keyboard.press("End")
-    seconds = float(deck.get_attribute("data-seconds"))
-    page.wait_for_timeout(100)
-    assert deck.locator("audio").nth(1).evaluate("audio => audio.currentTime") == pytest.approx(seconds, abs=0.1)
+    seconds = deck.evaluate("deck => deck.player.seconds")
+    assert deck.evaluate(STATE)[1] == pytest.approx(seconds, abs=0.02)
+    deck.locator(".play").focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert deck.evaluate(STATE)[1] == pytest.approx(seconds - 1.1, abs=0.02)
+    deck.locator(".from").focus()
+    page.keyboard.press("Enter")
+    assert deck.evaluate("deck => deck.player.loop") == pytest.approx([seconds - 1.1, seconds], abs=0.02)
 
 
-def test_the_map_answers_hover_and_click(page: Any) -> None:
-    point = page.locator("#plane circle").nth(10)
+def cells(page: Any, column: str) -> list[str]:
+    """A column of the table, as it is shown."""
+    headings = page.locator("#all thead th").all_inner_texts()
+    k = next(i for i, heading in enumerate(headings) if column in heading)
+    return list(page.locator("#all tbody tr").evaluate_all(f"rows => rows.map(row => row.cells[{k}].textContent)"))
+
+
+def test_the_table_has_the_numbers_of_metrics_csv_sorted_by_any(page: Any, listened: Path) -> None:
+    metrics = {(row["name"], row["phase"]): row for row in rows(listened / "metrics.csv")}
+    names = {name for name, _ in metrics}
+    for phase, title in (("pre_training", "after pre-training"), ("fine_tuning", "after fine-tuning")):
+        page.locator("#phase").select_option(label=title)
+        assert set(cells(page, "clip")) == names
+        for name, text in zip(cells(page, "clip"), cells(page, "segmental SNR"), strict=True):
+            assert float(text) == pytest.approx(float(metrics[name, phase]["segmental_snr_db"]), rel=0.01)
+    button = page.locator("#all thead button", has_text="segmental SNR")
+    button.click()
+    values = [float(text) for text in cells(page, "segmental SNR")]
+    assert values == sorted(values, reverse=True)  # higher is better: the best first
+    assert page.locator("#all th[aria-sort=descending]").inner_text() == button.inner_text()
+    button.click()
+    assert [float(text) for text in cells(page, "segmental SNR")] == values[::-1]
+    assert "pesq" in metrics[next(iter(metrics))]  # a column without a number is left out, and a sentence says why
+    if not page.locator("#all thead th", has_text="PESQ").count():
+        assert "PESQ is left out: " in page.locator("#clips").inner_text()
+
+
+def test_the_table_is_filtered(page: Any) -> None:
+    count = len(cells(page, "clip"))
+    label = cells(page, "label")[0]
+    page.locator("#by-label").select_option(label=label)
+    assert set(cells(page, "label")) == {label}
+    assert page.locator("#counted").inner_text().startswith(f"{len(cells(page, 'clip'))} of {count} test clips")
+    page.locator("#by-label").select_option(label="all")
+    name = cells(page, "clip")[1]
+    page.locator("#find").fill(name.upper())
+    assert name in cells(page, "clip")
+    page.locator("#find").fill("no clip has this name")
+    assert cells(page, "clip") == []
+
+
+def test_every_version_plays_from_its_row_and_the_row_opens_the_view(page: Any) -> None:
+    chosen = page.locator("#decks .deck").evaluate_all("decks => decks.map(deck => deck.ariaLabel)")
+    other = next(name for name in cells(page, "clip") if name not in chosen)
+    row = page.locator("#all tbody tr").filter(has=page.get_by_role("link", name=other, exact=True))
+    for version, title in enumerate(("original", "after pre-training", "after fine-tuning")):
+        button = row.locator(".plays button").nth(version)
+        assert button.get_attribute("aria-label").startswith(f"Play {other}, {title}, ")
+        button.click()
+        page.wait_for_timeout(300)
+        assert page.evaluate("[sounding.playing, sounding.version, sounding.sources.length]") == [True, version, 3]
+    assert button.get_attribute("aria-label").startswith("Pause ")
+    row.get_by_role("link").click()
+    page.wait_for_timeout(200)
+    deck = page.locator("#opened .deck")
+    assert deck.get_attribute("aria-label") == other
+    assert deck.locator(".wave path").count() == 3
+    assert deck.locator(".play").evaluate("button => button === document.activeElement")
+    assert page.evaluate("decodeURIComponent(location.hash)") == f"#clip={other}"
+
+
+def test_an_address_opens_the_page_at_a_clip(browser: Any, listened: Path) -> None:
+    names = {row["name"] for row in rows(listened / "metrics.csv")}
+    for name in names:
+        with opened(browser, f"{(listened / 'report.html').as_uri()}#clip={quote(name)}", 700, "light") as tab:
+            tab.wait_for_timeout(100)
+            deck = tab.locator(f'.deck[aria-label="{name}"]')
+            assert deck.locator(".play").evaluate("button => button === document.activeElement")
+            assert abs(deck.bounding_box()["y"]) < 900
+
+
+def test_the_map_answers_hover_and_click_and_leads_to_clips(page: Any) -> None:
+    point = page.locator("#plane g.test").first
     point.scroll_into_view_if_needed()
     point.hover(force=True)
-    shown = page.locator("#hovered").inner_text()
-    marked = page.locator("#plane circle.on")
+    marked = page.locator("#plane g.on")
     assert marked.count() == 1
+    shown = page.locator("#hovered").inner_text()
     assert shown.startswith(marked.get_attribute("data-name") + ": ")
-    at = "circle => [circle.cx.baseVal.value, circle.cy.baseVal.value]"
-    assert marked.evaluate(at) == pytest.approx(point.evaluate(at), abs=5)
     point.click(force=True)
     page.wait_for_timeout(400)
-    heard = page.locator("#heard").evaluate("audio => [audio.duration, audio.currentTime]")
-    assert heard[0] > 1
-    assert heard[1] > 0
+    assert page.evaluate("[sounding.playing, sounding.seconds > 1]") == [True, True]
+    page.locator("#plane").focus()
+    for _ in range(page.locator("#plane g").count()):
+        if page.locator("#plane g.on.test").count():
+            break
+        page.keyboard.press("ArrowRight")
+    name = page.locator("#plane g.on").get_attribute("data-name")
+    assert "test clip" in page.locator("#hovered").inner_text()
+    page.locator("#hovered a").click()
+    page.wait_for_timeout(100)
+    assert page.evaluate("document.activeElement.closest('.deck').ariaLabel") == name
+    parts = page.locator("#plane g").evaluate_all("points => points.map(p => p.dataset.about.split(', ').at(-1))")
+    assert set(parts) == {"training clip", "validation clip", "test clip"}
 
 
-def test_the_map_is_coloured_by_label_or_by_speaker(page: Any) -> None:
-    def colours() -> list[str]:
-        return page.locator("#plane circle").evaluate_all("points => points.map(p => p.getAttribute('fill'))")
+def test_points_tell_label_or_speaker_by_colour_and_by_shape(page: Any) -> None:
+    def looks() -> list[list[str]]:
+        read = (
+            "points => points.map(p => [p.lastElementChild.getAttribute('fill'), p.lastElementChild.getAttribute('d')])"
+        )
+        return list(page.locator("#plane g").evaluate_all(read))
 
-    by_label = colours()
+    by_label = looks()
+    about = page.locator("#plane g").evaluate_all("points => points.map(p => p.dataset.about.split(', ').slice(0, 2))")
     page.locator(".by").get_by_text("by speaker").click()
-    assert colours() != by_label
+    for kinds, found in zip(zip(*about, strict=True), (by_label, looks()), strict=True):
+        for k in (0, 1):  # colour alone is enough, and so is shape
+            assert len({(name, look[k]) for name, look in zip(kinds, found, strict=True)}) == len(set(kinds))
+            assert len({look[k] for look in found}) == len(set(kinds)) > 1
     assert page.locator(".legend:visible").get_attribute("data-by") == "speaker"
     names = set(page.locator(".legend:visible li").all_inner_texts())
-    about = page.locator("#plane circle").evaluate_all("points => points.map(p => p.dataset.about)")
-    assert names == {text.split("speaker ")[1] for text in about}
+    assert names == {speaker.removeprefix("speaker ") for _, speaker in about}
+
+
+def test_who_wants_no_motion_gets_four_steps_a_second(browser: Any, listened: Path) -> None:
+    moves = """async (deck) => {
+        await deck.player.play();
+        let count = 0;
+        new MutationObserver(() => count++).observe(deck.querySelector(".head"), { attributes: true });
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+        return count;
+    }"""
+    with opened(browser, (listened / "report.html").as_uri(), 700, "light") as tab:
+        tab.emulate_media(reduced_motion="reduce")
+        assert tab.locator(".deck").first.evaluate(moves) <= 5
+
+
+def test_ticks_do_not_wrap_nor_leave_the_window(page: Any) -> None:
+    heights = page.locator(".ticks span").evaluate_all("ticks => ticks.map(tick => tick.getClientRects().length)")
+    assert heights and set(heights) == {1}
+    edges = page.locator(".ticks span").evaluate_all("ticks => ticks.map(tick => tick.getBoundingClientRect())")
+    width = page.evaluate("innerWidth")
+    assert all(box["left"] >= 0 and box["right"] <= width and box["height"] < 24 for box in edges)
 
 
 def test_one_distribution_is_shown_and_another_can_be_chosen(page: Any) -> None:

@@ -106,7 +106,7 @@ def test_more_numbers_than_clips_is_the_same_classifier() -> None:
 def test_intervals_are_over_speakers() -> None:
     """Speakers of whom all or nothing is right: clips alone would give a far narrower interval."""
     x = informative(0.1)
-    x[np.isin(SPEAKERS, ["s0", "s1", "s2"])] *= -1
+    x[np.isin(SPEAKERS, ["s0", "s1"])] *= -1
     result = cross_validate(lambda _: {"x": x}, LABELS, SPEAKERS, SPEAKERS, "logistic", rng=rng())
     assert result.uar.high - result.uar.low > 0.3
     again = cross_validate(lambda _: {"x": x}, LABELS, SPEAKERS, SPEAKERS, "logistic", rng=rng())

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nn1d import conv
-from nn1d.conv import add_bias, sum_over_samples, windows
+from nn1d import cpu
+from nn1d.cpu import add_bias, bias_gradient, windows
 from tests import loops
 from tests.test_conv import (
     Geometry,
@@ -38,7 +38,7 @@ def whole_numbers(layer: Any, g: Any, seed: int, dtype: Any) -> tuple[np.ndarray
 
 
 def check_exactly(layer: Any, x: np.ndarray, dy: np.ndarray, limit: int, expected: Any) -> None:
-    with patch.object(conv, "SMALL_PRODUCT", limit):
+    with patch.object(cpu, "SMALL_PRODUCT", limit):
         y, cache = layer.forward(x)
         dx, grads = layer.backward(dy, cache)
     for ours, plain in zip((y, dx, grads["weight"], grads["bias"]), expected, strict=True):
@@ -75,20 +75,20 @@ def test_transposed_conv_cut_into_products_of_any_size(
 def test_every_window_is_in_the_bulk_or_at_an_end(g: Geometry, longer: int, most: int) -> None:
     length = g.length + longer
     outputs = g._replace(length=length).outputs
-    at = windows(length, g.taps, g.stride, g.padding, outputs, most)
-    bulk = [at.first + int(np.dot(index, at.steps)) for index in np.ndindex(at.bulk)]
-    assert sorted([*bulk, *at.ends]) == list(range(outputs))
+    cut = windows(length, g.taps, g.stride, g.padding, outputs, most)
+    bulk = [cut.first + int(np.dot(index, cut.steps)) for index in np.ndindex(cut.bulk)]
+    assert sorted([*bulk, *cut.ends]) == list(range(outputs))
     assert all(0 <= l * g.stride - g.padding <= length - g.taps for l in bulk)
-    products, groups, rows = at.bulk
+    products, groups, rows = cut.bulk
     assert rows <= most
     inside = sum(0 <= l * g.stride - g.padding <= length - g.taps for l in range(outputs))
     assert inside - len(bulk) < products * groups  # less than a row of each product is left over
 
 
 def test_the_cut_leaves_least_over() -> None:
-    at = windows(103, 1, 1, 0, 103, 30)  # 4, 5, 6 or 7 products would leave 3, 3, 1 or 5 of 103 rows
-    assert at.bulk == (6, 1, 17)
-    assert at.ends.tolist() == [102]
+    cut = windows(103, 1, 1, 0, 103, 30)  # 4, 5, 6 or 7 products would leave 3, 3, 1 or 5 of 103 rows
+    assert cut.bulk == (6, 1, 17)
+    assert cut.ends.tolist() == [102]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -99,7 +99,7 @@ def test_a_bias_on_rows_of_any_length(length: int, dtype: Any) -> None:
     expected = y + b
     add_bias(y, b)
     np.testing.assert_array_equal(y, expected)
-    whole = rng.integers(-8, 9, (2, length, 3)).astype(dtype)
-    db = sum_over_samples(whole)
+    dy = rng.integers(-8, 9, (2, length, 3)).astype(dtype)
+    db = bias_gradient(dy)
     assert db.dtype == dtype
-    np.testing.assert_array_equal(db, whole.sum((0, 1)))
+    np.testing.assert_array_equal(db, dy.sum((0, 1)))

@@ -153,10 +153,20 @@ def test_recordings_that_have_changed_are_refused(options: tuple[str, ...], tmp_
     content[2001] ^= 1
     louder.write_bytes(content)
     refused = train("--resume", run, expect=2).stderr
-    assert "--resume: the recordings of folder are not those that the run began with (clips_sha256 in" in refused
-    louder.unlink()
-    assert "(split in config.json)" in train("--resume", run, expect=2).stderr
-    train("--resume", run, "--data-dir", options[3])  # the same recordings in another place
+    sentence = "--resume: the recordings of folder are not those that the run began with: "
+    assert sentence + "1 changed (calm/take0). Bring back what the run began with, or start a new run" in refused
+    louder.rename(corpus / "loud" / "new.wav")
+    refused = train("--resume", run, expect=2).stderr
+    assert sentence + "1 came (loud/new), 1 went (calm/take0). Bring back" in refused
+    corpus.rename(tmp_path / "moved")
+    refused = train("--resume", run, expect=2).stderr
+    assert f"--resume: the recordings were in {corpus}, which is not there any more. If the folder was moved" in refused
+    assert "came" in train("--resume", run, "--data-dir", tmp_path / "moved", expect=2).stderr
+    done = train("--resume", run, "--data-dir", options[3])  # the same recordings in another place
+    assert f"moved: the recordings were in {corpus}; they are the same" in done.stdout
+    assert "moved" not in train("--resume", run).stdout
+    above = train("--resume", run, "--data-dir", Path(options[3]).parent, expect=2).stderr
+    assert "they are the same under other names (calm/take" in above and "is now recordings/calm/take" in above
 
 
 def test_a_folder_without_a_run(tmp_path: Path, run: Path) -> None:

@@ -37,7 +37,11 @@ def all_in_one(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layout", "below"), [(by_speaker, "AudioData"), (by_speaker, ""), (all_in_one, "ALL"), (all_in_one, "")]
+    ("layout", "below"),
+    [
+        *[(by_speaker, below) for below in ("AudioData", "", "AudioData/AudioData", "savee/AudioData", "savee")],
+        *[(all_in_one, below) for below in ("ALL", "", "AudioData/ALL", "savee", "ALL/ALL")],
+    ],
 )
 def test_both_layouts_have_the_same_names(tmp_path: Path, layout: object, below: str) -> None:
     assert callable(layout)
@@ -58,6 +62,15 @@ def test_both_layouts_have_the_same_names(tmp_path: Path, layout: object, below:
 def test_a_recording_that_is_there_twice_is_listed_once(tmp_path: Path) -> None:
     by_speaker(tmp_path / "AudioData")
     all_in_one(tmp_path / "ALL")
+    assert len(savee.list_recordings(tmp_path)[0]) == 28
+
+
+def test_a_few_recordings_hide_no_others(tmp_path: Path) -> None:
+    all_in_one(tmp_path / "ALL")
+    for place in ("AudioData/DC", "AudioData/AudioData/JK", "DC", "."):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        for name in ("a01.wav", "a02.wav", "DC_a03.wav"):
+            (tmp_path / place / name).touch()
     assert len(savee.list_recordings(tmp_path)[0]) == 28
 
 
@@ -87,7 +100,9 @@ def test_where_there_is_none_three_lines_say_how_to_get_it(tmp_path: Path, monke
         "See docs/corpora.md for how to get them"
     )
     assert second.startswith("To request: register at the University of Surrey, http://kahlan.eps.surrey.ac.uk/savee/")
-    assert third == "To put it: unpack it so that data/savee/AudioData is there, or name where it is with --data-dir"
+    assert third == "To put it: unpack it so that data/savee/AudioData/DC/a01.wav is there"
+    with pytest.raises(CorpusError, match=r"a01.wav is there, or name where it is with --data-dir$"):
+        find_corpus("savee", cache_dir=tmp_path)
 
 
 def test_every_place_that_was_looked_into_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import subprocess
 import sys
@@ -11,9 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from docs.equation import mathml
+from docs.equation import mathml, pieces
 from tests import browser
 
 ROOT = Path(__file__).parents[1]
@@ -129,9 +133,15 @@ def test_options_keep_their_dashes(site: Path) -> None:
 
 
 def test_docstrings_keep_their_equations(site: Path) -> None:
-    text = re.sub(r"<[^>]+>", "", (site / "docs" / "api" / "nn1d.html").read_text("utf-8"))
+    """As formulas where each sign has a command of LaTeX, else as they are written."""
+    page = (site / "docs" / "api" / "nn1d.html").read_text("utf-8")
+    assert r"y[n, l, o] = b[o] + \sum_{k,c} x[n, s \cdot l + k - p, c]  \cdot  w[k, c, o]" in page  # beside its MathML
+    assert page.count('<math display="block">') > 15
+    assert (
+        'class="sig-param"><span class="n"><span class="pre">in_channels</span></span><span class="p">' in page
+    )  # types
+    text = re.sub(r"<[^>]+>", "", page)
     for line in (
-        "y[n, l, o] = b[o] + Σ_{k,c} x[n, s·l + k - p, c] · w[k, c, o]",
         "v = β2·v + (1 - β2)·g²                  running mean of the square",
         "gradient of ½λ|p|²",
     ):
@@ -161,7 +171,10 @@ def test_pages_become_what_they_are(tmp_path: Path) -> None:
     lines = ["# Title", "a $x_i < y$ b", "$$\ny = \\sum_{k} w_k\n$$", "```math\na &= b \\\\ &= c\n```"]
     (tmp_path / "README.md").write_text("\n\n".join(lines) + "\n")
     (tmp_path / "docs" / "notebooks").mkdir(parents=True)
-    cells = '[{"cell_type": "markdown", "source": ["# Lesson\\n", "$z$"]}, {"cell_type": "code", "source": ["x = 1"]}]'
+    code = '"x = 20\\n", "print(x + 3)"'
+    cells = (
+        f'[{{"cell_type": "markdown", "source": ["# Lesson\\n", "$z$"]}}, {{"cell_type": "code", "source": [{code}]}}]'
+    )
     (tmp_path / "docs" / "notebooks" / "lesson.ipynb").write_text(f'{{"cells": {cells}}}')
     done = build(tmp_path, tmp_path / "site")
     assert done.returncode == 0, done.stderr
@@ -173,6 +186,7 @@ def test_pages_become_what_they_are(tmp_path: Path) -> None:
     lesson = (tmp_path / "site" / "docs" / "notebooks" / "lesson.html").read_text("utf-8")
     assert "<math>" in lesson
     assert 'class="highlight-python' in lesson
+    assert re.search(r"highlight-text.*<pre><span></span>23\n", lesson, re.DOTALL), "what a cell prints"
 
 
 def test_pages_stand_in_the_order_of_their_readme(tmp_path: Path) -> None:
@@ -196,6 +210,18 @@ def test_lines_of_an_equation_are_aligned() -> None:
     assert drawn.count("<mtd") == 4
 
 
+def test_a_long_equation_can_be_broken() -> None:
+    assert pieces("y = x + 1") == [["y = x + 1"]]
+    chains = pieces(r"a[l] = \sum_{k=0}^{K} b[k] = c \quad\text{if } d, \qquad e[l] = f[l] + g[l] + h[l]")
+    assert chains == [["a[l]", r"= \sum_{k=0}^{K} b[k]", "= c", r"\text{if } d,"], ["e[l]", "= f[l] + g[l] + h[l]"]]
+    assert len(pieces(r"a + b + c + d + e + f + g + h &= b \\ &= c + d + e")) == 1
+
+
+def test_the_index_l_does_not_read_as_a_one() -> None:
+    assert "<mi>ℓ</mi>" in mathml("x[l]", display=False)
+    assert "ℓ" not in mathml(r"L + 1 + \log x", display=False)
+
+
 def test_a_prime_is_not_raised_twice() -> None:
     assert "<msup>" not in mathml("w[k', c']", display=False)
     assert mathml("k'^2 + x^2", display=False).count("<msup>") == 2
@@ -207,9 +233,47 @@ def chromium() -> Iterator[Any]:
         yield program
 
 
+PHONE = """() => {
+    const wide = (element) => element.scrollWidth > element.clientWidth + 1;
+    const scrolls = (element) => element && ["auto", "scroll"].includes(getComputedStyle(element).overflowX);
+    const faults = [];
+    for (const image of document.images) {
+        if (!image.closest("article")) continue;
+        const shown = image.getBoundingClientRect().width / image.naturalWidth;
+        const least = LEAST[image.src.split("/").pop()];  // size of its smallest letter as drawn
+        if (least && least * shown < 9) faults.push(`${image.src}: letters of ${least * shown} px`);
+    }
+    for (const table of document.querySelectorAll("article table:not(.lab-grid)"))
+        if (wide(table) || !scrolls(table.parentElement)) faults.push(`a table is cut: ${table.innerText.slice(0, 9)}`);
+    for (const cell of document.querySelectorAll("article td.text-right"))
+        if (cell.getClientRects().length && cell.firstChild?.nodeType === 3) {
+            const range = document.createRange();
+            range.selectNodeContents(cell.firstChild);
+            if (range.getClientRects().length > 1) faults.push(`broken inside: ${cell.innerText}`);
+        }
+    for (const block of document.querySelectorAll("article pre, article div.equation"))
+        if (wide(block) && !scrolls(block)) faults.push(`cut: ${block.innerText.slice(0, 40)}`);
+    return faults;
+}"""
+
+
+def smallest_letters() -> dict[str, float]:
+    """The smallest font size of each drawing of ours; those of matplotlib have paths for letters."""
+    found = {}
+    for path in (ROOT / "docs").rglob("figures/*.svg"):
+        sizes = [float(size) for size in re.findall(r"font-size=['\"]([\d.]+)", path.read_text("utf-8"))]
+        if sizes:
+            found[path.name] = min(sizes)
+    return found
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(400, "light"), (1400, "dark")])
 def test_pages_fit_and_show_in_a_browser(site: Path, chromium: Any, width: int, scheme: str) -> None:
-    """Nothing wider than the window, every picture there, ink that stands out from the ground."""
+    """Nothing wider than the window, every picture there, ink that stands out from the ground.
+
+    On a phone letters in pictures have at least 9 px, tables all columns, and what is wide scrolls and is not cut.
+    """
+    phone = PHONE.replace("LEAST", json.dumps(smallest_letters()))
     for path in [*site.glob("[!i]*.html"), *(site / "docs").rglob("*.html")]:  # index.html leads on
         with browser.opened(chromium, path.as_uri(), width, scheme) as tab:
             assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
@@ -218,7 +282,66 @@ def test_pages_fit_and_show_in_a_browser(site: Path, chromium: Any, width: int, 
                 "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
             )
             ink, ground = (sum(map(float, re.findall(r"[\d.]+", colour)[:3])) for colour in style)
+            assert width > 400 or tab.evaluate(phone) == [], path
             assert (ground - ink) * (1 if scheme == "light" else -1) > 400, (path, style)
+
+
+def test_pictures_are_dark_where_the_page_is(site: Path, chromium: Any) -> None:
+    """By the system's scheme, and by the button of the page, which goes another way."""
+    page = (site / "docs" / "gradients" / "mse.html").as_uri()
+
+    def brightness(tab: Any) -> float:
+        shot = tab.locator("article img").first.screenshot()
+        with Image.open(io.BytesIO(shot)) as image:
+            return float(np.median(np.asarray(image.convert("L"))))
+
+    with browser.opened(chromium, page, 1400, "dark") as tab:
+        assert brightness(tab) < 80
+    with browser.opened(chromium, page, 1400, "light") as tab:
+        assert brightness(tab) > 200
+        tab.evaluate("document.body.dataset.theme = 'dark'")
+        assert brightness(tab) < 80
+
+
+def test_code_is_copied_and_output_is_not(site: Path, chromium: Any) -> None:
+    with browser.opened(chromium, (site / "docs" / "gradients" / "mse.html").as_uri(), 1400, "light") as tab:
+        tab.wait_for_selector("button.copybtn", state="attached")
+        assert tab.locator("div.highlight-python button.copybtn").count() > 5
+        assert tab.locator("div.highlight-text button.copybtn").count() == 0
+
+
+def test_the_notebook_has_its_outputs(site: Path) -> None:
+    text = (site / "docs" / "notebooks" / "a-gradient-by-hand.html").read_text("utf-8")
+    assert "nn1d computes the same numbers" in re.sub(r"<[^>]+>", "", text.split("highlight-text")[-2] + text)
+    assert text.count("highlight-text") > 8
+
+
+def test_slides_are_led_by_the_keyboard(site: Path, chromium: Any) -> None:
+    """Ten lessons made of the pages that they read; one slide at a time, with formulas and grids."""
+    slides = sorted((site / "slides").glob("lesson-*.html"))
+    assert len(slides) == 10
+    links = Page(site / "docs" / "course.html").links
+    assert [path.name for path in slides if f"../slides/{path.name}" not in links] == []
+    with browser.opened(chromium, (site / "slides" / "lesson-2.html").as_uri(), 1400, "dark") as tab:
+        shown = "[...document.querySelectorAll('body > section')].findIndex(slide => !slide.hidden)"
+        assert tab.evaluate(shown) == 0
+        for key, expected in (("ArrowRight", 1), (" ", 2), ("ArrowLeft", 1), ("Home", 0)):
+            tab.keyboard.press(key)
+            assert tab.evaluate(shown) == expected, key
+        tab.keyboard.press("End")
+        assert tab.evaluate(shown) == tab.evaluate("document.querySelectorAll('body > section').length") - 1 > 8
+        assert tab.locator("math").count() > 5
+        assert tab.locator(".lab table").count() > 5
+        assert tab.evaluate("[...document.images].every(image => image.complete && image.naturalWidth)")
+        tab.keyboard.press("n")
+        assert tab.evaluate("document.body.classList.contains('notes')")
+
+
+def test_words_of_the_field_are_found(site: Path, chromium: Any) -> None:
+    with browser.opened(chromium, f"{(site / 'search.html').as_uri()}?q=receptive+field", 1400, "light") as tab:
+        tab.wait_for_selector("#search-results li a")
+        found = tab.evaluate("[...document.querySelectorAll('#search-results li a')].slice(0, 3).map(a => a.href)")
+        assert any("glossary.html" in address for address in found), found
 
 
 def test_the_search_works_in_a_file(site: Path, chromium: Any) -> None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from report.table import as_text, paper_table
+from report.table import as_text, mask_table, paper_table
 from speech.snr import snr_db
 
 
@@ -25,6 +26,34 @@ def test_the_table_letter_by_letter() -> None:
         "best epoch           29 of 30             -      60 of 60             -",
         "The test clips have a variance of 0.00349: guessing the mean of each would cost that.",
         "The paper gives no variance; its SNR is taken with this one.",
+    ]
+
+
+def test_masks_as_four_rows_and_one_sentence() -> None:
+    def figures(*errors: float, db: float | None) -> dict[str, Any]:
+        kinds = dict(zip(("own", "another", "random", "none"), errors, strict=True))
+        given = {kind: 0.0 if kind == "none" else 320_000.0 for kind in kinds}
+        return {
+            kind: {
+                "test_mse": error,
+                "test_si_sdr_db": db,
+                "mask_bits_per_second": given[kind],
+                "bits_per_second": 1_024_000 + given[kind],
+            }
+            for kind, error in kinds.items()
+        } | {"pool": 2, "tied_windows": 0.3}
+
+    masks = {"pre_training": figures(0.0001, 0.005, 0.006, 0.02, db=21.34), "finding": "long"}
+    masks["fine_tuning"] = figures(0.002, 0.003, 0.004, 0.0007, db=None)
+    assert as_text(mask_table(masks)).splitlines() == [
+        "Masks that the decoder was given",
+        "                          pre-trained   SI-SDR [dB]    fine-tuned   SI-SDR [dB]        kbit/s",
+        "its own masks                0.000100          21.3      0.002000             -         1,344",
+        "those of another clip        0.005000          21.3      0.003000             -         1,344",
+        "random ones                  0.006000          21.3      0.004000             -         1,344",
+        "none                         0.020000          21.3      0.000700             -         1,024",
+        "Its own masks are 24% of what a decoder receives; the pre-trained one does best with its own masks, the "
+        "fine-tuned one with none.",
     ]
 
 

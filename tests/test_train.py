@@ -158,8 +158,10 @@ OPENED = """
 import collections, runpy, sys
 opened = collections.Counter()
 sys.addaudithook(lambda event, given: event == "open" and opened.update([str(given[0])]))
-code = runpy.run_path("train.py")["main"](sys.argv[1:])
-print("opened", sorted({times for name, times in opened.items() if name.endswith(".wav")}))
+try:
+    runpy.run_path("train.py", run_name="__main__")
+finally:
+    print("opened", sorted({times for name, times in opened.items() if name.endswith(".wav")}))
 """
 
 
@@ -212,7 +214,7 @@ def test_a_cache_folder_that_cannot_be_used_ends_with_a_sentence(recordings: Pat
     done = train("--db", "folder", "--data-dir", recordings, *SMALL, *options, expect=2)
     assert re.fullmatch(
         r"train\.py: clips: .*file.clips cannot be written: .+\. 12 clips need 0\.2 MB\. "
-        r"Make room there, or name another folder with --cache-dir\n",
+        r"Make room there, or name another folder: --cache-dir of train.py and of python -m inference\n",
         done.stderr,
     )
     assert not (tmp_path / "run").exists()

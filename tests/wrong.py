@@ -11,8 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from nn1d import ELU, Adam, Conv1d, ConvTranspose1d, HardSigmoid, MaxPool1d, MaxUnpool1d, ResidualBlock, Upsample1d
-from nn1d.conv import slope_in_w, slope_in_x
+from nn1d import (
+    ELU,
+    Adam,
+    Conv1d,
+    ConvTranspose1d,
+    Fold1d,
+    HardSigmoid,
+    MaxPool1d,
+    MaxUnpool1d,
+    ResidualBlock,
+    Sequential,
+    Unfold1d,
+    Upsample1d,
+)
+from nn1d.conv import convolve_transposed, filter_gradient
 from nn1d.gradcheck import MeanSquaredError
 
 
@@ -35,7 +48,7 @@ class ReversedTaps(Conv1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         _, grads = super().backward(dy, cache)
         w = np.ascontiguousarray(self.parameters["weight"][::-1])
-        return slope_in_x(dy, w, self.stride, self.padding, cache.shape[1]), grads
+        return convolve_transposed(dy, w, self.stride, self.padding, cache.shape[1]), grads
 
 
 class ReversedTapsOfTheGradient(Conv1d):
@@ -47,13 +60,13 @@ class ReversedTapsOfTheGradient(Conv1d):
 class ForgottenStride(Conv1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         _, grads = super().backward(dy, cache)
-        return slope_in_x(dy, self.parameters["weight"], 1, self.padding, cache.shape[1]), grads
+        return convolve_transposed(dy, self.parameters["weight"], 1, self.padding, cache.shape[1]), grads
 
 
 class ForgottenStrideOfTheFilters(Conv1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         dx, grads = super().backward(dy, cache)
-        return dx, {**grads, "weight": slope_in_w(cache, dy, self.kernel_size, 1, self.padding)}
+        return dx, {**grads, "weight": filter_gradient(cache, dy, self.kernel_size, 1, self.padding)}
 
 
 class ForgottenPadding(Conv1d):
@@ -65,7 +78,7 @@ class ForgottenPadding(Conv1d):
 class FirstClipOnly(Conv1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         dx, grads = super().backward(dy, cache)
-        return dx, {**grads, "weight": slope_in_w(cache[:1], dy[:1], self.kernel_size, self.stride, self.padding)}
+        return dx, {**grads, "weight": filter_gradient(cache[:1], dy[:1], self.kernel_size, self.stride, self.padding)}
 
 
 class MeanOverClips(Conv1d):
@@ -102,7 +115,7 @@ class FiltersNotTransposed(Conv1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         _, grads = super().backward(dy, cache)
         w = np.ascontiguousarray(self.parameters["weight"].swapaxes(1, 2))
-        return slope_in_x(dy, w, self.stride, self.padding, cache.shape[1]), grads
+        return convolve_transposed(dy, w, self.stride, self.padding, cache.shape[1]), grads
 
 
 class OneWrongSample(Conv1d):
@@ -172,6 +185,40 @@ class UpsampleThatAverages(Upsample1d):
 class UpsampleThatTakesTheFirst(Upsample1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         return dy[:, :: self.factor].copy(), {}
+
+
+class FoldByChannels(Fold1d):
+    """What the backward of PyTorch's order, (c, i), would be."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        clips, length, channels = cache
+        windows = dy.reshape(clips, length // self.size, channels, self.size)
+        return windows.swapaxes(2, 3).reshape(cache), {}
+
+
+class FoldBackwards(Fold1d):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        clips, length, channels = cache
+        windows = dy.reshape(clips, length // self.size, self.size, channels)
+        return windows[:, :, ::-1].reshape(cache), {}
+
+
+class UnfoldInHalves(Unfold1d):
+    """The halves of the channels one behind the other, not sample by sample."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        clips, length, channels = cache
+        halves = dy.reshape(clips, self.size, length, channels // self.size)
+        return halves.swapaxes(1, 2).reshape(cache), {}
+
+
+class GradientOfOneUse(Sequential):
+    """Of a filter that two layers share: the second use wins."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        first, second = grads
+        return dx, {**grads, first: {**grads[first], "weight": 0 * grads[second]["weight"]}}
 
 
 class ELUWithTheOtherSide(ELU):
@@ -258,6 +305,13 @@ def _of(layer: Callable[..., Any], *sizes: int) -> Build:
     return lambda rng: (layer(*sizes, rng=rng, dtype=np.float64), _signal(rng))
 
 
+def tied(rng: np.random.Generator, kind: type[Sequential] = Sequential) -> Sequential:
+    """A convolution and a transposed one with the same filters."""
+    down, up = (layer(3, 3, 3, 1, 1, rng=rng, dtype=np.float64) for layer in (Conv1d, ConvTranspose1d))
+    up.parameters["weight"] = down.parameters["weight"]
+    return kind(down, up)
+
+
 GRADIENTS: dict[str, Build] = {
     **{
         kind.__name__: _of(kind, 3, 3, 3, 1, 1)
@@ -292,6 +346,10 @@ GRADIENTS: dict[str, Build] = {
     ),
     "UpsampleThatAverages": lambda rng: (UpsampleThatAverages(2), _signal(rng)),
     "UpsampleThatTakesTheFirst": lambda rng: (UpsampleThatTakesTheFirst(3), _signal(rng)),
+    "FoldByChannels": lambda rng: (FoldByChannels(2), _signal(rng)),
+    "FoldBackwards": lambda rng: (FoldBackwards(3), _signal(rng)),
+    "UnfoldInHalves": lambda rng: (UnfoldInHalves(3), _signal(rng)),
+    "GradientOfOneUse": lambda rng: (tied(rng, GradientOfOneUse), _signal(rng)),
     "ELUWithTheOtherSide": lambda rng: (ELUWithTheOtherSide(), _signal(rng)),
     "ELUWithoutAlpha": lambda rng: (ELUWithoutAlpha(0.5), _signal(rng)),
     "ELUWithTheSignOfDy": lambda rng: (ELUWithTheSignOfDy(), _signal(rng)),

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from nn1d.backend import array_module
-from nn1d.cuda.kernel import plain
-from nn1d.layer import named_leaves
+from nn1d.dispatch import plain
+from nn1d.layer import named_layers, named_leaves
 
 
 class NonFiniteLayer(RuntimeError):
@@ -18,7 +18,7 @@ class NonFiniteLayer(RuntimeError):
 @contextmanager
 def detect_anomaly(network: Any) -> Iterator[None]:
     """Every layer of the network raises NonFiniteLayer at the first value that is not finite. Slow: for afterwards."""
-    layers = list(named_layers(network))
+    layers: list[tuple[str, Any]] = list(named_layers(network))
     for name, layer in layers:
         layer.forward = _checked(layer.forward, f"the output of {name} ({layer!r})")
         layer.backward = _checked(layer.backward, f"the gradient of {name} ({layer!r})")
@@ -28,26 +28,6 @@ def detect_anomaly(network: Any) -> Iterator[None]:
     finally:
         for _, layer in layers:
             del layer.forward, layer.backward
-
-
-def named_layers(network: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The innermost layers of a network, under the names that their parameters have."""
-    if isinstance(network, dict):
-        children = [(f"{name}.{key}" if name else str(key), child) for key, child in network.items()]
-    elif isinstance(network, (list, tuple)):
-        children = [(f"{name}.{i}" if name else str(i), child) for i, child in enumerate(network)]
-    elif hasattr(network, "backward"):
-        silent = ("stages", "layers")  # containers that the names of parameters leave out
-        children = [
-            (f"{name}.{key}".strip(".") if key not in silent else name, child) for key, child in vars(network).items()
-        ]
-    else:
-        return
-    inner = [layer for path, child in children for layer in named_layers(child, path)]
-    if inner or not hasattr(network, "backward"):
-        yield from inner
-    else:
-        yield name, network
 
 
 def _checked(function: Callable[..., Any], what: str) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from models.autoencoder import CHANNELS
+from models.autoencoder import CHANNELS, POOL
 from nn1d.command import Parser, nearest
 
 CORPORA = ("demo", "emodb", "savee", "ravdess", "cremad", "tess", "folder")  # not imported: --help is quick so
@@ -39,10 +39,12 @@ def _setting(
     above: float | None = None,
     demo: Any = None,
     several: bool = False,
+    fold: Any = None,
 ) -> Any:
     metadata = {
         "several": several,
         "demo": demo,
+        "fold": fold,
         "group": group,
         "help": text,
         "kind": kind,
@@ -115,22 +117,52 @@ class Configuration:
     )
 
     channels: tuple[int, ...] = _setting(CHANNELS, "network", "filters of each encoder stage", _integers)
+    pooling: str = _setting(
+        "max",
+        "network",
+        "the paper's max pool, whose masks the decoder of phase 1 takes, or a fold, which keeps every value",
+        choices=("max", "fold"),
+    )
+    tied: bool = _setting(False, "network", "a transposed convolution has the filters of its convolution", bool)
     kernel_size: int = _setting(3, "network", "filter length, odd [samples]", int, least=1)
     output: str = _setting(
         "hard_sigmoid", "network", "what bounds the rebuilt audio", choices=("hard_sigmoid", "linear")
     )
-    initial: str = _setting("glorot_uniform", "network", "how the first weights are drawn", choices=INITIALS)
+    initial: str = _setting(
+        "glorot_uniform",
+        "network",
+        "how the first weights are drawn; isometric: so that a network with folds begins near its own inverse",
+        choices=(*INITIALS, "isometric"),
+        fold="isometric",
+    )
     residual_gain: float = _setting(
-        0.1, "network", "scale of the last filters of a residual block at the start", float, least=0
+        0.1, "network", "scale of the last filters of a residual block at the start", float, least=0, fold=0.0
     )
 
-    epochs: int = _setting(30, "training", "of phase 1, at most", int, least=1, demo=20)
-    fine_tune_epochs: int = _setting(40, "training", "of phase 2, at most", int, least=1, demo=24)
+    epochs: int = _setting(30, "training", "of phase 1, at most", int, least=1, demo=20, fold=12)
+    fine_tune_epochs: int = _setting(40, "training", "of phase 2, at most", int, least=1, demo=24, fold=6)
     batch_size: int = _setting(2, "training", "clips a step", int, least=1)
-    learning_rate: float = _setting(0.001, "training", "of Adam in phase 1", float, above=0, demo=0.002)
-    fine_tune_learning_rate: float = _setting(0.003, "training", "of Adam in phase 2", float, above=0)
+    learning_rate: float = _setting(0.001, "training", "of Adam in phase 1", float, above=0, demo=0.002, fold=0.001)
+    fine_tune_learning_rate: float = _setting(0.003, "training", "of Adam in phase 2", float, above=0, fold=0.0005)
+    fine_tune_gain: float = _setting(
+        1 / POOL,
+        "training",
+        "what the decoder's filters are multiplied by where phase 2 begins without masks",
+        float,
+        above=0,
+    )
     schedule: str = _setting(
         "cosine", "training", "the learning rate falls to 0 over the epochs, or stays", choices=("cosine", "constant")
+    )
+    warm_up: float = _setting(
+        0.0, "training", "the learning rate rises over this many epochs of a phase", float, least=0, fold=1.0
+    )
+    clip: float = _setting(
+        3.0,
+        "training",
+        "a gradient may be this many times as long as the median of the last 100; 0: any length",
+        float,
+        least=0,
     )
     average: float = _setting(
         0.5,
@@ -173,6 +205,11 @@ class Configuration:
             raise ConfigurationError(f"kernel_size must be odd, to keep the length of a clip; got {self.kernel_size}")
         if not self.channels or min(self.channels) < 1:
             raise ConfigurationError(f"channels must be positive integers; got {self.channels}")
+        if self.pooling == "max" and self.initial == "isometric":
+            raise ConfigurationError("initial isometric needs --pooling fold: a max pool has no inverse to begin near")
+        if self.pooling == "fold" and (self.fine_tune_masks or self.middle_weight > 0):
+            name = "fine_tune_masks" if self.fine_tune_masks else "middle_weight"
+            raise ConfigurationError(f"{name} needs --pooling max: a fold has no masks and drops nothing. Leave it out")
 
     def written(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""
@@ -183,14 +220,14 @@ class Configuration:
 
     @classmethod
     def read(cls, written: dict[str, Any]) -> Configuration:
-        """The settings that `written` gave, or that a TOML file holds under these names.
+        """The settings that `written` gave, of this version or of 0.1, which knew no bound and no gain.
 
         Raises
         ------
         ConfigurationError
             A setting is unknown or out of range.
         """
-        return cls(**_converted(written))
+        return cls(**_converted({"clip": 0.0, "fine_tune_gain": 1.0} | written))
 
     def resumed(self, given: dict[str, Any]) -> Configuration:
         """These settings, of a run to go on with, and those given now.
@@ -301,8 +338,7 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Command:
     file = options.pop("config", None)
     resume, overfit, dry_run = (options.pop(name, None) for name in ("resume", "overfit", "dry_run"))
     given = ({} if file is None else _read_toml(file)) | options
-    is_demo = given.get("db", Configuration.db) == "demo"
-    settings = Configuration(**((demo_settings() if is_demo else {}) | given))
+    settings = Configuration(**(default_settings(given) | given))
     return Command(settings, given, resume, bool(overfit), bool(dry_run))
 
 
@@ -318,9 +354,18 @@ def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
-def demo_settings() -> dict[str, Any]:
-    """What differs for the demo corpus, which has few clips and should take two minutes."""
-    rules = {field.name: field.metadata["demo"] for field in dataclasses.fields(Configuration)}
+def default_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """The defaults that differ for what is given: for the demo corpus, which has few clips, and for folds."""
+    defaults: dict[str, Any] = {}
+    if given.get("pooling", Configuration.pooling) == "fold":
+        defaults |= _marked("fold")
+    if given.get("db", Configuration.db) == "demo":
+        defaults |= _marked("demo")
+    return defaults
+
+
+def _marked(case: str) -> dict[str, Any]:
+    rules = {field.name: field.metadata[case] for field in dataclasses.fields(Configuration)}
     return {name: value for name, value in rules.items() if value is not None}
 
 
@@ -328,8 +373,10 @@ def _default_text(field: dataclasses.Field[Any]) -> str:
     if field.default in (None, ()):
         return ""
     default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-    demo = "" if field.metadata["demo"] is None else f"; for demo {field.metadata['demo']}"
-    return f" (default: {'no' if default is False else default}{demo})"
+    cases = "".join(
+        f"; for {case} {field.metadata[case]}" for case in ("demo", "fold") if field.metadata[case] is not None
+    )
+    return f" (default: {'no' if default is False else default}{cases})"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from nn1d.backend import Array
-
+Array = Any  # of CuPy, which has no types
 Function = Callable[..., Any]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,10 @@ from models.autoencoder import check_clip_samples
 from nn1d import DeviceError, ShapeError, find_device
 from speech.audio import SAMPLE_RATE_HZ
 from speech.cache import user_cache
-from speech.clip import Clips, load_clips
+from speech.clip import COPY, Clips, load_clips
 from speech.corpus import Corpus, find_corpus, spread
 from speech.fold import find_folds, fold_names
-from speech.recording import CorpusError, Recording
+from speech.recording import CorpusError, Recording, printable
 from speech.split import Split, SplitError, split_clips, split_off
 from training.checkpoint import CheckpointError
 from training.configuration import Configuration, ConfigurationError
@@ -31,7 +32,7 @@ from training.terminal import say
 from training.workers import Workers
 
 DEMO_CLIPS = 35
-LISTED_FAULTS = 10  # bad recordings named on the screen; config.json names all
+LISTED_FAULTS = 10  # bad recordings named on the screen; config.json of a run names all
 MISTAKES = (CheckpointError, ConfigurationError, CorpusError, DeviceError, RunError, ShapeError, SplitError)
 
 
@@ -101,13 +102,21 @@ def choose_device(settings: Configuration) -> tuple[Any, str, int]:
 def prepare_again(config: dict[str, Any], settings: Configuration, data_dir: Path | None, who: str) -> Work:
     """What a run worked on, from where its recordings were unless data_dir says otherwise; nothing may have changed."""
     before = Path(config["corpus"]) if config.get("corpus") else None
-    work = prepare(settings, data_dir or (before if before is not None and before.is_dir() else settings.data_dir))
-    for name in ("split", "clips_sha256"):
-        if config.get(name) != work.config[name]:
-            raise CorpusError(
-                f"{who}: the recordings of {settings.db} are not those that the run began with ({name} in "
-                "config.json). Bring them back, name their folder with --data-dir, or start a new run"
-            )
+    there = before is not None and before.is_dir()
+    if data_dir is None and before is not None and not there and settings.db == "folder":
+        raise CorpusError(
+            f"{who}: the recordings were in {printable(before)}, which is not there any more. If the folder was moved, "
+            "name its new place with --data-dir"
+        )
+    work = prepare(settings, data_dir or (before if there else settings.data_dir))
+    if any(config.get(name) != work.config[name] for name in ("split", "clips_sha256")):
+        raise CorpusError(
+            f"{who}: the recordings of {settings.db} are not those that the run began with: "
+            f"{recordings_changed(config, work.config)}, or start a new run"
+        )
+    if before is not None and work.config["corpus"] != str(before):
+        say(f"moved: the recordings were in {printable(before)}; they are the same")
+        config["corpus"] = work.config["corpus"]
     return work
 
 
@@ -142,6 +151,38 @@ def split_recordings(settings: Configuration, recordings: Sequence[Recording]) -
     return split_off(is_test, validate_on=settings.validate_on, rng=rng)
 
 
+def recordings_changed(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Which recordings came, went or changed between two config.json, and what to do about it."""
+    old, new = (_contents_by_name(config) for config in (before, after))
+    renamed = {new_name: name for name, content in old.items() for new_name, other in new.items() if content == other}
+    if len(renamed) == len(old) == len(new) and set(old) != set(new):
+        new_name, name = next((new_name, name) for new_name, name in renamed.items() if new_name != name)
+        return (
+            f"they are the same under other names ({name} is now {new_name}). Name the folder from which they have "
+            "the names that they had with --data-dir"
+        )
+    parts = []
+    for verb, names in (
+        ("came", [name for name in new if name not in old]),
+        ("went", [name for name in old if name not in new]),
+        ("changed", [name for name in old if name in new and old[name] != new[name]]),
+    ):
+        if names:
+            more = f" and {len(names) - LISTED_FAULTS} more" if len(names) > LISTED_FAULTS else ""
+            parts.append(f"{len(names)} {verb} ({', '.join(names[:LISTED_FAULTS])}{more})")
+    return f"{', '.join(parts) or 'their split differs'}. Bring back what the run began with"
+
+
+def _contents_by_name(config: dict[str, Any]) -> dict[str, str]:
+    """Of each clip of a run; contents are empty where config.json does not know them."""
+    names, contents = config.get("split", {}), config.get("contents", {})
+    return {
+        name: content
+        for part in ("train", "validation", "test")
+        for name, content in itertools.zip_longest(names.get(part, []), contents.get(part, []), fillvalue="")
+    }
+
+
 def read_corpus(
     settings: Configuration, data_dir: Path | None, threads: int
 ) -> tuple[Clips, list[tuple[str, str]], Path | None]:
@@ -152,12 +193,18 @@ def read_corpus(
         recordings, settings.clip_samples, SAMPLE_RATE_HZ, settings.scale, threads, progress, cache_dir
     )
     if clips.path is not None:
-        done = "taken from" if clips.reused else "prepared in"
+        done = "taken from" if clips.reused else "damaged, and prepared again in" if clips.damaged else "prepared in"
         say(f"clips: {len(clips)} {done} {clips.path} ({clips.samples.nbytes / 1e6:.1f} MB)")
     left_out = corpus.left_out + unusable
+    if copies := sum(reason.startswith(COPY) for _, reason in left_out):
+        say(
+            f"copies: {copies} of {len(recordings)} recordings hold the same sound as another one. They are left out, "
+            "so that no clip is both in training and in test"
+        )
     if left_out:
-        named = [f"  {name}: {reason}" for name, reason in left_out[:LISTED_FAULTS]]
-        more = [f"  and {len(left_out) - LISTED_FAULTS} more, see config.json"] if len(left_out) > LISTED_FAULTS else []
+        listed = len(left_out) if settings.strict else LISTED_FAULTS  # what is to be mended is named in full
+        named = [f"  {printable(name)}: {reason}" for name, reason in left_out[:listed]]
+        more = [f"  and {len(left_out) - listed} more"] if len(left_out) > listed else []
         say(f"left out {len(left_out)} of {len(left_out) + len(clips)} files:", *named, *more)
         if settings.strict:
             raise CorpusError(f"--strict: {len(left_out)} files of {settings.db} cannot be used. Mend or remove them")
@@ -200,6 +247,7 @@ def describe(
             "heard": sorted({speakers[i] for i in heard}),  # by the network; the others are new to it
             "test": sorted({speakers[i] for i in split.test}),
         },
+        "contents": {part: [clips.contents[i] for i in indices] for part, indices in dataclasses.asdict(split).items()},
         "left_out": left_out,
     }
 
@@ -224,4 +272,4 @@ def clip_rows(clips: Clips, split: Split) -> list[dict[str, Any]]:
 
 def place(directory: Path | None) -> str:
     """Where a corpus was found."""
-    return "" if directory is None else f" from {directory}"
+    return "" if directory is None else f" from {printable(directory)}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from nn1d.backend import Array
 
 Network = TypeVar("Network")
 Result = TypeVar("Result")
-Number = float | Array  # an array without axes, where it is not synchronised
+Number = Any  # a float, or an array without axes where it is not synchronised
 Gradient = tuple[Number, Array]
 
 

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nn1d import DeviceError, FlatParameters, to_numpy
-from nn1d.backend import Array
 from storage.mapped import take_rows
 from training.cuda_graph import CapturedStep, Function
 from training.executor import Gradient, Number, pieces
@@ -18,6 +17,15 @@ from training.executor import Gradient, Number, pieces
 AT_ONCE = 16  # clips a call, where they are evaluated or encoded: a stop is seen between two
 UPLOAD_BYTES = 1 << 26  # sent at a time of an array that stays on the GPU
 Result = TypeVar("Result")
+Network = TypeVar("Network")
+Array = Any  # of CuPy, which has no types
+
+
+def fused(network: Network) -> Network:
+    """The network as its CUDA kernels run it: ELUs and residual sums ride along with convolutions."""
+    from nn1d.cuda.fusion import fuse  # not on a CPU
+
+    return fuse(network)
 
 
 class GpuExecutor:
@@ -51,7 +59,7 @@ class GpuExecutor:
     def prepare(self, network: Any) -> tuple[Any, FlatParameters]:
         """The network, and its parameters in one vector on the GPU; here it is rewritten for its kernels, once."""
         flat = FlatParameters(network.parameters, self._cupy)
-        return network, flat
+        return fused(network), flat
 
     def rows(self, source: np.ndarray, clips: np.ndarray) -> Array:
         """source[clips] on the GPU."""

@@ -183,7 +183,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     import numpy as np
 
-    from speech.bootstrap import mean_interval
+    from speech.bootstrap import bootstrap_mean
 
     folds = sorted({row["fold"] for row in rows})
     unit = "folds" if len(folds) > 1 else "seeds"
@@ -193,7 +193,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             values = [statistics.fmean(row[figure] for row in rows if row["fold"] == fold) for fold in folds]
         else:
             values = [row[figure] for row in rows]
-        interval = mean_interval(values, np.random.default_rng(0))
+        interval = bootstrap_mean(values, np.random.default_rng(0))
         deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
         lines.append(
             f"{figure:<14} {interval.mean:10.3e} {deviation:10.1e}  {interval.low:.3e} to {interval.high:.3e} "

@@ -68,6 +68,8 @@ class Workers:
         them: to the same bits, as if one call had had all of them.
         """
         count = count or len(clips)
+        loss: Number
+        total: Any
         loss, total = before or (0.0, None)
         for clip_loss, gradient in self.map(function, *self._rows(sources, clips)):
             loss += float(clip_loss) / count

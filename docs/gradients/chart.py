@@ -9,7 +9,7 @@ from typing import Any
 from docs.gradients.grid import label, panel
 
 LEFT, RIGHT, TOP, BOTTOM, HEIGHT, STEP = 70, 20, 64, 54, 260, 17  # [pixels]
-AFTER, BEFORE, THROUGH = "#0b6e99", "#9a948a", "#d9730d"
+AFTER, BEFORE, THROUGH = ("first", "fine"), ("second", "grey"), ("third", "warm")  # classes of a fill and of a stroke
 
 
 def chart(alt: str, found: dict[str, Any]) -> str:
@@ -28,32 +28,30 @@ def chart(alt: str, found: dict[str, Any]) -> str:
     _bands(body, layers, x)
     for power in range(low, high + 1):
         height = y(10.0**power)
-        body.append(
-            f"<line x1='{LEFT}' x2='{x(len(layers) - 0.5):g}' y1='{height:g}' y2='{height:g}' stroke='#d8d4cb'/>"
-        )
-        body.append(label(LEFT - 8, height, f"1e−{-power}" if power < 0 else f"1e{power}", 11, "#555", anchor="end"))
-    for when, colour in (("before", BEFORE), ("after", AFTER)):
+        body.append(f"<line x1='{LEFT}' x2='{x(len(layers) - 0.5):g}' y1='{height:g}' y2='{height:g}' class='thin'/>")
+        body.append(label(LEFT - 8, height, f"1e−{-power}" if power < 0 else f"1e{power}", 11, "soft", anchor="end"))
+    for when, (fill, stroke) in (("before", BEFORE), ("after", AFTER)):
         lengths = [note["dx"] for note in found[when]["layers"] if not note["name"].endswith("body")]
         points = " ".join(f"{x(i):g},{y(length):g}" for i, length in enumerate(lengths))
-        body.append(f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='2'/>")
+        body.append(f"<polyline points='{points}' class='{stroke}' fill='none' stroke-width='2'/>")
         body += [
-            f"<circle cx='{x(i):g}' cy='{y(length):g}' r='2.6' fill='{colour}'/>" for i, length in enumerate(lengths)
+            f"<circle cx='{x(i):g}' cy='{y(length):g}' r='2.6' class='{fill}'/>" for i, length in enumerate(lengths)
         ]
     through = {note["name"]: note["dx"] for note in found["after"]["layers"] if note["name"].endswith("body")}
     for i, note in enumerate(layers):
         if note["name"] + ".body" in through:
             height = y(through[note["name"] + ".body"])
-            body.append(f"<rect x='{x(i) - 4:g}' y='{height - 4:g}' width='8' height='8' fill='{THROUGH}'/>")
+            body.append(f"<rect x='{x(i) - 4:g}' y='{height - 4:g}' width='8' height='8' class='{THROUGH[0]}'/>")
     start = float(LEFT)
-    for text, colour in (
+    for text, (fill, _) in (
         ("length of dx, before training", BEFORE),
         ("after training", AFTER),
         ("through F of a residual block, after training", THROUGH),
     ):
-        body.append(f"<rect x='{start:g}' y='19' width='10' height='10' fill='{colour}'/>")
-        body.append(label(start + 16, 24, text, 12, "#333", anchor="start"))
+        body.append(f"<rect x='{start:g}' y='19' width='10' height='10' class='{fill}'/>")
+        body.append(label(start + 16, 24, text, 12, anchor="start"))
         start += 36 + 6.6 * len(text)
-    body.append(label(x(len(layers) / 2), TOP + HEIGHT + 40, "from the loss to the first filter", 12, "#333"))
+    body.append(label(x(len(layers) / 2), TOP + HEIGHT + 40, "from the loss to the first filter", 12))
     return panel(alt, x(len(layers)) + RIGHT, TOP + HEIGHT + BOTTOM, body)
 
 
@@ -64,9 +62,10 @@ def _bands(body: list[str], layers: list[dict[str, Any]], x: Callable[[float], f
         inside = [i for i, name in enumerate(names) if name == stage]
         left, right = x(inside[0] - 0.5), x(inside[-1] + 0.5)
         half, _, number = stage.partition(" ")
-        fill = ("#f1ede4", "#e9eef0")[half == "encoder"] if not int(number or 1) % 2 else "none"
-        body.append(f"<rect x='{left:g}' y='{TOP}' width='{right - left:g}' height='{HEIGHT}' fill='{fill}'/>")
-        body.append(label((left + right) / 2, TOP + HEIGHT + 14, stage, 10, "#555"))
+        if not int(number or 1) % 2:
+            band = ("band", "other")[half == "encoder"]
+            body.append(f"<rect x='{left:g}' y='{TOP}' width='{right - left:g}' height='{HEIGHT}' class='{band}'/>")
+        body.append(label((left + right) / 2, TOP + HEIGHT + 14, stage, 10, "soft"))
 
 
 def stages(names: list[str]) -> list[str]:

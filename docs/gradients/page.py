@@ -1,4 +1,4 @@
-"""python -m docs.gradients.page: run the pages of docs/gradients and write what they compute into them.
+"""python -m docs.gradients.page: run the pages of docs/gradients, and docs/api/nn1d.md, and fill in what they compute.
 
 A page is plain Markdown, and its own template. From top to bottom, in one namespace,
 
@@ -16,6 +16,7 @@ import argparse
 import ast
 import contextlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -23,13 +24,17 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from docs.gradients.grid import Grid, picture
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
+REFERENCE = ROOT / "docs" / "api" / "nn1d.md"
 PIECE = re.compile(
     r"^<!-- python\b(?P<hidden>.*?)-->\n(?P<made>.*?)^<!-- end -->$"
     r"|^```python\n(?P<shown>.*?)^```$(?P<output>\n\n```text\n.*?^```$)?",
@@ -77,8 +82,32 @@ def tools(folder: Path) -> dict[str, Any]:
     def draw(name: str, alt: str, *lines: Sequence[Grid | str]) -> None:
         show_picture(name, alt, picture(alt, lines))
 
-    functions = (draw, show_picture, show_source, show_table, show_run, change)
-    return {"Grid": Grid} | {function.__name__: function for function in functions}
+    functions = (draw, show_picture, show_source, show_table, show_run, change, touch)
+    return {"Grid": Grid, "np": np} | {function.__name__: function for function in functions}
+
+
+def touch(
+    arrays: dict[str, tuple[str, np.ndarray]],
+    *ops: tuple[str, str, str, dict[str, Any]],
+    output: str,
+    dy: np.ndarray | None = None,
+    mistake: tuple[str, int, str] | None = None,
+    **options: Any,
+) -> None:
+    """Grids that a reader can change, for docs/static/grid.js: name -> (axes, numbers), and the maps between them.
+
+    A map is (kind, names in, names out, settings), and the mistake (kind, number of its map, what it does in words).
+    """
+    spec: dict[str, Any] = {
+        "arrays": {name: {"axes": axes, "data": numbers.tolist()} for name, (axes, numbers) in arrays.items()},
+        "ops": [{"kind": kind, "in": ins.split(), "out": outs.split(), **more} for kind, ins, outs, more in ops],
+        "output": output,
+    }
+    spec |= {"dy": dy.tolist()} if dy is not None else {}
+    spec |= {"mistake": dict(zip(("kind", "op", "words"), mistake, strict=True))} if mistake else {}
+    text = escape(json.dumps(spec | options, ensure_ascii=False), quote=False).replace("'", "&#39;")
+    print(f"<div data-lab='{text}'>")
+    print("On the site of these pages, in a browser with JavaScript, the numbers stand here to be changed.\n</div>")
 
 
 def show_source(path: str, name: str, *statements: str) -> None:
@@ -160,7 +189,7 @@ def rounded(printed: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the pages whose text has changed."""
-    pages = sorted(FOLDER.glob("*.md"))
+    pages = [*sorted(FOLDER.glob("*.md")), REFERENCE]
     parser = argparse.ArgumentParser(prog="python -m docs.gradients.page", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="pages, such as convolution; all of them unless given")
     names = parser.parse_args(arguments).names

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from nn1d.adam import Adam
 from nn1d.backend import Array, array_module
 from nn1d.cuda.kernel import has_kernels, launch, number, sums
+from nn1d.dispatch import register
 
 
-def covers(adam: Any, parameters: Array, gradient: Array) -> bool:
-    """Whether the kernel takes this step: one type, a decay that is one number or like the parameters."""
-    decay = adam.weight_decay
-    per_parameter = not isinstance(decay, (int, float))
-    return (
-        has_kernels(parameters, gradient, *([decay] if per_parameter else []))
-        and parameters.dtype == sums(parameters)
-        and parameters.flags.c_contiguous
-        and (not per_parameter or decay.shape == parameters.shape)
-    )
-
-
-def step(adam: Any, parameters: Array, gradient: Array) -> None:
-    """What Adam.step does after it has counted the step: parameters, mean and square move in place."""
-    xp, decay, t = array_module(parameters), adam.weight_decay, adam.steps
-    decays = None if isinstance(decay, (int, float)) else xp.ascontiguousarray(decay)
+@register("adam_step")
+def adam_step(parameters: Array, gradient: Array, m: Array, v: Array, adam: Adam) -> None:
+    """As nn1d.adam.adam_step, of arrays of one type and a decay that is one number or an array like the parameters."""
+    decay, t = adam.weight_decay, adam.steps
+    decays = None if isinstance(decay, (int, float)) else decay
+    if (
+        not has_kernels(parameters, gradient, *([] if decays is None else [decays]))
+        or parameters.dtype != sums(parameters)
+        or not parameters.flags.c_contiguous
+        or (decays is not None and decays.shape != parameters.shape)
+    ):
+        return NotImplemented
+    xp, real = array_module(parameters), parameters.dtype.type
     scalars = (
         *(adam.learning_rate, adam.beta1, 1 - adam.beta1, adam.beta2, 1 - adam.beta2),
         1 / (1 - adam.beta2**t) ** 0.5,
         adam.epsilon,
         adam.learning_rate / (1 - adam.beta1**t),
     )
-    own = parameters.dtype.type
     launch(
-        *(parameters, "adam", f"adam<{number(parameters)}>", (-(-parameters.size // 256),), 256),
-        *(parameters, xp.ascontiguousarray(gradient), adam.mean, adam.square, decays, np.int64(parameters.size)),
-        *(own(0 if decays is not None else decay), np.int32(adam.decoupled), *map(own, scalars)),
+        parameters,
+        "adam",
+        f"adam<{number(parameters)}>",
+        grid=(-(-parameters.size // 256),),
+        threads=256,
+        arguments=(
+            *(parameters, xp.ascontiguousarray(gradient), m, v),
+            None if decays is None else xp.ascontiguousarray(decays),
+            *(np.int64(parameters.size), real(decay if decays is None else 0), np.int32(adam.decoupled)),
+            *map(real, scalars),
+        ),
     )
+    return None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from nn1d.backend import Array, array_module
 from nn1d.cuda.kernel import NUMBERS, has_kernels, launch, number, sums, tensor_cores, wide
+from nn1d.dispatch import register
 from nn1d.layer import require
 
 MOST_TAPS = 9  # more would not leave room for a tile in shared memory
@@ -19,44 +18,41 @@ SPAN = 1024  # samples that a block of filter_gradient.cu takes from a clip at a
 PARTIAL_SUMS = 2**21  # numbers that its rows have together, at most
 
 
-def covers(layer: Any, x: Array) -> bool:
-    """Whether the kernels compute this Conv1d or ConvTranspose1d on x, forward and backward."""
-    return (
-        has_kernels(x)
-        and has_kernels(w := layer.parameters["weight"])
-        and w.dtype == sums(x)
-        and layer.stride == 1
-        and layer.kernel_size <= MOST_TAPS
-        and max(layer.in_channels, layer.out_channels) <= MOST_CHANNELS
-    )
+def fits(x: Array, w: Array, stride: int) -> bool:
+    """Whether the kernels compute a convolution of x with the filters w, forward and backward."""
+    return has_kernels(x) and has_kernels(w) and w.dtype == sums(x) and fits_shape(w.shape, stride)
 
 
-def forward(layer: Any, x: Array, alpha: float = 0.0, plus: Array | None = None) -> Array:
-    """y = plus + layer(ELU(x)); alpha 0 leaves the ELU out."""
-    w, b = layer.parameters["weight"], layer.parameters.get("bias")
-    outputs = layer.outputs(x.shape[1])
-    return convolve(x, w, _padding(layer), outputs, backwards=layer.transposed, b=b, alpha=alpha, plus=plus)
+def fits_shape(shape: tuple[int, ...], stride: int) -> bool:
+    """Whether the kernels compute convolutions with filters of this shape."""
+    taps, *channels = shape
+    return stride == 1 and taps <= MOST_TAPS and max(channels) <= MOST_CHANNELS
 
 
-def backward(
-    layer: Any, dy: Array, x: Array, alpha: float = 0.0, plus: Array | None = None
-) -> tuple[Array, dict[str, Array]]:
-    """dx = plus + ELU'(x)·layerᵀ(dy), and {"weight": dw, "bias": db}."""
-    w, padding, at = layer.parameters["weight"], _padding(layer), x if alpha else None
-    dx = convolve(
-        *(dy, w, layer.kernel_size - 1 - padding, x.shape[1]),
-        backwards=not layer.transposed,
-        at=at,
-        slope_alpha=alpha,
-        plus=plus,
-    )
-    dw, db = filter_gradient(x, dy, w.shape, padding, backwards=layer.transposed, alpha=alpha)
-    return dx, {"weight": dw} | ({"bias": db} if "bias" in layer.parameters else {})
+@register("convolve")
+def _convolve(x: Array, w: Array, stride: int, padding: int, outputs: int, b: Array | None = None) -> Array:
+    return convolve(x, w, padding, outputs, b=b) if fits(x, w, stride) else NotImplemented
 
 
-def _padding(layer: Any) -> int:
-    """The padding of the convolution that a layer is: a ConvTranspose1d is one with its filters read backwards."""
-    return layer.kernel_size - 1 - layer.padding if layer.transposed else layer.padding
+@register("convolve_transposed")
+def _convolve_transposed(y: Array, w: Array, stride: int, padding: int, length: int, b: Array | None = None) -> Array:
+    if not fits(y, w, stride):
+        return NotImplemented
+    return convolve(y, w, len(w) - 1 - padding, length, backwards=True, b=b)
+
+
+@register("parameter_gradients")
+def parameter_gradients(
+    x: Array, dy: Array, kernel_size: int, stride: int, padding: int, transposed: bool, alpha: float = 0.0
+) -> tuple[Array, Array]:
+    """dw and db of a layer whose input is ELU(x); alpha 0 leaves the ELU out."""
+    channels = (dy.shape[2], x.shape[2]) if transposed else (x.shape[2], dy.shape[2])
+    shape = kernel_size, *channels
+    if not has_kernels(x, dy) or not fits_shape(shape, stride):
+        return NotImplemented
+    if transposed:  # a convolution whose filters are read backwards
+        padding = kernel_size - 1 - padding
+    return filter_gradient(x, dy, shape, padding, backwards=transposed, alpha=alpha)
 
 
 def convolve(
@@ -68,11 +64,11 @@ def convolve(
     backwards: bool = False,
     b: Array | None = None,
     alpha: float = 0.0,
-    at: Array | None = None,
-    slope_alpha: float = 0.0,
+    activated: Array | None = None,
+    activated_alpha: float = 0.0,
     plus: Array | None = None,
 ) -> Array:
-    """y[n, l, o] = plus[n, l, o] + ELU'(at[n, l, o])·(b[o] + Σ_{k,c} ELU(x[n, l + k - p, c])·w[k, c, o]).
+    """y[n, l, o] = plus[n, l, o] + ELU'(activated[n, l, o])·(b[o] + Σ_{k,c} ELU(x[n, l + k - p, c])·w[k, c, o]).
 
     Parameters
     ----------
@@ -81,27 +77,32 @@ def convolve(
         Where `backwards`, (K, O, C), and the taps are met in the other order: w[K - 1 - k, o, c].
     padding, outputs : int
         p, which may be negative, and how many l.
-    b, at, plus : arrays or None
-        Each None leaves its part out; w and b are float32 where x is float16.
-    alpha, slope_alpha : float
-        Of the ELU and of the slope; alpha 0 leaves the ELU out.
+    b, activated, plus : arrays or None
+        None leaves a part out; w and b are float32 where x is float16.
+    alpha, activated_alpha : float
+        Of the ELU of x, 0 leaving it out, and of the one whose derivative is taken.
     """
     xp, (clips, length, channels), taps = array_module(x), x.shape, len(w)
     outs = w.shape[1 if backwards else 2]
     _check_size(length, channels)
     _check_size(outputs, outs)
     x, w = xp.ascontiguousarray(x), xp.ascontiguousarray(w)
-    at, plus = (each if each is None else xp.ascontiguousarray(each) for each in (at, plus))
+    activated, plus = (signal if signal is None else xp.ascontiguousarray(signal) for signal in (activated, plus))
     y = xp.empty((clips, outputs, outs), x.dtype)
     kernel, samples = ("tensor_convolution", TENSOR_SAMPLES) if _on_tensors(x, outs) else ("convolution", SAMPLES)
     tile = next(tile for tile in samples if tile >= min(outs, 64))
+    real = sums(x).type
     launch(
-        *(x, kernel, f"{kernel}<{number(x)}, {taps}, {tile}>"),
-        (clips * -(-outputs // samples[tile]), -(-outs // tile)),
-        128,
-        *(x, w, b, at, plus, y),
-        *map(np.int32, (length, channels, outputs, outs, padding, backwards)),
-        *(sums(x).type(alpha), sums(x).type(slope_alpha), np.int32(wide(x)), np.int32(wide(at, plus, y))),
+        x,
+        kernel,
+        f"{kernel}<{number(x)}, {taps}, {tile}>",
+        grid=(clips * -(-outputs // samples[tile]), -(-outs // tile)),
+        threads=128,
+        arguments=(
+            *(x, w, b, activated, plus, y),
+            *map(np.int32, (length, channels, outputs, outs, padding, backwards)),
+            *(real(alpha), real(activated_alpha), np.int32(wide(x)), np.int32(wide(activated, plus, y))),
+        ),
     )
     return y
 
@@ -111,8 +112,8 @@ def filter_gradient(
 ) -> tuple[Array, Array]:
     """dw[k, c, o] = Σ_{n,l} ELU(x[n, l + k - p, c])·dy[n, l, o] and db[o] = Σ_{n,l} dy[n, l, o].
 
-    dw has the given shape: (K, C, O), or (K, O, C) with the taps in the other order where `backwards`. The samples are
-    dealt out to blocks by the shapes alone, so the sums have the same order on every GPU.
+    dw has the shape (K, C, O), or (K, O, C) with the taps in the other order where `backwards`. The samples are dealt
+    out to blocks by the shapes alone, so the sums have the same order on every GPU.
     """
     xp, taps = array_module(x), shape[0]
     (clips, length, channels), (_, outputs, outs) = x.shape, dy.shape
@@ -129,12 +130,16 @@ def filter_gradient(
     if _on_tensors(x, outs):
         kernel, sizes = "tensor_filter_gradient", ""
     launch(
-        *(x, kernel, f"{kernel}<{number(x)}, {taps}{sizes}>"),
-        (blocks, -(-channels // c_tile) * -(-outs // o_tile)),
-        128,
-        *(x, dy, rows),
-        *map(np.int32, (clips, length, channels, outputs, outs, padding, backwards)),
-        *(sums(x).type(alpha), np.int32(SPAN), np.int32(wide(x)), np.int32(wide(dy))),
+        x,
+        kernel,
+        f"{kernel}<{number(x)}, {taps}{sizes}>",
+        grid=(blocks, -(-channels // c_tile) * -(-outs // o_tile)),
+        threads=128,
+        arguments=(
+            *(x, dy, rows),
+            *map(np.int32, (clips, length, channels, outputs, outs, padding, backwards)),
+            *(sums(x).type(alpha), np.int32(SPAN), np.int32(wide(x)), np.int32(wide(dy))),
+        ),
     )
     sum_of_rows(rows, total, 1)
     return total[:-outs].reshape(shape), total[-outs:]
@@ -143,9 +148,14 @@ def filter_gradient(
 def sum_of_rows(rows: Array, out: Array, scale: float) -> None:
     """out = rows.sum(0)·scale, in the numbers of rows."""
     count, width = rows.shape
-    kernel = f"sum_of_rows<{number(rows)}, {number(out)}>"
-    sizes = np.int32(count), np.int32(width)
-    launch(rows, "sum", kernel, (-(-width // 32),), 512, rows, out, *sizes, rows.dtype.type(scale))
+    launch(
+        rows,
+        "sum",
+        f"sum_of_rows<{number(rows)}, {number(out)}>",
+        grid=(-(-width // 32),),
+        threads=512,
+        arguments=(rows, out, np.int32(count), np.int32(width), rows.dtype.type(scale)),
+    )
 
 
 def _on_tensors(x: Array, outs: int) -> bool:

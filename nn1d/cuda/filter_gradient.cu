@@ -2,7 +2,7 @@
 //
 //     dw[k, c, o] = Σ_{n,l} f(x[n, l + k - p, c]) · dy[n, l, o],    db[o] = Σ_{n,l} dy[n, l, o]
 //
-// f is an ELU, x outside of its signal is 0. This is nn1d.conv.slope_in_w with stride 1 and nn1d.conv.sum_over_samples.
+// f is an ELU, x outside of its signal is 0. This is nn1d.conv.parameter_gradients with stride 1.
 // With `backwards` the filters are those of a ConvTranspose1d: dw[K - 1 - k, o, c] takes what is written above.
 //
 // No atomics: every block sums its share of all samples into a row of its own, and nn1d/cuda/sum.cu adds the rows. All

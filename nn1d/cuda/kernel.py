@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from types import ModuleType
@@ -14,21 +13,10 @@ from typing import Any
 import numpy as np
 
 from nn1d.backend import Array, array_module
+from nn1d.dispatch import kernels_on
 
 TYPES = {"float16": "float16", "float32": "float", "float64": "double"}  # of NumPy, in C++
 NUMBERS = 2**31 - 2**16  # in a clip: kernels count within a clip in 32 bits, and across clips in 64
-_switched_off = False
-
-
-@contextmanager
-def plain() -> Iterator[None]:
-    """Within, CuPy alone computes, layer by layer as NumPy does: to look into a network, or to compare with."""
-    global _switched_off
-    before, _switched_off = _switched_off, True
-    try:
-        yield
-    finally:
-        _switched_off = before
 
 
 def has_kernels(*arrays: Array) -> bool:
@@ -36,9 +24,9 @@ def has_kernels(*arrays: Array) -> bool:
     first = arrays[0]
     return (
         array_module(first) is not np
-        and not _switched_off
+        and kernels_on()
         and first.dtype.name in TYPES
-        and all(each.dtype == first.dtype and array_module(each) is not np for each in arrays)
+        and all(x.dtype == first.dtype and array_module(x) is not np for x in arrays)
     )
 
 
@@ -62,12 +50,12 @@ def tensor_cores(x: Array) -> bool:
     return asked and int(array_module(x).cuda.Device().compute_capability) >= 80
 
 
-def wide(*arrays: Array | None) -> bool:
+def wide(*arrays: Any) -> bool:
     """Whether four neighbouring channels of each array can be moved at once: they are there, and aligned."""
     return all(x is None or (x.shape[-1] % 4 == 0 and x.data.ptr % (4 * min(x.itemsize, 4)) == 0) for x in arrays)
 
 
-def launch(x: Array, file: str, kernel: str, grid: tuple[int, ...], threads: int, *arguments: Any) -> None:
+def launch(x: Array, file: str, kernel: str, *, grid: tuple[int, ...], threads: int, arguments: Sequence[Any]) -> None:
     """Run a kernel on the GPU of x; a grid without blocks is no launch.
 
     Parameters
@@ -80,14 +68,14 @@ def launch(x: Array, file: str, kernel: str, grid: tuple[int, ...], threads: int
         Blocks along each axis.
     threads : int
         Of a block.
-    *arguments : array, NumPy scalar or None
+    arguments : sequence of array, NumPy scalar or None
         As the kernel takes them; None is a null pointer. Arrays are contiguous.
     """
     if 0 in grid:
         return
     cupy = array_module(x)
-    given = tuple(np.uintp(0) if argument is None else argument for argument in arguments)
-    _function(cupy, cupy.cuda.Device().id, file, kernel)(grid, (threads,), given)
+    pointers = tuple(np.uintp(0) if argument is None else argument for argument in arguments)
+    _function(cupy, cupy.cuda.Device().id, file, kernel)(grid, (threads,), pointers)
 
 
 @cache

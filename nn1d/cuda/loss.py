@@ -6,14 +6,18 @@ import numpy as np
 
 from nn1d.backend import Array, array_module
 from nn1d.cuda.convolution import sum_of_rows
-from nn1d.cuda.kernel import launch, number
+from nn1d.cuda.kernel import has_kernels, launch, number
+from nn1d.dispatch import register
 
 MOST_BLOCKS = 1024
 LEAST_SPAN = 4096
 
 
-def mse(y: Array, target: Array) -> tuple[Array, Array]:
+@register("squared_error")
+def squared_error(y: Array, target: Array) -> tuple[Array, Array]:
     """(1 / n) Σ (y - target)² as an array without axes, and (2 / n)(y - target)."""
+    if not has_kernels(y, target):
+        return NotImplemented
     xp, count = array_module(y), y.size
     y, target = xp.ascontiguousarray(y), xp.ascontiguousarray(target)
     dy, loss = xp.empty(y.shape, y.dtype), xp.empty((), y.dtype)
@@ -21,8 +25,12 @@ def mse(y: Array, target: Array) -> tuple[Array, Array]:
     span = -(-count // blocks)
     rows = xp.empty((blocks, 1), np.float64)
     launch(
-        *(y, "loss", f"squared_difference<{number(y)}>", (blocks,), 256),
-        *(y, target, dy, rows, np.int64(count), np.int64(span), y.dtype.type(2 / count)),
+        y,
+        "loss",
+        f"squared_difference<{number(y)}>",
+        grid=(blocks,),
+        threads=256,
+        arguments=(y, target, dy, rows, np.int64(count), np.int64(span), y.dtype.type(2 / count)),
     )
     sum_of_rows(rows, loss, 1 / count)
     return loss, dy

@@ -5,21 +5,30 @@ from __future__ import annotations
 import numpy as np
 
 from nn1d.backend import Array, array_module
-from nn1d.cuda.kernel import launch, number, wide
+from nn1d.cuda.kernel import has_kernels, launch, number, wide
+from nn1d.dispatch import register
 
 
-def max_pool(x: Array, size: int, masked: bool = True) -> tuple[Array, Array | None]:
-    """The maxima of windows (N, L / s, C) and their mask (N, L, C), or None."""
-    xp, (clips, length, channels) = array_module(x), x.shape
-    x = xp.ascontiguousarray(x)
-    y = xp.empty((clips, length // size, channels), x.dtype)
-    mask = xp.empty(x.shape, bool) if masked else None
-    _launch("max_pool", x, y, mask, y, size)
-    return y, mask
+@register("max_pool")
+def max_pool(x: Array, size: int) -> tuple[Array, Array]:
+    """The maxima of windows (N, L / s, C) and their mask (N, L, C)."""
+    if not has_kernels(x):
+        return NotImplemented
+    mask = array_module(x).empty(x.shape, bool)
+    return _max_pool(x, mask, size), mask
 
 
+@register("maxima")
+def maxima(x: Array, size: int) -> Array:
+    """The maxima of windows alone."""
+    return _max_pool(x, None, size) if has_kernels(x) else NotImplemented
+
+
+@register("place")
 def place(x: Array, mask: Array | None, size: int) -> Array:
     """Each sample where the mask marks its window, 0 elsewhere; everywhere without a mask."""
+    if not has_kernels(x):
+        return NotImplemented
     xp, (clips, length, channels) = array_module(x), x.shape
     x, mask = xp.ascontiguousarray(x), mask if mask is None else xp.ascontiguousarray(mask)
     y = xp.empty((clips, length * size, channels), x.dtype)
@@ -27,12 +36,34 @@ def place(x: Array, mask: Array | None, size: int) -> Array:
     return y
 
 
+@register("repeat")
+def repeat(x: Array, size: int) -> Array:
+    """Each sample `size` times."""
+    return place(x, None, size)
+
+
+@register("select")
 def select(x: Array, mask: Array | None, size: int) -> Array:
     """Of each window the sample that the mask marks; the sum without a mask."""
+    if not has_kernels(x):
+        return NotImplemented
     xp, (clips, length, channels) = array_module(x), x.shape
     x, mask = xp.ascontiguousarray(x), mask if mask is None else xp.ascontiguousarray(mask)
     y = xp.empty((clips, length // size, channels), x.dtype)
     _launch("select", x, mask, y, y, size)
+    return y
+
+
+@register("sum_windows")
+def sum_windows(dy: Array, size: int) -> Array:
+    """The sum of each window of `size` samples."""
+    return select(dy, None, size)
+
+
+def _max_pool(x: Array, mask: Array | None, size: int) -> Array:
+    xp, (clips, length, channels) = array_module(x), x.shape
+    y = xp.empty((clips, length // size, channels), x.dtype)
+    _launch("max_pool", xp.ascontiguousarray(x), y, mask, y, size)
     return y
 
 
@@ -42,6 +73,10 @@ def _launch(kernel: str, first: Array, second: Array | None, third: Array | None
     width = 4 if wide(first, second, third) else 1
     threads = clips * windows * (channels // width)
     launch(
-        *(first, "pool", f"{kernel}<{number(first)}, {width}>", (-(-threads // 256),), 256),
-        *(first, second, third, np.int64(clips * windows), np.int32(size), np.int32(channels)),
+        first,
+        "pool",
+        f"{kernel}<{number(first)}, {width}>",
+        grid=(-(-threads // 256),),
+        threads=256,
+        arguments=(first, second, third, np.int64(clips * windows), np.int32(size), np.int32(channels)),
     )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nn1d import ShapeError
 from nn1d.backend import to_numpy, view
-from nn1d.conv import slope_in_w, slope_in_x, slope_in_y, sum_over_samples
+from nn1d.conv import bias_gradient, convolve, convolve_transposed, filter_gradient
 from nn1d.cuda import convolution
 from tests.gpu.closeness import FLOATS, close, elu, elu_slope, parameters_of
 
@@ -123,7 +123,7 @@ def test_convolution(
             plus=cupy.asarray(plus) if summed else None,
         )
     assert found.dtype == g.dtype
-    expected = slope_in_y(g.activated(x, alpha), g.factor(w), 1, g.padding, g.outputs)
+    expected = convolve(g.activated(x, alpha), g.factor(w), 1, g.padding, g.outputs)
     close(found, expected + biased * b + summed * plus, g.within(alpha))
 
 
@@ -133,17 +133,17 @@ def test_convolution(
 def test_input_gradient(cupy: Any, kinds: Any, data: st.DataObject, alpha: float, summed: bool) -> None:
     g = data.draw(geometries(kinds))
     dy, w = g.numbers(g.clips, g.outputs, g.outs), g.parameters(g.taps, g.channels, g.outs)
-    at, plus = g.numbers(g.clips, g.length, g.channels), g.numbers(g.clips, g.length, g.channels)[::-1]
+    h, plus = g.numbers(g.clips, g.length, g.channels), g.numbers(g.clips, g.length, g.channels)[::-1]
     with g.products():
         found = convolution.convolve(
             *(cupy.asarray(dy), cupy.asarray(w), g.taps - 1 - g.padding, g.length),
             backwards=True,
-            at=cupy.asarray(at) if alpha else None,
-            slope_alpha=alpha,
+            activated=cupy.asarray(h) if alpha else None,
+            activated_alpha=alpha,
             plus=cupy.asarray(plus) if summed else None,
         )
-    dx = slope_in_x(g.factor(dy), g.factor(w), 1, g.padding, g.length)
-    close(found, dx * (elu_slope(at.astype(np.float64), alpha) if alpha else 1) + summed * plus)
+    dx = convolve_transposed(g.factor(dy), g.factor(w), 1, g.padding, g.length)
+    close(found, dx * (elu_slope(h.astype(np.float64), alpha) if alpha else 1) + summed * plus)
 
 
 @pytest.mark.parametrize("kinds", [PLAIN, TENSOR])
@@ -160,9 +160,9 @@ def test_filter_gradient(cupy: Any, kinds: Any, data: st.DataObject, alpha: floa
             cupy.asarray(x), cupy.asarray(dy), shape, g.padding, backwards=backwards, alpha=alpha
         )
     assert dw.dtype == db.dtype == g.parameters().dtype
-    expected = slope_in_w(g.activated(x, alpha), g.factor(dy), g.taps, 1, g.padding)
+    expected = filter_gradient(g.activated(x, alpha), g.factor(dy), g.taps, 1, g.padding)
     close(dw, expected[::-1].swapaxes(1, 2) if backwards else expected, g.within(alpha))
-    close(db, sum_over_samples(dy.astype(np.float64)))
+    close(db, bias_gradient(dy.astype(np.float64)))
 
 
 def test_which_products_are_rounded(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

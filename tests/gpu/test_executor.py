@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nn1d import DeviceError
+from nn1d import DeviceError, to_numpy
 from tests.gpu import standin
 from tests.gpu.standin.stream import Counts
 from training.configuration import Configuration
@@ -225,7 +225,7 @@ def failing(words: str) -> Any:
 
 def step(executor: GpuExecutor, clips: np.ndarray = TRAIN) -> tuple[float, np.ndarray]:
     loss, slope = executor.mean_gradient(products, [CLIPS], clips)
-    return float(loss), slope.get()
+    return float(loss), to_numpy(slope)
 
 
 def test_a_batch_that_does_not_fit_goes_in_pieces_which_is_said_once(cp: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -251,11 +251,11 @@ def test_a_batch_that_does_not_fit_goes_in_pieces_which_is_said_once(cp: Any, ca
 def test_the_gradient_of_pieces_is_that_of_the_batch(cp: Any) -> None:
     training, executor = make(cp)
     loss, slope = training.gradient(TRAIN)
-    whole_loss, whole = float(loss), slope.get()
+    whole_loss, whole = float(loss), to_numpy(slope)
     executor._largest[training._autoencoder.gradient] = 3
     loss, slope = training.gradient(TRAIN)
     assert float(loss) == pytest.approx(whole_loss, rel=1e-6)
-    np.testing.assert_allclose(slope.get(), whole, rtol=1e-4, atol=1e-6 * abs(whole).max())
+    np.testing.assert_allclose(to_numpy(slope), whole, rtol=1e-4, atol=1e-6 * abs(whole).max())
 
 
 def test_a_single_clip_that_does_not_fit_ends_with_a_sentence(cp: Any) -> None:

@@ -19,7 +19,7 @@ from benchmarks import gpu, gpu_run
 from benchmarks.step import clips
 from models.autoencoder import CHANNELS, Autoencoder
 from nn1d import Conv1d, ConvTranspose1d, MaxPool1d, MaxUnpool1d
-from nn1d.cuda.kernel import plain
+from nn1d.dispatch import plain
 from tests.command import needs_audio, train
 
 ROOT = Path(__file__).parents[2]

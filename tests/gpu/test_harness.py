@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nn1d.backend import to_numpy
-from nn1d.conv import slope_in_w, slope_in_y, sum_over_samples
+from nn1d.conv import bias_gradient, convolve, filter_gradient
 from nn1d.cuda import convolution, kernel, loss, pool
 from tests.gpu import harness, standin
 from tests.gpu.harness import KernelError, RawModule
@@ -232,7 +232,7 @@ def check_convolution(cp: Any) -> None:
     y = convolution.convolve(
         cp.asarray(x), cp.asarray(w), 1, 300, b=cp.asarray(b), plus=cp.asarray(numbers(2, 300, 36))
     )
-    np.testing.assert_allclose(to_numpy(y), slope_in_y(x, w, 1, 1, 300) + b + numbers(2, 300, 36), atol=1e-4)
+    np.testing.assert_allclose(to_numpy(y), convolve(x, w, 1, 1, 300) + b + numbers(2, 300, 36), atol=1e-4)
 
 
 def check_filter_gradient(cp: Any) -> None:
@@ -241,8 +241,8 @@ def check_filter_gradient(cp: Any) -> None:
         patch.setattr(convolution, "SPAN", 32)
         patch.setattr(convolution, "PARTIAL_SUMS", 5000)
         dw, db = convolution.filter_gradient(cp.asarray(x), cp.asarray(dy), (3, 20, 20), 1)
-    np.testing.assert_allclose(to_numpy(dw), slope_in_w(x, dy, 3, 1, 1), atol=1e-3)
-    np.testing.assert_allclose(to_numpy(db), sum_over_samples(dy), atol=1e-3)
+    np.testing.assert_allclose(to_numpy(dw), filter_gradient(x, dy, 3, 1, 1), atol=1e-3)
+    np.testing.assert_allclose(to_numpy(db), bias_gradient(dy), atol=1e-3)
 
 
 def check_sum(cp: Any) -> None:
@@ -253,7 +253,7 @@ def check_sum(cp: Any) -> None:
 
 def check_loss(cp: Any) -> None:
     y, target = numbers(5000), np.zeros(5000, "f")
-    value, dy = loss.mse(cp.asarray(y), cp.asarray(target))
+    value, dy = loss.squared_error(cp.asarray(y), cp.asarray(target))
     np.testing.assert_allclose(float(value), (y * y).mean(), rtol=1e-5)
     np.testing.assert_allclose(to_numpy(dy), 2 / 5000 * y, rtol=1e-5)
 
@@ -271,7 +271,7 @@ def check_tensor_convolution(cp: Any) -> None:
     x[0, 0, 0] = 1.0001  # is rounded
     y = convolution.convolve(cp.asarray(x), cp.asarray(w), 1, 300)
     x[0, 0, 0] = 1
-    np.testing.assert_array_equal(to_numpy(y), slope_in_y(x, w, 1, 1, 300))
+    np.testing.assert_array_equal(to_numpy(y), convolve(x, w, 1, 1, 300))
 
 
 def check_tensor_filter_gradient(cp: Any) -> None:
@@ -280,8 +280,8 @@ def check_tensor_filter_gradient(cp: Any) -> None:
         patch.setattr(convolution, "SPAN", 160)
         patch.setattr(convolution, "PARTIAL_SUMS", 5000)
         dw, db = convolution.filter_gradient(cp.asarray(x), cp.asarray(dy), (3, 20, 20), 1)
-    np.testing.assert_array_equal(to_numpy(dw), slope_in_w(x, dy, 3, 1, 1))
-    np.testing.assert_array_equal(to_numpy(db), sum_over_samples(dy))
+    np.testing.assert_array_equal(to_numpy(dw), filter_gradient(x, dy, 3, 1, 1))
+    np.testing.assert_array_equal(to_numpy(db), bias_gradient(dy))
 
 
 CHECKS: dict[str, Callable[[Any], None]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ from nn1d import (
     ShapeError,
     check_gradients,
     mse,
+    named_layers,
 )
 from nn1d.backend import to_numpy
-from nn1d.conv import slope_in_w, slope_in_y, sum_over_samples
-from nn1d.cuda import convolution, kernel, loss, pool
-from nn1d.fusion import Activated, fused
+from nn1d.conv import bias_gradient, convolve, filter_gradient
+from nn1d.cuda import convolution, loss, pool
+from nn1d.cuda.fusion import Activated, FusedResidualBlock, FusedSequential, fuse
+from nn1d.dispatch import FORMS, plain
 from tests.gpu import harness
 from tests.gpu.closeness import FLOATS, close, elu, elu_slope, on_device, parameters_of
 from training.anomaly import NonFiniteLayer, detect_anomaly
@@ -48,9 +51,8 @@ def test_layers(cupy: Any, dtype: str, layer_class: Any, taps: int, stride: int,
     y, cache = layer.forward(x)
     dy = rng.standard_normal(y.shape).astype(dtype)
     dx, grads = layer.backward(dy, cache)
-    own = {name: cupy.asarray(each) for name, each in layer.parameters.items()}
-    layer.parameters = own
-    assert convolution.covers(layer, cupy.asarray(x)) is covered
+    on_device(cupy, layer.parameters)
+    assert convolution.fits(cupy.asarray(x), layer.parameters["weight"], stride) is covered
     found, cache = layer.forward(cupy.asarray(x))
     found_dx, found_grads = layer.backward(cupy.asarray(dy), cache)
     close(found, y)
@@ -81,25 +83,25 @@ def test_fused_forms_equal_layer_by_layer(cupy: Any, dtype: str, layer_class: An
     on_device(cupy, network.parameters["first"])
     on_device(cupy, network.parameters["convolution"])
     on_device(cupy, network.parameters["residual"])
-    joined = fused(network.layers, cupy.asarray(x))
-    assert [type(layer).__name__ for layer in joined.values()] == [
-        layer_class.__name__,
-        "Activated",
-        "ResidualBlock",
-        "ELU",
-    ]
-    assert list(joined) == ["first", "convolution", "residual", "last"]
-    assert all(isinstance(each, Activated) for each in fused(block.body.layers, cupy.asarray(x)).values())
-    found, cache = network.forward(cupy.asarray(x))
-    found_dx, found_grads = network.backward(cupy.asarray(dy), cache)
-    with kernel.plain():
-        assert fused(network.layers, cupy.asarray(x)) == network.layers
-        plain, plain_cache = network.forward(cupy.asarray(x))
-        plain_dx, _ = network.backward(cupy.asarray(dy), plain_cache)
+    joined = fuse(network)
+    assert isinstance(joined, FusedSequential)
+    assert {name: type(step) for name, step in joined.steps.layers.items()} == {
+        "first": layer_class,
+        "convolution": Activated,
+        "residual": FusedResidualBlock,
+        "last": ELU,
+    }
+    assert [(name, layer) for name, layer in named_layers(joined)] == list(named_layers(network))
+    found, cache = joined.forward(cupy.asarray(x))
+    found_dx, found_grads = joined.backward(cupy.asarray(dy), cache)
+    for other in (network, joined):  # by other kernels, and by none
+        for switch in (nullcontext, plain):
+            with switch():
+                one_by_one, cache = other.forward(cupy.asarray(x))
+                close(one_by_one, y, within)
+                close(other.backward(cupy.asarray(dy), cache)[0], dx, within)
     close(found, y, within)
-    close(plain, y, within)
     close(found_dx, dx, within)
-    close(plain_dx, dx, within)
     assert list(found_grads) == list(grads) == ["first", "convolution", "residual"]
     assert list(found_grads["residual"]["body"]) == ["1", "3"]
     for part in ("first", "convolution"):
@@ -118,10 +120,10 @@ def test_signals_that_lie_askew(cupy: Any) -> None:
     askew = flat[1:].reshape(x.shape)
     strided = cupy.asarray(np.repeat(x, 2, axis=1))[:, ::2]
     for given_x in (askew, strided):
-        close(convolution.convolve(given_x, cupy.asarray(w), 1, 21), slope_in_y(x, w, 1, 1, 21))
+        close(convolution.convolve(given_x, cupy.asarray(w), 1, 21), convolve(x, w, 1, 1, 21))
         dw, db = convolution.filter_gradient(cupy.asarray(x), given_x, (3, 8, 8), 1)
-        close(dw, slope_in_w(x, x, 3, 1, 1))
-        close(db, sum_over_samples(x))
+        close(dw, filter_gradient(x, x, 3, 1, 1))
+        close(db, bias_gradient(x))
         y, cache = ELU().forward(given_x)
         close(y, elu(x, 1))
         close(ELU().backward(given_x, cache)[0], x * elu_slope(x, 1))
@@ -129,7 +131,7 @@ def test_signals_that_lie_askew(cupy: Any) -> None:
 
 
 def test_a_spoilt_layer_is_named_within_what_is_one_kernel(cupy: Any) -> None:
-    network = Sequential(ELU(), Conv1d(2, 2, 3, 1, 1, rng=np.random.default_rng(0)), ELU())
+    network = fuse(Sequential(ELU(), Conv1d(2, 2, 3, 1, 1, rng=np.random.default_rng(0)), ELU()))
     on_device(cupy, network.parameters["1"])
     x = cupy.asarray(np.full((1, 5, 2), np.inf, "f"))
     with detect_anomaly(network), pytest.raises(NonFiniteLayer, match=r"^the output of 0 \(ELU"):
@@ -252,21 +254,23 @@ def test_the_gradient_check_runs_through_the_kernels(
         on_device(cupy, network.parameters[name])
     x = cupy.asarray(rng.standard_normal((2, 12, 1)))
     assert check_gradients(network, x, rng=rng).ok
-    right = convolution.backward
+    assert check_gradients(fuse(network), x, rng=rng).ok
+    right = convolution.parameter_gradients
 
-    def wrong(*given: Any) -> Any:
-        dx, grads = right(*given)
-        return dx, grads | {"bias": grads["bias"] * 1.001}
+    def wrong(*arguments: Any) -> Any:
+        dw, db = right(*arguments)
+        return dw, db * 1.001
 
-    monkeypatch.setattr(convolution, "backward", wrong)
+    monkeypatch.setattr(convolution, "parameter_gradients", wrong)
+    monkeypatch.setitem(FORMS, "parameter_gradients", [wrong])
     with pytest.raises(GradientError, match=r"\* .*bias"):
-        check_gradients(network, x, rng=rng)
+        check_gradients(fuse(network), x, rng=rng)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_two_runs_give_the_same_bits(cupy: Any, dtype: str) -> None:
     rng = np.random.default_rng(4)
-    block = ResidualBlock(16, 3, rng=rng)
+    block = fuse(ResidualBlock(16, 3, rng=rng))
     on_device(cupy, block.parameters["body"])
     x = cupy.asarray(rng.standard_normal((3, 1100, 16)).astype(dtype))
     runs = []

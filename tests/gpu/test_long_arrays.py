@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nn1d import Adam
-from nn1d.conv import slope_in_w
+from nn1d.conv import filter_gradient
 from nn1d.cuda.kernel import NUMBERS, source
 from tests.gpu import harness
 from tests.gpu.harness import KernelError, Part, RawModule
@@ -90,7 +90,9 @@ def test_filter_gradient(file: str, kernel: str) -> None:
         *ints(3, length, channels, length, channels, 0, 0),
         *(np.float32(0), *ints(span, 0, 0)),
     )
-    np.testing.assert_allclose(row[:-channels].reshape(1, 16, 16), slope_in_w(x[None], dy[None], 1, 1, 0), atol=1e-3)
+    np.testing.assert_allclose(
+        row[:-channels].reshape(1, 16, 16), filter_gradient(x[None], dy[None], 1, 1, 0), atol=1e-3
+    )
     np.testing.assert_allclose(row[-channels:], dy.sum(0), atol=1e-4)
 
 

@@ -76,7 +76,7 @@ def test_arithmetic_is_that_of_numpy(cp: Any) -> None:
 
 def test_a_view_looks_at_the_same_memory(cp: Any) -> None:
     x = cp.asarray(numbers(2, 12))
-    seen = view(x, 1, (2, 3), (12, 2))
+    seen: Any = view(x, 1, (2, 3), (12, 2))
     np.testing.assert_array_equal(seen.get(), x.get()[:, 1:7:2])
     seen[...] = 0
     assert (x.get() == 0).sum() == 6

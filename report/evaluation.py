@@ -9,24 +9,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from inference.model import Model
-from speech.bootstrap import mean_interval
+from speech.bootstrap import bootstrap_mean
 from speech.clip import Clips
 from speech.distortion import MEASURES, measure_clip
-from speech.worst_segments import Moment, distortion_over_time, worst_moments
+from speech.worst_segments import Segment, distortion_over_time, worst_segments
 from storage.mapped import take_rows
 from training.workers import Workers
 
-MOMENTS = 3
+SEGMENTS = 3
 DIGITS = 6
 
 
-class Judgement(NamedTuple):
+class ClipEvaluation(NamedTuple):
     """One row of metrics.csv: a clip after a phase."""
 
     clip: int
     phase: str  # as in results.json
     values: dict[str, float]  # by the names of MEASURES
-    moments: list[Moment]  # the worst, the worst first
+    segments: list[Segment]  # the worst, the worst first
 
 
 def rebuild(model: Model, clips: Clips, i: int) -> np.ndarray:
@@ -49,15 +49,15 @@ def waveform(model: Model, clips: Clips, i: int) -> np.ndarray:
     return clips.unscale(i, rebuild(model, clips, i))[: clips.valid[i]]
 
 
-def judge(
+def evaluate_clips(
     models: Mapping[str, Model],
     clips: Clips,
     test: Sequence[int],
     sample_rate_hz: int,
     workers: Workers,
     on_clip: Callable[[], None] = lambda: None,
-) -> Iterator[Judgement]:
-    """Take every measure of the test clips after every phase, clip by clip, and find their worst moments.
+) -> Iterator[ClipEvaluation]:
+    """Take every measure of the test clips after every phase, clip by clip, and find their worst segments.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def judge(
         Phase -> the network as it was then.
     clips : Clips
     test : sequence of int
-        The clips to judge.
+        The clips to rebuild and compare.
     sample_rate_hz : int
     workers : Workers
     on_clip : function
@@ -73,61 +73,64 @@ def judge(
 
     Returns
     -------
-    judgements : iterator of Judgement
-        Measures that a clip does not allow are NaN; a clip without moments is silent or shorter than a frame.
+    evaluations : iterator of ClipEvaluation
+        Measures that a clip does not allow are NaN; a clip without segments is silent or shorter than a frame.
     """
 
-    def one(job: tuple[int, str]) -> Judgement:
+    def one(job: tuple[int, str]) -> ClipEvaluation:
         on_clip()
         clip, phase = job
         y = rebuild(models[phase], clips, clip)
         curve = distortion_over_time(clips.waveform(clip), clips.unscale(clip, y)[: clips.valid[clip]], sample_rate_hz)
-        return Judgement(clip, phase, measure_clip(clips, clip, y, sample_rate_hz), worst_moments(curve, MOMENTS))
+        return ClipEvaluation(
+            clip, phase, measure_clip(clips, clip, y, sample_rate_hz), worst_segments(curve, SEGMENTS)
+        )
 
     return workers.map(one, [(int(clip), phase) for clip in test for phase in models])
 
 
-def metric_rows(judgements: Sequence[Judgement], clips: Clips) -> list[dict[str, Any]]:
+def metric_rows(evaluations: Sequence[ClipEvaluation], clips: Clips) -> list[dict[str, Any]]:
     """metrics.csv: name, label, speaker, phase, the columns of MEASURES, and where the clip is worst."""
     rows = []
-    for judgement in judgements:
-        recording = clips.recordings[judgement.clip]
+    for evaluation in evaluations:
+        recording = clips.recordings[evaluation.clip]
         row: dict[str, Any] = {"name": recording.name, "label": recording.label, "speaker": recording.speaker}
-        row |= {"phase": judgement.phase}
-        row |= {name: _written(value) for name, value in judgement.values.items()}
-        for k in range(MOMENTS):
-            moment = judgement.moments[k] if k < len(judgement.moments) else Moment(math.nan, math.nan, math.nan)
-            row |= {f"worst_{k + 1}_{name}": _written(value) for name, value in moment._asdict().items()}
+        row |= {"phase": evaluation.phase}
+        row |= {name: _written(value) for name, value in evaluation.values.items()}
+        for k in range(SEGMENTS):
+            segment = evaluation.segments[k] if k < len(evaluation.segments) else Segment(math.nan, math.nan, math.nan)
+            row |= {f"worst_{k + 1}_{name}": _written(value) for name, value in segment._asdict().items()}
         rows.append(row)
     return rows
 
 
-def summary(judgements: Sequence[Judgement], rng: np.random.Generator) -> dict[str, Any]:
+def summary(evaluations: Sequence[ClipEvaluation], rng: np.random.Generator) -> dict[str, Any]:
     """Phase -> measure -> median, mean, its 95 % bootstrap interval, and how many clips it is of; None for NaN.
 
     Parameters
     ----------
-    judgements : sequence of Judgement
+    evaluations : sequence of ClipEvaluation
     rng : numpy.random.Generator
-        Of the bootstrap. Every measure draws the same clips.
+        Of the bootstrap. Every measure draws the same clips. Values are those of metrics.csv, whose six digits are the
+        same every time: ESTOI's last ones are noise, and which resamples have just the mean decides a BCa interval.
 
     Returns
     -------
     dict
         `median` is of all values that are not NaN, infinite ones among them, and None where that is infinite.
     """
-    found: dict[str, Any] = {}
+    phases: dict[str, Any] = {}
     seed = int(rng.integers(2**63))
-    for phase in dict.fromkeys(judgement.phase for judgement in judgements):
-        rows = [judgement.values for judgement in judgements if judgement.phase == phase]
-        found[phase] = {}
+    for phase in dict.fromkeys(evaluation.phase for evaluation in evaluations):
+        rows = [evaluation.values for evaluation in evaluations if evaluation.phase == phase]
+        phases[phase] = {}
         for name in MEASURES:
-            values = np.array([row[name] for row in rows])
-            interval = mean_interval(values, np.random.default_rng(seed))
+            values = np.array([float(_written(row[name])) for row in rows])
+            interval = bootstrap_mean(values, np.random.default_rng(seed))
             known = values[~np.isnan(values)]
             figures = {"median": float(np.median(known)) if len(known) else math.nan} | interval._asdict()
-            found[phase][name] = {key: _plain(value) for key, value in figures.items()}
-    return found
+            phases[phase][name] = {key: _plain(value) for key, value in figures.items()}
+    return phases
 
 
 def _written(value: float) -> str:

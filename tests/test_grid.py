@@ -1,0 +1,339 @@
+"""The grids that a reader can change, in a real browser: every number on them is nn1d's, whatever is typed."""
+
+from __future__ import annotations
+
+import html
+import json
+import random
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nn1d
+from tests import browser
+from tests.loops import adam
+
+ROOT = Path(__file__).parents[1]
+STATIC = ROOT / "docs" / "static"
+PAGES = sorted((ROOT / "docs" / "gradients").glob("*.md"))
+Values = dict[str, np.ndarray]
+Back = Callable[[np.ndarray], list[np.ndarray]]
+
+
+def specs(page: Path) -> list[dict[str, Any]]:
+    return [json.loads(html.unescape(text)) for text in re.findall(r"data-lab='([^']*)'", page.read_text("utf-8"))]
+
+
+CASES = {page.stem + "-2" * i: spec for page in PAGES for i, spec in enumerate(specs(page))}
+
+
+class LeakyReLU:
+    def __init__(self, slope: float) -> None:
+        self.slope = slope
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.where(x > 0, x, self.slope * x), x
+
+    def backward(self, dy: np.ndarray, cache: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        return np.where(cache > 0, dy, self.slope * dy), {}
+
+
+def layer_of(kind: str, op: dict[str, Any], inputs: list[np.ndarray]) -> Any:
+    """The layer of nn1d that a map of the script stands for, with these weights."""
+    if kind in ("conv", "conv_transpose"):
+        w, transposed = inputs[1], kind == "conv_transpose"
+        taps, channels, outs = w.shape if not transposed else (w.shape[0], w.shape[2], w.shape[1])
+        layer: Any = (nn1d.ConvTranspose1d if transposed else nn1d.Conv1d)(
+            channels, outs, taps, op["stride"], op["padding"],
+            bias=len(inputs) > 2, rng=np.random.default_rng(0), dtype=np.float64,
+        )  # fmt: skip
+        layer.parameters["weight"] = w.copy()
+        if len(inputs) > 2:
+            layer.parameters["bias"] = inputs[2].copy()
+        return layer
+    return {
+        "elu": lambda: nn1d.ELU(op.get("alpha", 1.0)),
+        "leaky_relu": lambda: LeakyReLU(op.get("slope", 0.1)),
+        "hard_sigmoid": nn1d.HardSigmoid,
+        "max_pool": lambda: nn1d.MaxPool1d(op["size"]),
+        "unpool": lambda: nn1d.MaxUnpool1d(op["size"]),
+        "upsample": lambda: nn1d.Upsample1d(op["factor"]),
+    }[kind]()
+
+
+def back_through(layer: Any, cache: Any, dy: np.ndarray) -> list[np.ndarray]:
+    dx, grads = layer.backward(dy, cache)
+    return [dx, *grads.values()]
+
+
+def squares(y: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, Back]:
+    loss, slope = nn1d.mse(y.reshape(1, -1, 1), target.reshape(1, -1, 1))
+    return np.asarray(loss), lambda d: [slope.reshape(y.shape) * d]
+
+
+def total(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Back]:
+    return a + b, lambda d: [d, d]
+
+
+def times(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Back]:
+    return a * b, lambda d: [d * b, d * a]
+
+
+def neurons(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Back]:
+    return x @ w + b, lambda d: [d @ w.T, x.T @ d, d.sum(0)]
+
+
+PLAIN: dict[str, Callable[..., tuple[np.ndarray, Back]]] = {
+    "mse": squares, "add": total, "mul": times, "linear": neurons,
+}  # fmt: skip
+
+
+def by_nn1d(spec: dict[str, Any], given: Values, dy: np.ndarray | None) -> tuple[Values, Values]:
+    """All arrays of a page, and the gradients of those that have one."""
+    values = dict(given)
+    if spec["ops"][-1]["kind"] == "adam":
+        return by_adam(spec, values), {}
+    undo: list[Back] = []  # of each map: its dy -> the gradients of what went in
+    for op in spec["ops"]:
+        kind, out = op["kind"], op["out"][0]
+        inputs = [values[name] for name in op["in"]]
+        if kind in PLAIN:
+            values[out], back = PLAIN[kind](*inputs)
+            undo.append(back)
+        else:
+            layer = layer_of(kind, op, inputs)
+            context = [inputs[1].astype(bool)] if kind == "unpool" else []
+            values[out], cache = layer.forward(inputs[0], *context)
+            if kind == "max_pool":
+                values[op["out"][1]] = cache
+
+            undo.append(partial(back_through, layer, cache))
+    gradients = {spec["output"]: np.ones(()) if dy is None else dy}
+    for op, back in zip(reversed(spec["ops"]), reversed(undo), strict=True):
+        for name, gradient in zip(op["in"], back(gradients[op["out"][0]]), strict=False):
+            gradients[name] = gradients.get(name, 0) + gradient
+    return values, gradients
+
+
+def by_adam(spec: dict[str, Any], values: Values) -> Values:
+    """The places after each step, by the definition; m and v are what nn1d.Adam holds."""
+    settings = spec["ops"][-1]
+    optimiser = nn1d.Adam(settings["rate"], settings["beta1"], settings["beta2"], settings["epsilon"])
+    p = np.zeros(len(values["g"]))
+    rows: dict[str, list[np.ndarray]] = {"m": [], "v": [], "p": []}
+    for t, g in enumerate(values["g"].T, 1):
+        optimiser.step(p, g.copy())
+        expected = adam(
+            [0.0] * len(p), values["g"].T[:t].tolist(), rate=settings["rate"], beta1=settings["beta1"],
+            beta2=settings["beta2"], epsilon=settings["epsilon"], decay=[0.0] * len(p), decoupled=False,
+        )  # fmt: skip
+        np.testing.assert_allclose(p, expected, atol=1e-9)
+        for name, array in (("m", optimiser.mean), ("v", optimiser.square), ("p", p)):
+            assert array is not None
+            rows[name].append(array.copy())
+    return values | {name: np.array(row).T for name, row in rows.items()}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser.chromium() as program:
+        yield program
+
+
+def page_with(folder: Path, spec: dict[str, Any]) -> str:
+    style, script = ((STATIC / name).as_uri() for name in ("grid.css", "grid.js"))
+    (folder / "page.html").write_text(
+        f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>grid</title>
+        <link rel="stylesheet" href="{style}"><script src="{script}"></script>
+        <body><div data-lab="{html.escape(json.dumps(spec))}">no script</div></body></html>""",
+        "utf-8",
+    )
+    return (folder / "page.html").as_uri()
+
+
+def shown(tab: Any) -> dict[str, dict[int, float]]:
+    """What the cells hold, in full: "backward:x" -> {place: value}."""
+    rows = tab.evaluate(
+        "[...document.querySelectorAll('td.lab-cell')].filter(td => 'value' in td.dataset)"
+        ".map(td => [`${td.pass}:${td.array.name}`, td.index, Number(td.dataset.value)])"
+    )
+    found: dict[str, dict[int, float]] = {}
+    for name, place, value in rows:
+        found.setdefault(name, {})[place] = value
+    return found
+
+
+def cell(tab: Any, key: str) -> Any:
+    """The element of a cell such as forward:x:3."""
+    return tab.evaluate_handle(f"document.querySelector('[data-lab]').lab.elements['{key}']").as_element()
+
+
+def compare(tab: Any, spec: dict[str, Any], given: Values, dy: np.ndarray | None) -> None:
+    values, gradients = by_nn1d(spec, given, dy)
+    found = shown(tab)
+    expected = {f"forward:{name}": array for name, array in values.items()}
+    constants = {op["in"][1] for op in spec["ops"] if op["kind"] in ("mse", "unpool")}
+    output = set() if dy is not None else {spec["output"]}  # a loss has no dy to show
+    expected |= {f"backward:{name}": array for name, array in gradients.items() if name not in constants | output}
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        cells = [found[name][place] for place in range(array.size)]
+        np.testing.assert_allclose(cells, np.asarray(array, float).ravel(), atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_number_is_that_of_nn1d(name: str, chromium: Any, tmp_path: Path) -> None:
+    """As the page stands, after random edits, and nothing is wrong until the reader breaks it."""
+    spec = CASES[name]
+    given = {array: np.array(one["data"], float) for array, one in spec["arrays"].items()}
+    dy = np.array(spec["dy"], float) if "dy" in spec else None
+    draw = random.Random(name)
+    with browser.opened(chromium, page_with(tmp_path, spec), 400, "dark") as tab:
+        compare(tab, spec, given, dy)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+        editable = [("forward", array, place) for array in given for place in range(given[array].size)]
+        editable += [("backward", spec["output"], place) for place in range(dy.size if dy is not None else 0)]
+        for step in range(6):
+            kind, array, place = draw.choice(editable)
+            value = draw.choice([-3.25, -1, 0.75, 2, 4, 11])
+            cell(tab, f"{kind}:{array}:{place}").query_selector("input").fill(
+                str(value).replace("-", "−" if step else "-")
+            )
+            target = dy if kind == "backward" else given[array]
+            assert target is not None
+            target.ravel()[place] = value
+            compare(tab, spec, given, dy)
+        assert tab.query_selector(".lab-check [data-verdict=wrong]") is None
+        tab.click("button:text-is('start again')")
+        tab.check("input[type=checkbox]")
+        assert tab.query_selector(".lab-check [data-verdict=wrong]") is not None, "the mistake goes unseen"
+        assert tab.query_selector("td.lab-wrong") is not None
+        if name == "one-form":  # the check that is blind
+            tab.click("button:text-is('dy = 1')")
+            assert tab.query_selector(".lab-check [data-verdict=wrong]") is None
+
+
+def test_every_page_on_gradients_has_one() -> None:
+    assert [page.stem for page in PAGES if page.stem not in CASES] == []
+
+
+def test_a_number_lights_up_what_it_is_made_of(chromium: Any, tmp_path: Path) -> None:
+    with browser.opened(chromium, page_with(tmp_path, CASES["convolution"]), 1400, "light") as tab:
+        cell(tab, "forward:y:4").hover()  # y[0, 2, 0]
+        lit = set(tab.evaluate("[...document.querySelectorAll('.lab-lit')].map(td => td.ariaLabel)"))
+        expected = {f"x[0, {i}, {c}]" for i in (1, 2, 3) for c in (0, 1)}
+        expected |= {f"w[{k}, {c}, 0]" for k in range(3) for c in (0, 1)} | {"b[0]"}
+        assert lit == expected
+        formula = tab.inner_text(".lab-formula")
+        assert "y[0, 2, 0] = x[0, 1, 0] · w[0, 0, 0] + " in formula
+        assert formula.rstrip().endswith("= 1")
+        # a term of the formula lights up its two numbers
+        tab.locator(".lab-part").first.hover()
+        terms = tab.evaluate("[...document.querySelectorAll('td.lab-term')].map(td => td.ariaLabel)")
+        assert terms == ["x[0, 1, 0]", "w[0, 0, 0]"]
+        # and a number that is given, where it goes
+        cell(tab, "forward:x:4").query_selector("input").focus()
+        lit = set(tab.evaluate("[...document.querySelectorAll('.lab-lit')].map(td => td.ariaLabel)"))
+        assert lit == {f"y[0, {l}, {o}]" for l in (1, 2, 3) for o in (0, 1)}
+        # at the end of the signal the filter stands on zeros that are no samples
+        cell(tab, "forward:y:0").hover()
+        assert tab.evaluate("document.querySelectorAll('.lab-outside.lab-lit').length") == 2
+
+
+def test_the_keyboard_is_enough(chromium: Any, tmp_path: Path) -> None:
+    """Tab to a grid, arrows within it, a number typed; the slider steps through forward and backward."""
+    spec = CASES["convolution"]
+    with browser.opened(chromium, page_with(tmp_path, spec), 400, "light") as tab:
+        tab.keyboard.press("Tab")
+        focused = "document.activeElement.ariaLabel"
+        assert tab.evaluate(focused) == "x[0, 0, 0]"
+        for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+            tab.keyboard.press(key)
+        assert tab.evaluate(focused) == "x[0, 2, 1]"
+        tab.keyboard.type("-4")
+        given = {array: np.array(one["data"], float) for array, one in spec["arrays"].items()}
+        given["x"][0, 2, 1] = -4
+        compare(tab, spec, given, np.array(spec["dy"], float))
+        for _ in range(4):
+            tab.keyboard.press("Tab")
+        assert tab.evaluate(focused) == "y[0, 0, 0]"
+        tab.focus("input[type=range]")
+        tab.keyboard.press("Home")
+        assert set(shown(tab)) == {"forward:x", "forward:w", "forward:b", "backward:y"}
+        tab.keyboard.press("ArrowRight")
+        assert list(shown(tab)["forward:y"]) == [0]
+        assert tab.inner_text(".lab-on") != ""
+        tab.keyboard.press("End")
+        assert len(shown(tab)["backward:x"]) == 10
+
+
+def test_an_answer_is_judged_by_its_terms(chromium: Any, tmp_path: Path) -> None:
+    """dx[0, 2, 0] = 1 + 3 + 0 + 9 - 27 + 81, from left to right: no two sums of these terms are the same."""
+    dy = [[[0, 0], [1, 3], [0, 4.5], [27, 81], [0, 0]]]
+    with browser.opened(chromium, page_with(tmp_path, CASES["convolution"] | {"dy": dy}), 400, "light") as tab:
+        tab.select_option("select", "x")
+        assert "backward:x" not in shown(tab)
+        field = cell(tab, "backward:x:4").query_selector("input")
+
+        def verdict(typed: float) -> str:
+            field.fill(str(typed))
+            return tab.inner_text(".lab-message").removeprefix("dx[0, 2, 0]: ")
+
+        assert verdict(67) == "right"
+        assert tab.evaluate("document.querySelectorAll('[data-verdict=right] input').length") == 1
+        assert verdict(67 - 9) == "not 58. The term dy[0, 2, 1] · w[1, 0, 1] is missing"
+        assert verdict(67 + 27) == "not 94. The term dy[0, 3, 0] · w[0, 0, 0] is missing"
+        assert verdict(67 - 27) == "not 40. The term dy[0, 3, 0] · w[0, 0, 0] is in it twice"
+        assert verdict(67 - 2 * 81) == "not −95. The term dy[0, 3, 1] · w[0, 0, 1] has the wrong sign"
+        assert (
+            verdict(67 - 9 - 81)
+            == "not −23. The terms dy[0, 2, 1] · w[1, 0, 1] and dy[0, 3, 1] · w[0, 0, 1] are missing"
+        )
+        assert verdict(-67) == "not −67. All of it has the wrong sign"
+        assert "common mistake" in verdict(-1 * 1 + 1 * 3 + 9 + 27 + 81)  # the taps in the order of forward
+        assert verdict(7.5) == "not 7.5. It is a sum of 6 terms, 5 of them not 0"
+        assert "= ?" in tab.inner_text(".lab-formula")
+        assert "hidden" in tab.inner_text(".lab-check")
+        # terms of the same size cannot be told apart
+        cell(tab, "backward:y:2").query_selector("input").fill("3")
+        cell(tab, "backward:x:4").query_selector("input").fill(str(69 - 3))
+        assert "A term is missing: dy[0, 1, 0] · w[2, 0, 0] or dy[0, 1, 1] · w[2, 0, 1]" in tab.inner_text(
+            ".lab-message"
+        )
+
+
+def test_what_is_no_number_is_named(chromium: Any, tmp_path: Path) -> None:
+    spec = CASES["elu"]
+    with browser.opened(chromium, page_with(tmp_path, spec), 400, "light") as tab:
+        before = shown(tab)
+        field = cell(tab, "forward:x:0").query_selector("input")
+        field.fill("two")
+        assert tab.inner_text(".lab-message") == "x[0, 0, 0]: needs a number, such as −2, 0.5 or 1/3; got two"
+        assert shown(tab) == before
+        field.fill("1/4")
+        assert shown(tab)["forward:y"][0] == 0.25
+        field.fill("0")  # α = 1/2: a corner, where backward and differences may differ
+        assert "at a corner" in tab.inner_text(".lab-check")
+
+
+@pytest.mark.parametrize("name", [name for name, spec in CASES.items() if "train" in spec])
+def test_a_loss_is_seen_falling(name: str, chromium: Any, tmp_path: Path) -> None:
+    with browser.opened(chromium, page_with(tmp_path, CASES[name]), 400, "light") as tab:
+        tab.click("button:text-is('20 steps')")
+        losses = tab.evaluate("document.querySelector('[data-lab]').lab.losses")
+        assert len(losses) == 21
+        assert losses[-1] < losses[0] / 2
+        assert len(tab.get_attribute(".lab-fall", "points").split()) == 21
+
+
+def test_without_a_script_a_sentence_stands_there(chromium: Any, tmp_path: Path) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(page_with(tmp_path, CASES["mse"]))
+    assert tab.inner_text("body") == "no script"
+    context.close()
