@@ -19,7 +19,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from inference.ablation import mask_ablation, summary
+from inference.ablation import mask_ablation, summary, summary_without_masks
 from models.paper import PAPER
 from nn1d.command import run_command
 from report.listening import publish
@@ -36,7 +36,7 @@ from training.run_folder import RunError, RunFolder, check_free, new_folder
 from training.sanity import dry_run, overfit
 from training.seed import generator
 from training.signals import Stop, Stopped
-from training.terminal import say, say_epoch
+from training.terminal import saturation, say, say_epoch
 
 
 def main(command: Command) -> int:
@@ -100,12 +100,18 @@ def go_on(run: RunFolder, work: Work) -> None:
                 rng = generator(settings.seed, "masks")
                 return mask_ablation(training.network, clips.samples, split.test, si_sdr_db, rng=rng, executor=executor)
 
+            masks: dict[str, Any] = {}
             first = pipeline.fit("pre_training", training.pre_training(split.train, split.validation))
-            masks = {"pre_training": ablation()}
+            if settings.pooling == "max":
+                masks["pre_training"] = ablation()
             features = pipeline.encode()
             run.write_clips(clip_rows(clips, split))
             second = pipeline.fit("fine_tuning", training.fine_tuning(features, split.train, split.validation))
-            masks["fine_tuning"] = ablation()
+            if settings.pooling == "max":
+                masks["fine_tuning"] = ablation()
+                words = summary(masks)
+            else:
+                words = summary_without_masks(32 * features[0].size * SAMPLE_RATE_HZ / settings.clip_samples)
             results: dict[str, Any] = {
                 "db": settings.db,
                 "clips": len(clips),
@@ -113,7 +119,7 @@ def go_on(run: RunFolder, work: Work) -> None:
                 "test_variance": float(np.mean([take_rows(clips.samples, np.array([i])).var() for i in split.test])),
                 "pre_training": first,
                 "fine_tuning": second,
-                "masks": masks | {"summary": summary(masks)},
+                "masks": masks | {"summary": words},
                 "paper": PAPER.get(settings.db, {}),
             }
             run.write_results(results)
@@ -125,7 +131,8 @@ def go_on(run: RunFolder, work: Work) -> None:
         raise
     finally:
         run.release()
-    say("", as_text(paper_table(results)), "", as_text(mask_table(results["masks"])), f"run: {run.path}")
+    say("", as_text(paper_table(results)), "", as_text(mask_table(results["masks"])), *saturation(results))
+    say(f"run: {run.path}")
     if not settings.no_report:
         say(*missing(SAMPLE_RATE_HZ), f"listen: {run.path / 'report.html'}")
 

@@ -1,6 +1,6 @@
-"""Use what a run has learned: python -m inference encode | reconstruct | evaluate | export RUN ...
+"""Use what a run has learned: python -m inference encode | reconstruct | evaluate | rate | export | probe RUN ...
 
-docs/representation.md shows each of them.
+docs/representation.md shows each of them, docs/emotion.md the last.
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ from inference.ablation import mask_ablation
 from inference.export import ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
 from inference.model import PHASES, WEIGHTS, Model, load_run, weights_path
+from inference.probe_command import MISTAKES as PROBE_MISTAKES
+from inference.probe_command import probe
+from inference.rate import Rate, as_json, as_lines, judge_plain, recording_rates, representation_rates
 from nn1d import ShapeError
 from nn1d.command import run_command
 from speech.audio import SAMPLE_RATE_HZ, Blocks, WaveformError, convert_blocks
 from speech.cache import user_cache
 from speech.clip import Clips
 from speech.container import FormatError, writable_suffixes, write_sound
-from speech.corpus import NAMES, TITLES, find_corpus, spread
+from speech.corpus import NAMES, corpus_title, find_corpus, spread
 from speech.folder import list_recordings, unique_names
 from speech.recording import CorpusError, Recording, RecordingError, printable
 from speech.snr import si_sdr, snr_db
@@ -42,7 +45,7 @@ from storage.atomic import new_file, write_atomic
 from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import ConfigurationError
-from training.data import DEMO_CLIPS, read_corpus
+from training.data import DEMO_CLIPS, prepare_again, read_corpus
 from training.run_folder import FILES, RunError, read_config
 from training.seed import generator
 from training.workers import Workers
@@ -57,7 +60,7 @@ class CommandError(RuntimeError):
 
 MISTAKES = (
     CheckpointError, CommandError, ConfigurationError, CorpusError, ExportError, RecordingError, RunError, ShapeError,
-    WaveformError,
+    WaveformError, *PROBE_MISTAKES,
 )  # fmt: skip
 
 
@@ -68,7 +71,9 @@ def main(options: argparse.Namespace) -> int:
         "encode": encode,
         "reconstruct": reconstruct,
         "evaluate": evaluate,
+        "rate": rate,
         "export": export,
+        "probe": probe,
     }
     try:
         return commands[options.command](options) or 0
@@ -218,6 +223,7 @@ def evaluate(options: argparse.Namespace) -> None:
         limit=options.limit,
         strict=False,
         cache_dir=options.cache_dir,
+        manifest=None,
     )
     threads = options.threads or available_cores()
     clips, _, _ = read_corpus(settings, settings.data_dir, threads)
@@ -235,13 +241,16 @@ def evaluate(options: argparse.Namespace) -> None:
             kind = "own" if model.masks else "none"
             rng = generator(settings.seed, "evaluate")
             everything = np.arange(len(clips))
+            if settings.pooling == "fold":
+                results[phase] = {"masks": kind} | judge_plain(model, clips, score, SAMPLE_RATE_HZ, workers)
+                continue
             errors = mask_ablation(
                 model.network, clips.samples, everything, score, rng=rng, executor=workers, masks=(kind,)
             )
             results[phase] = {"masks": kind} | errors[kind]
     if options.output is not None:
         write_atomic(options.output, (json.dumps(results, indent=2) + "\n").encode())
-    print(f"{TITLES[options.db]}, {len(clips)} clips with a variance of {variance:.5f}, by {options.run.name}")
+    print(f"{corpus_title(options.db)}, {len(clips)} clips with a variance of {variance:.5f}, by {options.run.name}")
     for phase in models:
         figures = results[phase]
         db = figures["test_si_sdr_db"]
@@ -264,6 +273,34 @@ def say_seen(config: dict[str, Any], clips: Clips) -> None:
         )
 
 
+def rate(options: argparse.Namespace) -> None:
+    """Rebuild the run's test clips from quantised representations, and the recordings at fewer bits beside them."""
+    if options.output is not None:
+        check_output(options, (".json",), [])
+    config, settings = read_config(options.run)
+    models = {
+        weights: load_run(options.run, weights, options.threads)
+        for weights in PHASES
+        if (options.run / "checkpoints" / f"{weights}.safetensors").is_file()
+    }
+    if not models:
+        weights_path(options.run)
+    work = prepare_again(config, dataclasses.replace(settings, device="cpu"), options.data_dir, "rate")
+    clips, train, test = work.clips, work.split.train, work.split.test[: options.clips]
+    lines: list[Rate] = []
+    with Workers(options.threads or available_cores()) as workers:
+        total = len(test) * len(options.bits) * len(models)
+        with tqdm(total=total, unit=" clips", disable=None) as bar:
+            for name, model in models.items():
+                given = (name, model, clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
+                lines += representation_rates(*given, on_clip=lambda: bar.update() and None)
+        lines += recording_rates(clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
+    if options.output is not None:
+        figures = {"run": options.run.resolve().name, "test_clips": len(test), "rates": as_json(lines)}
+        write_atomic(options.output, (json.dumps(figures, indent=2) + "\n").encode())
+    print(as_lines(lines))
+
+
 def export(options: argparse.Namespace) -> None:
     """Write the network for other programs."""
     check_output(options, (".onnx",) if options.layout == "onnx" else (".safetensors",), [])
@@ -275,12 +312,17 @@ def export(options: argparse.Namespace) -> None:
         "run": options.run.resolve().name,
         "phase": weights_path(options.run, options.phase).stem,
         "sample_rate_hz": SAMPLE_RATE_HZ,
-        **{name: settings.written()[name] for name in ("clip_samples", "channels", "kernel_size", "output", "scale")},
+        **{
+            name: settings.written()[name]
+            for name in ("clip_samples", "channels", "pooling", "kernel_size", "output", "scale")
+        },
     }
     if options.layout == "torch":
         export_torch(model.network, options.output, about)
     else:
         masks = model.masks if options.masks is None else options.masks
+        if masks and settings.pooling == "fold":
+            raise CommandError("export: --masks needs a network with max pools; the run has folds, which have none")
         export_onnx(model.network, options.output, about | {"part": options.part, "masks": masks}, options.part, masks)
     print(f"{options.output}: {options.output.stat().st_size / 1000:.0f} kB")
 

@@ -155,6 +155,15 @@ def summary(results: Mapping[str, Mapping[str, Any]]) -> str:
     return " ".join(sentences)
 
 
+def summary_without_masks(bits_per_second: float) -> str:
+    """The same for a network with folds, whose decoder takes nothing but the representation."""
+    return (
+        f"Both decoders rebuild from the representation alone: {bits_per_second / 1000:,.0f} kbit/s of float32 "
+        "numbers, and no masks. A fold drops nothing, so how little a decoder could do with shows where the "
+        "representation is quantised or made narrower: python -m inference rate."
+    )
+
+
 def _of_phase(title: str, ablation: Mapping[str, Any]) -> str:
     own, none = ablation["own"], ablation["none"]
     share = own["mask_bits_per_second"] / own["bits_per_second"]

@@ -24,10 +24,22 @@ import numpy as np
 from safetensors.numpy import save
 
 from models.autoencoder import POOL, Autoencoder
-from nn1d import ELU, Conv1d, ConvTranspose1d, HardSigmoid, ResidualBlock, Sequential, to_torch
-from nn1d.layer import Layer
+from models.folded import FoldedAutoencoder
+from nn1d import (
+    ELU,
+    Conv1d,
+    ConvTranspose1d,
+    Fold1d,
+    HardSigmoid,
+    ResidualBlock,
+    Sequential,
+    Unfold1d,
+    to_torch,
+)
+from nn1d.layer import Layer, first_names
 from storage.atomic import write_atomic
 
+Network = Autoencoder | FoldedAutoencoder
 PARTS = ("both", "encoder", "decoder")
 OPSET, IR_VERSION = 17, 8  # ONNX 1.12 and later, ONNX Runtime 1.12 and later
 
@@ -36,12 +48,12 @@ class ExportError(RuntimeError):
     """A network cannot be exported so; the message says why."""
 
 
-def export_torch(network: Autoencoder, path: Path, about: Mapping[str, Any]) -> None:
+def export_torch(network: Network, path: Path, about: Mapping[str, Any]) -> None:
     """Write the weights for a torch.nn twin with the same names: load_state_dict takes them with strict=True.
 
     Parameters
     ----------
-    network : Autoencoder
+    network : Autoencoder or FoldedAutoencoder
     path : Path
         A safetensors file, written whole or not at all. Filters of Conv1d are (O, C, K), of ConvTranspose1d (C, O, K).
     about : mapping
@@ -55,14 +67,12 @@ def export_torch(network: Autoencoder, path: Path, about: Mapping[str, Any]) -> 
     write_atomic(path, save(to_torch(network.parameters), {"nn1d": json.dumps(about)}))
 
 
-def export_onnx(
-    network: Autoencoder, path: Path, about: Mapping[str, Any], part: str = "both", masks: bool = True
-) -> None:
+def export_onnx(network: Network, path: Path, about: Mapping[str, Any], part: str = "both", masks: bool = True) -> None:
     """Write the network as an ONNX graph; this file's first lines say what goes in and out.
 
     Parameters
     ----------
-    network : Autoencoder
+    network : Autoencoder or FoldedAutoencoder
         In float32.
     path : Path
         Written whole or not at all.
@@ -70,12 +80,12 @@ def export_onnx(
         Goes into the graph's metadata, a line an entry.
     part : "both", "encoder" or "decoder"
     masks : bool
-        Whether masks go from the encoder to the decoder; without, the decoder repeats samples.
+        Whether masks go from the encoder to the decoder; without, the decoder repeats samples. Folds have none.
 
     Raises
     ------
     ExportError
-        The package onnx is not installed, or part is none of the above.
+        The package onnx is not installed, part is none of the above, or masks are wanted of a network with folds.
     OSError
         The file cannot be written.
     """
@@ -85,7 +95,13 @@ def export_onnx(
         onnx: Any = import_module("onnx")
     except ImportError:
         raise ExportError("export: needs the package onnx. pip install 'nn1d[onnx]'") from None
-    graph = _Graph(onnx)
+    graph = _Graph(onnx, first_names(network.parameters))
+    if isinstance(network, FoldedAutoencoder):
+        if masks:
+            raise ExportError("export: a network with folds has no masks. Leave them out")
+        graph.folded(network, part)
+        write_atomic(path, graph.model(to_torch(network.parameters), about).SerializeToString())
+        return
     channels = [stage.layers["convolution"].parameters["weight"].shape[2] for stage in network.encoder.stages]
     lengths = ["samples", *(f"samples_{i}" for i in range(1, len(channels)))]
     if part == "decoder":
@@ -111,8 +127,9 @@ def export_onnx(
 class _Graph:
     """A graph that grows; names stand for values (N, C, L), and for windows of them (N, C, L / s, s)."""
 
-    def __init__(self, onnx: Any) -> None:
+    def __init__(self, onnx: Any, first: Mapping[str, str]) -> None:
         self.onnx, self.helper = onnx, onnx.helper
+        self.first = first  # name of a parameter -> that under which it is stored, once
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
         self.nodes: list[Any] = []
@@ -171,16 +188,50 @@ class _Graph:
         if isinstance(layer, ResidualBlock):
             return self.node("Add", x, self.layer(layer.body, f"{name}.body", x))
         if isinstance(layer, (Conv1d, ConvTranspose1d)):
-            weights = [f"{name}.{parameter}" for parameter in layer.parameters]
+            weights = [self.first[f"{name}.{parameter}"] for parameter in layer.parameters]
             sizes = {"kernel_shape": [layer.kernel_size], "strides": [layer.stride], "pads": [layer.padding] * 2}
             if isinstance(layer, Conv1d):
                 return self.node("Conv", x, *weights, **sizes)
             return self.node("ConvTranspose", x, *weights, **sizes, output_padding=[layer.output_padding])
+        if isinstance(layer, Fold1d):
+            return self.fold(x, layer.size)
+        if isinstance(layer, Unfold1d):
+            return self.unfold(x, layer.size)
         if isinstance(layer, ELU):
             return self.node("Elu", x, alpha=layer.alpha)
         if isinstance(layer, HardSigmoid):
             return self.node("HardSigmoid", x, alpha=0.2, beta=0.5)
         raise ExportError(f"export: no ONNX operation is known for {layer!r}")
+
+    def folded(self, network: FoldedAutoencoder, part: str) -> None:
+        """The whole of a network with folds, or a part."""
+        channels = network.encoder.convolutions[-1].out_channels
+        if part == "decoder":
+            z = self.input("representation", "FLOAT", ["N", "frames", channels])
+        else:
+            z = self.layer(network.encoder, "encoder", self.input("clips", "FLOAT", ["N", "samples", 1]))
+        if part != "encoder":
+            y = self.layer(network.decoder, "decoder", z)
+            self.output("reconstruction", "FLOAT", y, ["N", "samples", 1])
+        if part != "decoder":
+            self.output("representation", "FLOAT", z, ["N", "frames", channels])
+
+    def fold(self, x: str, size: int) -> str:
+        """(N, C, L) -> (N, size·C, L / size), channels in the order (i, c)."""
+        windows = self.node("Reshape", x, self.shape(0, 0, -1, size))
+        rows = self.node("Reshape", self.node("Transpose", windows, perm=[0, 2, 3, 1]), self.shape(0, 0, -1))
+        return self.node("Transpose", rows, perm=[0, 2, 1])
+
+    def unfold(self, x: str, size: int) -> str:
+        """(N, size·C, L) -> (N, C, size·L)."""
+        places = self.node("Reshape", self.node("Transpose", x, perm=[0, 2, 1]), self.shape(0, 0, size, -1))
+        return self.node("Reshape", self.node("Transpose", places, perm=[0, 3, 1, 2]), self.shape(0, 0, -1))
+
+    def shape(self, *sizes: int) -> str:
+        """A constant for Reshape: 0 keeps a size, -1 is what is left."""
+        name = "shape_" + "_".join("rest" if size < 0 else str(size) for size in sizes)
+        self.constants[name] = np.array(sizes)
+        return name
 
     def windows(self, x: str) -> str:
         """The windows of a pool: (N, C, L) -> (N, C, L / s, s)."""

@@ -11,16 +11,19 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.autoencoder import POOL, Autoencoder
-from nn1d import load_parameters, named_leaves
+from models.autoencoder import POOL
+from models.folded import FoldedAutoencoder
+from nn1d import load_parameters
+from nn1d.layer import named_parameters
 from speech.audio import SAMPLE_RATE_HZ, convert_rate, resampled
 from training.checkpoint import load_checkpoint
 from training.configuration import Configuration
 from training.machine import available_cores
+from training.network import build_network
 from training.run_folder import RunError, read_config
 from training.workers import Workers
 
@@ -50,7 +53,7 @@ class Model:
     ----------
     configuration : Configuration
         Of the run.
-    network : Autoencoder
+    network : Autoencoder or FoldedAutoencoder
         With its weights.
     masks : bool
         Whether the decoder takes the encoder's masks.
@@ -69,7 +72,7 @@ class Model:
     def __init__(
         self,
         configuration: Configuration,
-        network: Autoencoder,
+        network: Any,
         masks: bool,
         level: tuple[np.float32, np.float32] | None = None,
         threads: int | None = None,
@@ -162,13 +165,21 @@ class Model:
         ShapeError
             L is not a multiple of the step.
         """
-        encoder, decoder = self.network.encoder, self.network.decoder
-        if self.masks:
-            encoding, _ = encoder.forward(samples, middle=False)
-            (y, _), _ = decoder.forward(encoding.representation, encoding.masks, middle=False)
-        else:
-            (y, _), _ = decoder.forward(encoder.represent(samples), None, middle=False)
-        return y
+        if not self.masks:
+            return self.decode(self.network.encoder.represent(samples))
+        encoding, _ = self.network.encoder.forward(samples, middle=False)
+        return self.decode(encoding.representation, encoding.masks)
+
+    def decode(self, representation: np.ndarray, masks: list[np.ndarray] | None = None) -> np.ndarray:
+        """What the decoder makes of a representation, and of masks where it takes them.
+
+        Shapes
+        ------
+        representation (N, frames, C) -> samples (N, L, 1) on the scale of clips
+        """
+        if isinstance(self.network, FoldedAutoencoder):
+            return self.network.decoder.forward(representation)[0]
+        return self.network.decoder.forward(representation, masks, middle=False)[0][0]
 
     def reconstruct(self, waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
         """What the network makes of a recording, at its rate, duration and level; nothing is left above 8 kHz.
@@ -243,12 +254,10 @@ def load_run(path: Path | str, phase: str | None = None, threads: int | None = N
     path = Path(path)
     configuration = read_config(path)[1]
     weights = weights_path(path, phase)
-    network = Autoencoder(
-        configuration.channels, configuration.kernel_size, rng=np.random.default_rng(0), output=configuration.output
-    )
-    shapes = {name: leaf.shape for name, leaf in named_leaves(network.parameters)}
+    network = build_network(configuration, np.random.default_rng(0))
+    shapes = {name: leaf.shape for name, leaf in named_parameters(network.parameters).items()}
     load_parameters(network.parameters, load_checkpoint(weights, shapes)[0])
-    masks = weights.stem == PHASES[0] or configuration.fine_tune_masks
+    masks = configuration.pooling == "max" and (weights.stem == PHASES[0] or configuration.fine_tune_masks)
     level = _corpus_level(path) if configuration.scale == "corpus" else None
     return Model(configuration, network, masks, level, threads)
 

@@ -66,7 +66,8 @@ def check_clip_samples(clip_samples: int, depth: int) -> None:
         )
 
 
-def _scaled(initial: Initializer, gain: float) -> Initializer:
+def scaled(initial: Initializer, gain: float) -> Initializer:
+    """What `initial` draws, times gain."""
     return lambda rng, shape: gain * initial(rng, shape)
 
 
@@ -115,7 +116,7 @@ class Encoder:
         residual_gain: float = 1.0,
         dtype: Any = np.float32,
     ) -> None:
-        last = _scaled(initial, residual_gain)
+        last = scaled(initial, residual_gain)
         self.stages = []
         for i, (before, after) in enumerate(zip((1, *channels), channels, strict=False)):
             activation: dict[str, Layer] = {"activation": ELU()} if i > 0 else {}
@@ -133,6 +134,11 @@ class Encoder:
     def parameters(self) -> dict[str, Tree]:
         """Arrays by stage, under names such as 0.convolution.weight and 0.residual.body.1.weight."""
         return parameters_of(self.layers)
+
+    @property
+    def convolutions(self) -> list[Layer]:
+        """One a stage, the one that reads the audio first."""
+        return [stage.layers["convolution"] for stage in self.stages]
 
     def forward(self, x: Array, middle: bool = True) -> tuple[Encoding, Any]:
         """Down: each stage, then its pool. What enters the pools is shown, and so kept, if `middle`."""
@@ -214,7 +220,7 @@ class Decoder:
     ) -> None:
         if output not in ("hard_sigmoid", "linear"):
             raise ShapeError(f"Decoder: output must be hard_sigmoid or linear; got {output!r}")
-        last = _scaled(initial, residual_gain)
+        last = scaled(initial, residual_gain)
         own: dict[str, Any] = {"rng": rng, "initial": initial, "dtype": dtype}
         self.stages = []
         for before, after in zip(reversed(channels), (*reversed(channels[:-1]), 1), strict=True):
@@ -236,6 +242,11 @@ class Decoder:
     def parameters(self) -> dict[str, Tree]:
         """Arrays by stage, under names such as 0.convolution.weight and 0.residual.body.1.weight."""
         return parameters_of(self.layers)
+
+    @property
+    def convolutions(self) -> list[Layer]:
+        """One a stage, the one that makes the audio first: each answers the encoder's of the same place."""
+        return [stage.layers["convolution"] for stage in reversed(self.stages)]
 
     def forward(
         self, z: Array, masks: list[Array] | None = None, middle: bool = True
@@ -274,6 +285,12 @@ class Decoder:
         return dz, {name: grads[name] for name in self.parameters}
 
 
+def tie(encoder: Any, decoder: Any) -> None:
+    """Let each transposed convolution of the decoder hold the filters of the encoder's convolution that it answers."""
+    for convolution, transposed in zip(encoder.convolutions, decoder.convolutions, strict=True):
+        transposed.parameters["weight"] = convolution.parameters["weight"]
+
+
 class Autoencoder:
     """Encoder and decoder together, masks handed over: the network of phase 1.
 
@@ -283,6 +300,8 @@ class Autoencoder:
     ----------
     channels, kernel_size, rng, initial, residual_gain, output, dtype
         As for Encoder and Decoder; the encoder's weights are drawn first.
+    tied : bool
+        Transposed convolution i takes the filters of convolution i: one parameter, two uses.
 
     Shapes
     ------
@@ -302,11 +321,14 @@ class Autoencoder:
         initial: Initializer = glorot_uniform,
         residual_gain: float = 1.0,
         output: str = "hard_sigmoid",
+        tied: bool = False,
         dtype: Any = np.float32,
     ) -> None:
         own: dict[str, Any] = {"rng": rng, "initial": initial, "residual_gain": residual_gain, "dtype": dtype}
         self.encoder = Encoder(channels, kernel_size, **own)
         self.decoder = Decoder(channels, kernel_size, output=output, **own)
+        if tied:
+            tie(self.encoder, self.decoder)
 
     @property
     def layers(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from nn1d.adam import Adam
 from nn1d.backend import array_module, to_numpy
 from nn1d.conv import Conv1d, ConvTranspose1d
 from nn1d.device import DeviceError, find_device
+from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.interchange import from_torch, load_parameters, to_torch
 from nn1d.layer import FlatParameters, Layer, ShapeError, flatten, named_layers, named_leaves
@@ -28,6 +29,7 @@ __all__ = [
     "ConvTranspose1d",
     "DeviceError",
     "FlatParameters",
+    "Fold1d",
     "GradientError",
     "GradientReport",
     "HardSigmoid",
@@ -37,6 +39,7 @@ __all__ = [
     "ResidualBlock",
     "Sequential",
     "ShapeError",
+    "Unfold1d",
     "Upsample1d",
     "array_module",
     "check_gradients",

@@ -25,13 +25,14 @@ import numpy as np
 from nn1d.activation import ELU, HardSigmoid
 from nn1d.command import Parser, run_command
 from nn1d.conv import Conv1d, ConvTranspose1d
+from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
 from nn1d.sequential import Sequential
 
 # modules with networks built on nn1d; asked by name, since a library does not import what stands on it
-APPLICATIONS = ("models.autoencoder",)
+APPLICATIONS = ("models.autoencoder", "models.folded")
 
 
 class MeanSquaredError:
@@ -76,6 +77,8 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     yield "MaxUnpool1d(2)", MaxUnpool1d(2), signal(2, 6, 3), MaxPool1d(2).forward(ranks(2, 12, 3))[1]
     yield "MaxUnpool1d(3)", MaxUnpool1d(3), signal(2, 4, 3), MaxPool1d(3).forward(ranks(2, 12, 3))[1]
     yield "Upsample1d(2)", Upsample1d(2), signal(2, 6, 3)
+    yield "Fold1d(2)", Fold1d(2), signal(2, 12, 3)
+    yield "Unfold1d(3)", Unfold1d(3), signal(2, 4, 6)
     yield "ELU(1)", ELU(), signal(2, 12, 3)
     yield "ELU(0.5)", ELU(0.5), signal(2, 12, 3)
     yield "HardSigmoid", HardSigmoid(), 3 * signal(2, 12, 3)

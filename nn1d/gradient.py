@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn1d.backend import Array, array_module, to_numpy
-from nn1d.layer import ShapeError, Tree, map_leaves, named_leaves
+from nn1d.layer import ShapeError, Tree, add_shared, first_names, map_leaves, named_leaves, named_parameters
 
 
 class Slope(NamedTuple):
@@ -134,7 +134,8 @@ def check_gradients(
     started = time.perf_counter()
     title = name or repr(layer)
     leaves = {"input": x} if hasattr(x, "dtype") else {f"input.{path}": leaf for path, leaf in named_leaves(x)}
-    leaves |= dict(named_leaves(layer.parameters))
+    first = first_names(layer.parameters)  # a parameter that layers share moves under all its names at once
+    leaves |= named_parameters(layer.parameters)
     for path, leaf in leaves.items():
         if leaf.dtype != np.float64:
             raise ShapeError(
@@ -154,8 +155,10 @@ def check_gradients(
 
     slopes: list[Slope] = []
     gradients = {"input": dx} if hasattr(x, "dtype") else {f"input.{path}": leaf for path, leaf in named_leaves(dx)}
-    gradients |= dict(named_leaves(grads))
-    faults += [f"backward returned no gradient for {path}" for path in leaves if path not in gradients]
+    partial = dict(named_leaves(grads))
+    expected = [path for path in leaves if path not in first] + list(first)
+    faults += [f"backward returned no gradient for {path}" for path in expected if path not in {**gradients, **partial}]
+    gradients |= add_shared(partial, first)
     faults += [
         f"backward returned a gradient for {path}, which is no parameter" for path in gradients if path not in leaves
     ]
@@ -174,10 +177,10 @@ def check_gradients(
                 for path in paths:
                     leaves[path] += distance / length * directions[path]
                 moved, _ = layer.forward(x, *context)
+                return map_leaves(lambda leaf: leaf * length, moved)  # a copy: moved may be a view of x
             finally:
                 for path in paths:
                     leaves[path][...] = saved[path]
-            return map_leaves(lambda leaf: leaf * length, moved)
 
         for title_of_row, paths in [*((path, [path]) for path in leaves), ("all at once", list(leaves))]:
             above, below = output_along(paths, epsilon), output_along(paths, -epsilon)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from nn1d.backend import array_module, to_numpy
-from nn1d.layer import ShapeError, Tree, named_leaves
+from nn1d.layer import ShapeError, Tree, first_names, named_leaves, named_parameters
 
 
 def load_parameters(parameters: Tree, arrays: Mapping[str, np.ndarray]) -> None:
@@ -23,16 +23,23 @@ def load_parameters(parameters: Tree, arrays: Mapping[str, np.ndarray]) -> None:
     parameters : tree
         `layer.parameters`.
     arrays : mapping
-        Dotted name -> array of the parameter's shape.
+        Dotted name -> array of the parameter's shape. One that layers share may come under its first name alone, or
+        under all, as in the state of a torch.nn twin; then with the same numbers.
 
     Raises
     ------
     ShapeError
-        Names are missing, unexpected or misshapen: all of them are listed, and nothing is changed.
+        Names are missing, unexpected or misshapen, or a shared parameter comes with different numbers: all of them are
+        listed, and nothing is changed.
     """
-    leaves = dict(named_leaves(parameters))
+    leaves, first = named_parameters(parameters), first_names(parameters)
     faults = [f"missing {name}" for name in leaves if name not in arrays]
-    faults += [f"unexpected {name}" for name in arrays if name not in leaves]
+    faults += [f"unexpected {name}" for name in arrays if name not in first]
+    faults += [
+        f"{name} must equal {first[name]}, which is the same parameter"
+        for name in arrays
+        if name in first and first[name] in arrays and not np.array_equal(arrays[name], arrays[first[name]])
+    ]
     faults += [
         f"{name} must be {leaves[name].shape}, got {tuple(arrays[name].shape)}"
         for name in leaves
@@ -68,6 +75,8 @@ def from_torch(parameters: Tree, state: Mapping[str, np.ndarray]) -> None:
 
 def to_torch(parameters: Tree) -> dict[str, np.ndarray]:
     """Our parameters in the layout of torch.nn: what twin.load_state_dict takes once each is a tensor.
+
+    One that layers share comes under each of its names, as in the state of a twin.
 
     Shapes
     ------

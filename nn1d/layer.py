@@ -5,7 +5,7 @@ A tree is an array, or a dictionary, list or named tuple of trees. The gradient 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -123,11 +123,37 @@ def map_leaves(function: Callable[[Array], Any], tree: Tree) -> Tree:
     return function(tree)
 
 
+def first_names(tree: Tree) -> dict[str, str]:
+    """Dotted name -> the first name of the same array: its own, unless layers share the array.
+
+    A layer shares a parameter with another by holding the same array object. What is one array is one parameter: it is
+    stored once, moves once a step, and the gradients that backward returns under its names add.
+    """
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(leaf), name) for name, leaf in named_leaves(tree)}
+
+
+def named_parameters(tree: Tree) -> dict[str, Array]:
+    """The parameters of a tree, each once, under its first name."""
+    first = first_names(tree)
+    return {name: leaf for name, leaf in named_leaves(tree) if first[name] == name}
+
+
+def add_shared(gradients: Mapping[str, Array], first: Mapping[str, str]) -> dict[str, Array]:
+    """Gradients by dotted name, each parameter's once, under its first name: the sum over all its names."""
+    total: dict[str, Array] = {}
+    for name, gradient in gradients.items():
+        known = first.get(name, name)
+        total[known] = total[known] + gradient if known in total else gradient
+    return total
+
+
 class FlatParameters:
     """All parameters of a model in one vector, with a named view for each.
 
     The layers keep working: their dictionaries are pointed at the views, so an update of the vector in place is an
-    update of every layer. Then Adam is its formula on one array, and a checkpoint is a dictionary of views.
+    update of every layer. Then Adam is its formula on one array, and a checkpoint is a dictionary of views. An array
+    that several layers hold has one place in the vector and one view, under the first of its names.
 
     Parameters
     ----------
@@ -146,19 +172,39 @@ class FlatParameters:
     """
 
     def __init__(self, tree: dict[str, Tree], module: ModuleType = np) -> None:
-        self.vector = module.asarray(flatten(tree))
+        self._first = first_names(tree)
+        leaves = named_parameters(tree)
+        self.vector = module.asarray(flatten(leaves))
         self.views: dict[str, Array] = {}
-        self._point(tree, "", 0)
+        start = 0
+        for name, leaf in leaves.items():
+            self.views[name] = self.vector[start : start + leaf.size].reshape(leaf.shape)
+            start += leaf.size
+        self._point(tree, "")
 
-    def _point(self, tree: Tree, prefix: str, start: int) -> int:
+    def flatten(self, gradients: Tree, part: str = "") -> Array:
+        """What backward returned, as one new vector; the gradients of a shared parameter add.
+
+        Parameters
+        ----------
+        gradients : tree
+            Like `model.parameters`, or like the part of it under the dotted name `part`.
+
+        Shapes
+        ------
+        (P,), or as many as first named in that part: what it shares with one before it is left out
+        """
+        total = add_shared(dict(named_leaves(gradients, part)), self._first)
+        inside = f"{part}." if part else ""
+        return flatten({name: gradient for name, gradient in total.items() if name.startswith(inside)})
+
+    def _point(self, tree: Tree, prefix: str) -> None:
         for name, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
             path = f"{prefix}.{name}" if prefix else str(name)
             if isinstance(child, (dict, list)):
-                start = self._point(child, path, start)
+                self._point(child, path)
             else:
-                tree[name] = self.views[path] = self.vector[start : start + child.size].reshape(child.shape)
-                start += child.size
-        return start
+                tree[name] = self.views[self._first[path]]
 
 
 def flatten(tree: Tree) -> Array:

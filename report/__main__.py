@@ -23,12 +23,12 @@ from training.run_folder import RunFolder
 def main(options: argparse.Namespace) -> None:
     """Run the command."""
     keep_freed_memory()
-    run = RunFolder.open(options.run, "report")
+    run = RunFolder.open(options.run, "run")
     try:
         run.read_results()  # before the corpus, which takes longer
-        config, settings = run.read_config("report")
+        config, settings = run.read_config("run")
         settings = dataclasses.replace(settings, device="cpu", gpu_memory=None, tf32=False, half=False)
-        work = prepare_again(config, settings, options.data_dir, "report")
+        work = prepare_again(config, settings, options.data_dir, "run")
         publish(run, work.clips, work.split, work.threads, sys.stderr.isatty())
     finally:
         run.release()

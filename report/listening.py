@@ -60,7 +60,13 @@ def publish(
     RunError, CheckpointError
         The run has not ended, or its files are damaged or cannot be written.
     """
-    from report import clip_map, figure, page, view  # with matplotlib and jinja2: a second that --help need not wait
+    from report import (
+        clip_map,
+        emotion,
+        figure,
+        page,
+        view,
+    )  # with matplotlib and jinja2: a second that --help need not wait
 
     config, settings = read_config(run.path, "report")
     results = run.read_results()
@@ -118,6 +124,7 @@ def publish(
                 **page.describe_run(config, settings.db, results, split),
                 "losses": _losses(run, results, figures),
                 "distributions": _distributions(figures, metrics),
+                "emotion": emotion.emotion_section(run.path, figures, xy, share, clips),
                 "map": clip_map.describe_map(xy, share, features.shape[2], clips, split),
                 "columns": view.COLUMNS,
                 "low_db": view.CURVE_DB[0],

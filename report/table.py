@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from inference.ablation import WORDS
-from speech.corpus import TITLES
+from speech.corpus import corpus_title
 from speech.snr import snr_db
 
 
@@ -37,7 +37,7 @@ def paper_table(results: Mapping[str, Any]) -> Table:
     if paper:
         notes.append("The paper gives no variance; its SNR is taken with this one.")
     return Table(
-        f"{TITLES[results['db']]}, {results['clips']} clips: mean squared error on [0, 1]",
+        f"{corpus_title(results['db'])}, {results['clips']} clips: mean squared error on [0, 1]",
         [title for title, _ in columns],
         [
             ("training loss", [_loss(figures.get("train_loss")) for _, figures in columns]),
@@ -55,8 +55,11 @@ def mask_table(masks: Mapping[str, Any]) -> Table:
     Parameters
     ----------
     masks : mapping
-        `masks` of results.json: for each phase what `inference.ablation.ablate` gave.
+        `masks` of results.json: for each phase what `inference.ablation.mask_ablation` gave, or a summary alone where
+        the network has folds.
     """
+    if "pre_training" not in masks:
+        return Table("What the decoder was given", [], [], [masks["summary"]])
     before, after = masks["pre_training"], masks["fine_tuning"]
     share = before["own"]["mask_bits_per_second"] / before["own"]["bits_per_second"]
     pre_trained, fine_tuned = (WORDS[min(WORDS, key=lambda kind: part[kind]["test_mse"])] for part in (before, after))
@@ -83,7 +86,9 @@ def mask_table(masks: Mapping[str, Any]) -> Table:
 
 
 def as_text(table: Table) -> str:
-    """A table for the terminal."""
+    """A table for the terminal; its notes alone where it has no rows."""
+    if not table.rows:
+        return "\n".join([table.title, *table.notes])
     width = max(15, 2 + max(len(title) for title, _ in table.rows))
     lines = [table.title, " " * width + "".join(f"{title:>14}" for title in table.columns)]
     lines += [f"{title:<{width}}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in table.rows]

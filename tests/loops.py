@@ -149,6 +149,28 @@ def sum_windows(dy: np.ndarray, factor: int) -> np.ndarray:
     return dx
 
 
+def fold(x: np.ndarray, size: int) -> np.ndarray:
+    """y[n, l, i·C + c] = x[n, s·l + i, c]."""
+    clips, length, channels = x.shape
+    y = np.zeros((clips, length // size, size * channels))
+    for n in range(clips):
+        for i in range(length):
+            for c in range(channels):
+                y[n, i // size, i % size * channels + c] = x[n, i, c]
+    return y
+
+
+def unfold(x: np.ndarray, size: int) -> np.ndarray:
+    """y[n, s·l + i, c] = x[n, l, i·C + c]."""
+    clips, length, channels = x.shape
+    y = np.zeros((clips, length * size, channels // size))
+    for n in range(clips):
+        for i in range(length * size):
+            for c in range(channels // size):
+                y[n, i, c] = x[n, i // size, i % size * (channels // size) + c]
+    return y
+
+
 def elu(x: float, alpha: float) -> float:
     return x if x > 0 else alpha * math.expm1(x)
 

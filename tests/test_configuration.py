@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,16 @@ def test_the_demo_has_defaults_of_its_own_which_options_override() -> None:
 
 def test_every_setting_is_an_option() -> None:
     given = {
-        "db": "savee", "data_dir": "d", "cache_dir": "c", "limit": 9, "strict": True, "clip_samples": 320,
-        "scale": "corpus", "split": "speaker", "validate_on": "test", "channels": "2,3", "kernel_size": 5,
-        "output": "linear", "initial": "he_normal", "residual_gain": 0.5, "epochs": 2, "fine_tune_epochs": 3,
-        "batch_size": 5, "learning_rate": 0.1, "fine_tune_learning_rate": 0.2, "schedule": "constant",
-        "average": 0.25, "weight_decay": 0.3, "decay": "l2", "middle_weight": 0.4, "patience": 7,
+        "db": "savee", "data_dir": "d", "manifest": "m", "cache_dir": "c", "limit": 9, "strict": True,
+        "clip_samples": 320,
+        "scale": "corpus", "split": "speaker", "leave_out": "anna", "folds": "f", "fold": "1",
+        "validate_on": "test", "channels": "2,3", "pooling": "max",
+        "tied": True, "kernel_size": 5, "output": "linear", "initial": "he_normal", "residual_gain": 0.5, "epochs": 2,
+        "fine_tune_epochs": 3,
+        "batch_size": 5, "learning_rate": 0.1, "fine_tune_learning_rate": 0.2,
+        "fine_tune_gain": 0.75, "schedule": "constant",
+        "warm_up": 0.75, "clip": 4.5, "average": 0.25, "weight_decay": 0.3, "decay": "l2",
+        "middle_weight": 0.4, "patience": 7,
         "monitor": "val_accuracy", "fine_tune_masks": True, "seed": 8, "device": "cpu",
         "gpu_memory": "8GB", "tf32": True, "half": True, "threads": 4,
         "out": "o", "force": True, "no_report": True, "checkpoint_every": 2.5,
@@ -49,10 +55,51 @@ def test_every_setting_is_an_option() -> None:
         arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
     settings = read_arguments(arguments).settings
     written = settings.written()
-    assert written == given | {"channels": [2, 3]}
+    assert written == given | {"channels": [2, 3], "leave_out": ["anna"]}
     assert json.loads(json.dumps(written)) == written
     for field in dataclasses.fields(Configuration):
-        assert getattr(settings, field.name) != field.default, field.name
+        assert field.name == "pooling" or getattr(settings, field.name) != field.default, field.name
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"fine_tune_masks": True, "pooling": "fold"}, "fine_tune_masks needs --pooling max: a fold has no masks"),
+        ({"middle_weight": 0.1, "pooling": "fold"}, "middle_weight needs --pooling max: a fold has no masks"),
+        ({"initial": "isometric"}, "initial isometric needs --pooling fold: a max pool has no inverse to begin near"),
+    ],
+)
+def test_what_a_pooling_has_not_is_refused(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        Configuration(**settings)
+
+
+def test_folds_have_defaults_of_their_own_which_options_override() -> None:
+    settings = read_arguments(["--db", "emodb", "--pooling", "fold"]).settings
+    assert (settings.initial, settings.residual_gain, settings.warm_up) == ("isometric", 0.0, 1.0)
+    assert read_arguments(["--db", "emodb", "--pooling", "fold", "--warm-up", "0.5"]).settings.warm_up == 0.5
+
+
+def test_a_run_of_version_0_1_goes_on_as_it_began() -> None:
+    """Then gradients had any length, and phase 2 began with the filters of phase 1."""
+    written = {
+        name: value for name, value in Configuration().written().items() if name not in ("clip", "fine_tune_gain")
+    }
+    settings = Configuration.read(written)
+    assert (settings.clip, settings.fine_tune_gain) == (0.0, 1.0)
+    assert Configuration.read(Configuration().written()) == Configuration()
+
+
+def test_several_corpora_and_speakers(tmp_path: Path) -> None:
+    settings = read_arguments(["--db", "emodb", "savee", "--leave-out", "emodb/03", "savee/DC"]).settings
+    assert (settings.db, settings.leave_out) == ("emodb+savee", ("emodb/03", "savee/DC"))
+    assert Configuration.read(settings.written()) == settings
+    file = tmp_path / "run.toml"
+    file.write_text('db = "emodb+savee"\nleave_out = ["emodb/03", "savee/DC"]\n')
+    assert read_arguments(["--config", str(file)]).settings == settings
+    for db in ("emodb+wings", "emodb, savee"):
+        with pytest.raises(ConfigurationError, match=f"db must be one of demo, emodb, .*; got {re.escape(repr(db))}"):
+            Configuration(db=db)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +108,10 @@ def test_every_setting_is_an_option() -> None:
         ("epoch = 3", "has an unknown setting epoch; did you mean epochs?"),
         ("batch-size = 3", "has an unknown setting batch-size; did you mean batch_size?"),
         ("[zzz]", "has an unknown setting zzz; known are db, data_dir"),
-        ('db = "emdb"', "db must be one of emodb, savee, folder, demo; got 'emdb'; did you mean emodb?"),
+        (
+            'db = "emdb"',
+            "db must be one of demo, emodb, savee, ravdess, cremad, tess, folder; got 'emdb'; did you mean emodb?",
+        ),
         ('out = "a\\u0000b"', "out must be a path, which has no zero byte in it; got 'a\\x00b'"),
         ("epochs = 3 # \0", "is not TOML: Found invalid character '\\x00'"),
         ("epochs = 2.5", "epochs must be an integer; got 2.5"),

@@ -11,16 +11,19 @@ import pytest
 
 import nn1d
 from models.autoencoder import Autoencoder, Decoder
+from models.folded import FoldedAutoencoder
 from nn1d import (
     ELU,
     Conv1d,
     ConvTranspose1d,
+    Fold1d,
     HardSigmoid,
     MaxPool1d,
     MaxUnpool1d,
     ResidualBlock,
     Sequential,
     ShapeError,
+    Unfold1d,
     Upsample1d,
 )
 from tests.wrong import PROMISES
@@ -95,6 +98,10 @@ CASES: dict[str, Case] = {
     "MaxUnpool1d(3)": Case(lambda dtype: MaxUnpool1d(3), context=marks(3), cache_knows_dtype=False),
     "Upsample1d(2)": Case(lambda dtype: Upsample1d(2), cache_knows_dtype=False),
     "Upsample1d(1)": Case(lambda dtype: Upsample1d(1), cache_knows_dtype=False),
+    "Fold1d(2)": Case(lambda dtype: Fold1d(2), cache_knows_dtype=False),
+    "Fold1d(3)": Case(lambda dtype: Fold1d(3), cache_knows_dtype=False),
+    "Unfold1d(3)": Case(lambda dtype: Unfold1d(3), cache_knows_dtype=False),
+    "Unfold1d(1)": Case(lambda dtype: Unfold1d(1), cache_knows_dtype=False),
     "ELU": Case(lambda dtype: ELU()),
     "ELU(0.5)": Case(lambda dtype: ELU(0.5)),
     "HardSigmoid": Case(lambda dtype: HardSigmoid()),
@@ -103,6 +110,9 @@ CASES: dict[str, Case] = {
     "ResidualBlock, transposed": Case(filters(ResidualBlock, 3, convolution=ConvTranspose1d)),
     "Autoencoder": Case(filters(Autoencoder, (2, 3)), (3, 16, 1)),
     "Autoencoder, linear": Case(filters(Autoencoder, (2, 3), output="linear"), (3, 16, 1)),
+    "FoldedAutoencoder": Case(filters(FoldedAutoencoder, (2, 3)), (3, 16, 1)),
+    "FoldedAutoencoder, tied": Case(filters(FoldedAutoencoder, (2, 3), tied=True, output="linear"), (3, 16, 1)),
+    "Autoencoder, tied": Case(filters(Autoencoder, (2, 3), tied=True), (3, 16, 1)),
     "Decoder without masks": Case(DecoderAlone, (3, 4, 3)),
 }
 
@@ -378,5 +388,6 @@ def test_every_layer_has_a_case() -> None:
     }
     assert layers == {type(case.build(np.float32)).__name__ for case in CASES.values()} - {
         "Autoencoder",
+        "FoldedAutoencoder",
         "DecoderAlone",
     }

@@ -22,8 +22,8 @@ ORDER = [
     "Parameters", "Attributes", "Shapes", "Returns", "Range", "Gradient", "Cache", "Raises", "Source", "Examples",
 ]  # fmt: skip
 LAYERS = [
-    "Conv1d", "ConvTranspose1d", "MaxPool1d", "MaxUnpool1d", "Upsample1d", "ELU", "HardSigmoid", "ResidualBlock",
-    "Sequential",
+    "Conv1d", "ConvTranspose1d", "MaxPool1d", "MaxUnpool1d", "Upsample1d", "Fold1d", "Unfold1d", "ELU", "HardSigmoid",
+    "ResidualBlock", "Sequential",
 ]  # fmt: skip
 CHECKS = {  # what raises for a function that calls it
     "require": "ShapeError", "require_signal": "ShapeError", "require_floats": "ShapeError",

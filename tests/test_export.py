@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from inference.export import ExportError, export_onnx, export_torch
 from models.autoencoder import CHANNELS, Autoencoder
+from models.folded import FoldedAutoencoder
 from nn1d import MaxPool1d, named_leaves
 from tests import twin
 
@@ -46,6 +47,35 @@ def run_onnx(path: Path, **inputs: np.ndarray) -> dict[str, np.ndarray]:
 
 def named_masks(masks: list[np.ndarray]) -> dict[str, np.ndarray]:
     return {f"mask_{i}": mask for i, mask in enumerate(masks)}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("part", ["both", "encoder", "decoder"])
+def test_onnx_runtime_gives_our_numbers_with_folds(tmp_path: Path, part: str, tied: bool) -> None:
+    net, path = FoldedAutoencoder((3, 4), rng=np.random.default_rng(5), tied=tied), tmp_path / "model.onnx"
+    for _, leaf in named_leaves(net.parameters):
+        leaf += (leaf.ndim == 1) * np.random.default_rng(6).uniform(-0.3, 0.3, leaf.shape).astype(np.float32)
+    export_onnx(net, path, ABOUT, part, masks=False)
+    for samples in (64, 1024):
+        x = clips(samples)
+        z = net.encoder.represent(x)
+        whole = {"representation": z, "reconstruction": net.decoder.forward(z)[0]}
+        found = run_onnx(path, **({"representation": z} if part == "decoder" else {"clips": x}))
+        assert set(found) == {"both": set(whole), "encoder": {"representation"}, "decoder": {"reconstruction"}}[part]
+        for name, values in found.items():
+            np.testing.assert_allclose(values, whole[name], rtol=0, atol=1e-5)
+    onnx: Any = pytest.importorskip("onnx", reason="needs pip install -e '.[test]'")
+    stored = [constant.name for constant in onnx.load(path).graph.initializer]
+    assert len(stored) == len(set(stored))
+    if tied and part == "both":  # a filter is stored once
+        assert not [name for name in stored if name.startswith("decoder") and name.endswith(".convolution.weight")]
+
+
+def test_folds_have_no_masks_to_export(tmp_path: Path) -> None:
+    net = FoldedAutoencoder((3, 4), rng=np.random.default_rng(5))
+    with pytest.raises(ExportError, match="a network with folds has no masks"):
+        export_onnx(net, tmp_path / "model.onnx", ABOUT)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("masks", [True, False])

@@ -19,6 +19,7 @@ LAYERS = [
     "adam",
     "convolution",
     "elu",
+    "fold",
     "hard-sigmoid",
     "max-pool",
     "mse",

@@ -11,7 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from nn1d import ELU, Adam, Conv1d, ConvTranspose1d, HardSigmoid, MaxPool1d, MaxUnpool1d, ResidualBlock, Upsample1d
+from nn1d import (
+    ELU,
+    Adam,
+    Conv1d,
+    ConvTranspose1d,
+    Fold1d,
+    HardSigmoid,
+    MaxPool1d,
+    MaxUnpool1d,
+    ResidualBlock,
+    Sequential,
+    Unfold1d,
+    Upsample1d,
+)
 from nn1d.conv import convolve_transposed, filter_gradient
 from nn1d.gradcheck import MeanSquaredError
 
@@ -174,6 +187,40 @@ class UpsampleThatTakesTheFirst(Upsample1d):
         return dy[:, :: self.factor].copy(), {}
 
 
+class FoldByChannels(Fold1d):
+    """What the backward of PyTorch's order, (c, i), would be."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        clips, length, channels = cache
+        windows = dy.reshape(clips, length // self.size, channels, self.size)
+        return windows.swapaxes(2, 3).reshape(cache), {}
+
+
+class FoldBackwards(Fold1d):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        clips, length, channels = cache
+        windows = dy.reshape(clips, length // self.size, self.size, channels)
+        return windows[:, :, ::-1].reshape(cache), {}
+
+
+class UnfoldInHalves(Unfold1d):
+    """The halves of the channels one behind the other, not sample by sample."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        clips, length, channels = cache
+        halves = dy.reshape(clips, self.size, length, channels // self.size)
+        return halves.swapaxes(1, 2).reshape(cache), {}
+
+
+class GradientOfOneUse(Sequential):
+    """Of a filter that two layers share: the second use wins."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        first, second = grads
+        return dx, {**grads, first: {**grads[first], "weight": 0 * grads[second]["weight"]}}
+
+
 class ELUWithTheOtherSide(ELU):
     def backward(self, dy: Any, cache: Any) -> Any:
         return dy * np.where(cache > 0, cache + self.alpha, 1), {}
@@ -258,6 +305,13 @@ def _of(layer: Callable[..., Any], *sizes: int) -> Build:
     return lambda rng: (layer(*sizes, rng=rng, dtype=np.float64), _signal(rng))
 
 
+def tied(rng: np.random.Generator, kind: type[Sequential] = Sequential) -> Sequential:
+    """A convolution and a transposed one with the same filters."""
+    down, up = (layer(3, 3, 3, 1, 1, rng=rng, dtype=np.float64) for layer in (Conv1d, ConvTranspose1d))
+    up.parameters["weight"] = down.parameters["weight"]
+    return kind(down, up)
+
+
 GRADIENTS: dict[str, Build] = {
     **{
         kind.__name__: _of(kind, 3, 3, 3, 1, 1)
@@ -292,6 +346,10 @@ GRADIENTS: dict[str, Build] = {
     ),
     "UpsampleThatAverages": lambda rng: (UpsampleThatAverages(2), _signal(rng)),
     "UpsampleThatTakesTheFirst": lambda rng: (UpsampleThatTakesTheFirst(3), _signal(rng)),
+    "FoldByChannels": lambda rng: (FoldByChannels(2), _signal(rng)),
+    "FoldBackwards": lambda rng: (FoldBackwards(3), _signal(rng)),
+    "UnfoldInHalves": lambda rng: (UnfoldInHalves(3), _signal(rng)),
+    "GradientOfOneUse": lambda rng: (tied(rng, GradientOfOneUse), _signal(rng)),
     "ELUWithTheOtherSide": lambda rng: (ELUWithTheOtherSide(), _signal(rng)),
     "ELUWithoutAlpha": lambda rng: (ELUWithoutAlpha(0.5), _signal(rng)),
     "ELUWithTheSignOfDy": lambda rng: (ELUWithTheSignOfDy(), _signal(rng)),

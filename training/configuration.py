@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from models.autoencoder import CHANNELS
+from models.autoencoder import CHANNELS, POOL
 from nn1d.command import Parser, nearest
 
+CORPORA = ("demo", "emodb", "savee", "ravdess", "cremad", "tess", "folder")  # not imported: --help is quick so
+SEPARATOR = "+"  # between several, as speech/corpus.py reads them
 INITIALS = ("glorot_uniform", "he_normal", "lecun_normal")
 EXTENDS = ("epochs", "fine_tune_epochs")  # may be raised when a run is resumed
 FREE = (  # do not change what is learned, but for rounding
@@ -36,9 +38,13 @@ def _setting(
     least: float | None = None,
     above: float | None = None,
     demo: Any = None,
+    several: bool = False,
+    fold: Any = None,
 ) -> Any:
     metadata = {
+        "several": several,
         "demo": demo,
+        "fold": fold,
         "group": group,
         "help": text,
         "kind": kind,
@@ -53,7 +59,17 @@ def _integers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
 
 
-NAMES = {int: "an integer", float: "a number", bool: "true or false", _integers: "a list of integers"}
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+NAMES = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    _integers: "a list of integers",
+    _names: "a list of texts",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +82,12 @@ class Configuration:
         A value has another type than the default, is none of the choices, or is out of range.
     """
 
-    db: str = _setting("demo", "corpus", "which recordings", choices=("emodb", "savee", "folder", "demo"))
+    db: str = _setting("demo", "corpus", "which recordings, of one corpus or several", choices=CORPORA, several=True)
     data_dir: Path | None = _setting(
         None, "corpus", "where they are, instead of $NN1D_DATA/<db> or the cache folder", Path
+    )
+    manifest: Path | None = _setting(
+        None, "corpus", "for --db folder: a CSV file with the columns path, label, speaker, text, fold", Path
     )
     cache_dir: Path | None = _setting(
         None, "corpus", "for downloads and prepared clips; the user's cache folder unless given", Path
@@ -83,6 +102,13 @@ class Configuration:
         "20 %% of the clips for testing: any, or those of other speakers",
         choices=("random", "speaker"),
     )
+    leave_out: tuple[str, ...] = _setting(
+        (), "corpus", "test on these speakers and train on the others", _names, several=True
+    )
+    folds: str | None = _setting(
+        None, "corpus", "test on one fold: of speakers (speaker), of the manifest (manifest), or of a file (FILE.csv)"
+    )
+    fold: str | None = _setting(None, "corpus", "which one, by its name; the first unless given")
     validate_on: str = _setting(
         "held-out",
         "corpus",
@@ -91,22 +117,52 @@ class Configuration:
     )
 
     channels: tuple[int, ...] = _setting(CHANNELS, "network", "filters of each encoder stage", _integers)
+    pooling: str = _setting(
+        "max",
+        "network",
+        "the paper's max pool, whose masks the decoder of phase 1 takes, or a fold, which keeps every value",
+        choices=("max", "fold"),
+    )
+    tied: bool = _setting(False, "network", "a transposed convolution has the filters of its convolution", bool)
     kernel_size: int = _setting(3, "network", "filter length, odd [samples]", int, least=1)
     output: str = _setting(
         "hard_sigmoid", "network", "what bounds the rebuilt audio", choices=("hard_sigmoid", "linear")
     )
-    initial: str = _setting("glorot_uniform", "network", "how the first weights are drawn", choices=INITIALS)
+    initial: str = _setting(
+        "glorot_uniform",
+        "network",
+        "how the first weights are drawn; isometric: so that a network with folds begins near its own inverse",
+        choices=(*INITIALS, "isometric"),
+        fold="isometric",
+    )
     residual_gain: float = _setting(
-        0.1, "network", "scale of the last filters of a residual block at the start", float, least=0
+        0.1, "network", "scale of the last filters of a residual block at the start", float, least=0, fold=0.0
     )
 
-    epochs: int = _setting(30, "training", "of phase 1, at most", int, least=1, demo=20)
-    fine_tune_epochs: int = _setting(40, "training", "of phase 2, at most", int, least=1, demo=24)
+    epochs: int = _setting(30, "training", "of phase 1, at most", int, least=1, demo=20, fold=12)
+    fine_tune_epochs: int = _setting(40, "training", "of phase 2, at most", int, least=1, demo=24, fold=6)
     batch_size: int = _setting(2, "training", "clips a step", int, least=1)
-    learning_rate: float = _setting(0.001, "training", "of Adam in phase 1", float, above=0, demo=0.002)
-    fine_tune_learning_rate: float = _setting(0.003, "training", "of Adam in phase 2", float, above=0)
+    learning_rate: float = _setting(0.001, "training", "of Adam in phase 1", float, above=0, demo=0.002, fold=0.001)
+    fine_tune_learning_rate: float = _setting(0.003, "training", "of Adam in phase 2", float, above=0, fold=0.0005)
+    fine_tune_gain: float = _setting(
+        1 / POOL,
+        "training",
+        "what the decoder's filters are multiplied by where phase 2 begins without masks",
+        float,
+        above=0,
+    )
     schedule: str = _setting(
         "cosine", "training", "the learning rate falls to 0 over the epochs, or stays", choices=("cosine", "constant")
+    )
+    warm_up: float = _setting(
+        0.0, "training", "the learning rate rises over this many epochs of a phase", float, least=0, fold=1.0
+    )
+    clip: float = _setting(
+        3.0,
+        "training",
+        "a gradient may be this many times as long as the median of the last 100; 0: any length",
+        float,
+        least=0,
     )
     average: float = _setting(
         0.5,
@@ -149,6 +205,11 @@ class Configuration:
             raise ConfigurationError(f"kernel_size must be odd, to keep the length of a clip; got {self.kernel_size}")
         if not self.channels or min(self.channels) < 1:
             raise ConfigurationError(f"channels must be positive integers; got {self.channels}")
+        if self.pooling == "max" and self.initial == "isometric":
+            raise ConfigurationError("initial isometric needs --pooling fold: a max pool has no inverse to begin near")
+        if self.pooling == "fold" and (self.fine_tune_masks or self.middle_weight > 0):
+            name = "fine_tune_masks" if self.fine_tune_masks else "middle_weight"
+            raise ConfigurationError(f"{name} needs --pooling max: a fold has no masks and drops nothing. Leave it out")
 
     def written(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""
@@ -159,14 +220,14 @@ class Configuration:
 
     @classmethod
     def read(cls, written: dict[str, Any]) -> Configuration:
-        """The settings that `written` gave, or that a TOML file holds under these names.
+        """The settings that `written` gave, of this version or of 0.1, which knew no bound and no gain.
 
         Raises
         ------
         ConfigurationError
             A setting is unknown or out of range.
         """
-        return cls(**_converted(written))
+        return cls(**_converted({"clip": 0.0, "fine_tune_gain": 1.0} | written))
 
     def resumed(self, given: dict[str, Any]) -> Configuration:
         """These settings, of a run to go on with, and those given now.
@@ -198,15 +259,17 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         bool: type(value) is bool,
         Path: isinstance(value, Path),
         _integers: isinstance(value, tuple),
+        _names: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
     }
     if not fits[rule["kind"]]:
         raise ConfigurationError(f"{name} must be {NAMES.get(rule['kind'], 'text')}; got {value!r}")
     if rule["kind"] is Path and "\0" in str(value):
         raise ConfigurationError(f"{name} must be a path, which has no zero byte in it; got {str(value)!r}")
-    if rule["choices"] and value not in rule["choices"]:
-        raise ConfigurationError(
-            f"{name} must be one of {', '.join(rule['choices'])}; got {value!r}{nearest(value, rule['choices'])}"
-        )
+    for part in value.split(SEPARATOR) if rule["choices"] and rule["several"] else [value]:
+        if rule["choices"] and part not in rule["choices"]:
+            raise ConfigurationError(
+                f"{name} must be one of {', '.join(rule['choices'])}; got {value!r}{nearest(part, rule['choices'])}"
+            )
     if rule["least"] is not None and not value >= rule["least"]:
         raise ConfigurationError(f"{name} must be at least {rule['least']}; got {value!r}")
     if rule["above"] is not None and not value > rule["above"]:
@@ -252,6 +315,9 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Command:
         option = "--" + field.name.replace("_", "-")
         if rule["kind"] is bool:
             group.add_argument(option, action="store_true", help=text)
+        elif rule["several"]:
+            metavar = f"{{{','.join(rule['choices'])}}}" if rule["choices"] else "NAME"
+            group.add_argument(option, nargs="+", metavar=metavar, help=text)
         else:
             names = {int: "N", float: "X", str: "SIZE", Path: "PATH", _integers: "N,N,..."}
             metavar = f"{{{','.join(rule['choices'])}}}" if rule["choices"] else names[rule["kind"]]
@@ -267,11 +333,12 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Command:
     instead.add_argument("--overfit", action="store_true", help="learn one batch by heart: is everything wired?")
     instead.add_argument("--dry-run", action="store_true", help="one step of each phase; show what would be written")
     options = vars(parser.parse_args(arguments))
+    options |= {name: SEPARATOR.join(options[name]) for name in options.keys() & {"db"}}
+    options |= {name: tuple(options[name]) for name in options.keys() & {"leave_out"}}
     file = options.pop("config", None)
     resume, overfit, dry_run = (options.pop(name, None) for name in ("resume", "overfit", "dry_run"))
     given = ({} if file is None else _read_toml(file)) | options
-    is_demo = given.get("db", Configuration.db) == "demo"
-    settings = Configuration(**((demo_settings() if is_demo else {}) | given))
+    settings = Configuration(**(default_settings(given) | given))
     return Command(settings, given, resume, bool(overfit), bool(dry_run))
 
 
@@ -287,18 +354,29 @@ def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
-def demo_settings() -> dict[str, Any]:
-    """What differs for the demo corpus, which has few clips and should take two minutes."""
-    rules = {field.name: field.metadata["demo"] for field in dataclasses.fields(Configuration)}
+def default_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """The defaults that differ for what is given: for the demo corpus, which has few clips, and for folds."""
+    defaults: dict[str, Any] = {}
+    if given.get("pooling", Configuration.pooling) == "fold":
+        defaults |= _marked("fold")
+    if given.get("db", Configuration.db) == "demo":
+        defaults |= _marked("demo")
+    return defaults
+
+
+def _marked(case: str) -> dict[str, Any]:
+    rules = {field.name: field.metadata[case] for field in dataclasses.fields(Configuration)}
     return {name: value for name, value in rules.items() if value is not None}
 
 
 def _default_text(field: dataclasses.Field[Any]) -> str:
-    if field.default is None:
+    if field.default in (None, ()):
         return ""
     default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-    demo = "" if field.metadata["demo"] is None else f"; for demo {field.metadata['demo']}"
-    return f" (default: {'no' if default is False else default}{demo})"
+    cases = "".join(
+        f"; for {case} {field.metadata[case]}" for case in ("demo", "fold") if field.metadata[case] is not None
+    )
+    return f" (default: {'no' if default is False else default}{cases})"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -337,5 +415,7 @@ def _converted(settings: dict[str, Any]) -> dict[str, Any]:
         if kinds[name] is Path and isinstance(value, str):
             converted[name] = Path(value)
         if kinds[name] is _integers and isinstance(value, list) and all(type(number) is int for number in value):
+            converted[name] = tuple(value)
+        if kinds[name] is _names and isinstance(value, list) and all(isinstance(text, str) for text in value):
             converted[name] = tuple(value)
     return converted

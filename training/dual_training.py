@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from models.autoencoder import Autoencoder, Trace
+from models.autoencoder import Trace
+from models.folded import FoldedAutoencoder
 from models.objective import objective
-from nn1d import flatten, initial, to_numpy
+from nn1d import to_numpy
 from nn1d.backend import Array, array_module
 from training.anomaly import NonFiniteLayer, detect_anomaly
 from training.configuration import Configuration
 from training.executor import Executor, Gradient
 from training.finite_check import NotFinite
 from training.loss_scaling import LossScaler
+from training.network import build_network
 from training.seed import generator
 from training.trainer import Evaluation, Trainer
 
@@ -42,6 +44,7 @@ class LossFunction:
     ----------
     forward : function (x, ...) -> (Trace, cache)
     backward : function (d_trace, cache) -> (gradient of the input, gradients of the parameters)
+    flatten : function (gradients of the parameters) -> one vector
     middle_weight : float
         Of the intermediate loss.
     scaler : LossScaler
@@ -51,24 +54,27 @@ class LossFunction:
         self,
         forward: Callable[..., tuple[Trace, Any]],
         backward: Callable[[Trace, Any], tuple[Array, Any]],
+        flatten: Callable[[Any], Array],
         middle_weight: float,
         scaler: LossScaler,
     ) -> None:
-        self._forward, self._backward, self._middle_weight, self._scaler = forward, backward, middle_weight, scaler
+        self._forward, self._backward, self._flatten = forward, backward, flatten
+        self._middle_weight, self._scaler = middle_weight, scaler
 
     def gradient(self, x: Array, *inputs: Array) -> Gradient:
         """Loss of clips and its gradient as one vector: x (N, L), and what else the forward pass takes."""
         trace, cache = self._forward(x := x[:, :, None], *inputs)
         loss, d_trace = objective(trace, x, self._middle_weight)
         _, grads = self._backward(self._scaler.scale(d_trace, x.size), cache)
-        return loss.total, self._scaler.unscale(flatten(grads), x.size)
+        return loss.total, self._scaler.unscale(self._flatten(grads), x.size)
 
     def evaluate(self, x: Array, *inputs: Array) -> Evaluation:
         """The parts of the loss of clips, and the share of samples that are right."""
         trace, _ = self._forward(x := x[:, :, None], *inputs)
         loss, _ = objective(trace, x, self._middle_weight)
         y = trace.reconstruction.astype(x.dtype, copy=False)
-        return Evaluation(loss.reconstruction, (abs(y - x) <= ACCURACY_DISTANCE).mean(), loss.middle)
+        accuracy, on_bound = (abs(y - x) <= ACCURACY_DISTANCE).mean(), ((y <= 0) | (y >= 1)).mean()
+        return Evaluation(loss.reconstruction, accuracy, loss.middle, on_bound)
 
 
 class DualTraining:
@@ -86,7 +92,7 @@ class DualTraining:
 
     Attributes
     ----------
-    network : Autoencoder
+    network : Autoencoder or FoldedAutoencoder
     flat : FlatParameters
         Its weights: the encoder's first.
     scaler : LossScaler
@@ -101,21 +107,18 @@ class DualTraining:
         on_clips: Callable[[], None] = lambda: None,
     ) -> None:
         self.configuration, self.samples, self.executor = configuration, samples, executor
-        network = Autoencoder(
-            configuration.channels,
-            configuration.kernel_size,
-            rng=generator(configuration.seed, "weights"),
-            initial=getattr(initial, configuration.initial),
-            residual_gain=configuration.residual_gain,
-            output=configuration.output,
-        )
+        network = build_network(configuration, generator(configuration.seed, "weights"))
         self.network, self.flat = executor.prepare(network)
         self.scaler = LossScaler(configuration.half, executor.forget)
         self._on_clips = on_clips
         autoencoder, decoder, weight = self.network, self.network.decoder, configuration.middle_weight
-        self._autoencoder = LossFunction(self._code, autoencoder.backward, weight, self.scaler)
+        self._autoencoder = LossFunction(self._code, autoencoder.backward, self.flat.flatten, weight, self.scaler)
         self._decoder = LossFunction(
-            self._decode, lambda d_trace, cache: decoder.backward(d_trace.reconstruction, cache), 0.0, self.scaler
+            self._decode,
+            lambda d_trace, cache: decoder.backward(d_trace.reconstruction, cache),
+            lambda grads: self.flat.flatten(grads, "decoder"),
+            0.0,
+            self.scaler,
         )
 
     def pre_training(self, train: np.ndarray, validation: np.ndarray) -> Trainer:
@@ -126,8 +129,18 @@ class DualTraining:
         )
 
     def fine_tuning(self, features: np.ndarray, train: np.ndarray, validation: np.ndarray) -> Trainer:
-        """Phase 2: the decoder, from the representations that `encode` gave."""
+        """Phase 2: the decoder, from the representations that `encode` gave.
+
+        A mask lets one of the POOL places of a window through, plain upsampling all of them. So a decoder that learned
+        with masks gets POOL times as much at each stage as it is used to. Its output is far off, the first steps of a
+        fresh Adam go the full rate back, and some end where the hard sigmoid has no slope for any sample. So the
+        filters that meet what was upsampled are multiplied by `fine_tune_gain`, 1 / POOL, which keeps the means.
+        Filters that are tied stay: the saved representations are made with them.
+        """
         settings = self.configuration
+        if settings.pooling == "max" and not (settings.fine_tune_masks or settings.tied):
+            for convolution in self.network.decoder.convolutions:
+                convolution.parameters["weight"] *= settings.fine_tune_gain
         encoder_size = sum(view.size for name, view in self.flat.views.items() if name.startswith("encoder."))
         decoder = self.flat.vector[encoder_size:]
         return self._trainer(
@@ -190,6 +203,9 @@ class DualTraining:
         return self.network.forward(self.scaler.signal(x), middle=self.configuration.middle_weight > 0)
 
     def _decode(self, x: Array, z: Array) -> tuple[Trace, Any]:
+        if isinstance(self.network, FoldedAutoencoder):
+            y, cache = self.network.decoder.forward(self.scaler.signal(z))
+            return Trace(y, [], []), cache
         masks = None
         if self.configuration.fine_tune_masks:
             masks = self.network.encoder.forward(self.scaler.signal(x), middle=False)[0].masks

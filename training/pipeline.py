@@ -127,6 +127,7 @@ class Pipeline:
             "test_loss": test.loss,
             "test_accuracy": test.accuracy,
             "middle_loss": test.middle,
+            "test_on_bound": test.on_bound,
             "epochs": trainer.epoch,
             "best_epoch": trainer.best_epoch,
             "seconds": trainer.seconds,

@@ -15,6 +15,7 @@ from nn1d.backend import Array, array_module
 from training.configuration import Configuration
 from training.executor import Executor, Gradient, Number
 from training.finite_check import FiniteCheck
+from training.gradient_bound import GradientBound
 from training.loss_scaling import LossScaler
 
 ARRAYS = ("last", "average", "best", "mean", "square")  # the vectors of a state
@@ -37,6 +38,7 @@ class Evaluation(NamedTuple):
     loss: Number  # mean squared error of the reconstruction, on [0, 1]
     accuracy: Number  # share of samples within 0.01 of their target
     middle: Number  # intermediate loss of Eq. 8, 0 where it has no weight
+    on_bound: Number  # share of rebuilt samples that are 0 or 1, or beyond: where a hard sigmoid has no slope
 
 
 class Trainer:
@@ -48,7 +50,7 @@ class Trainer:
     Parameters
     ----------
     configuration : Configuration
-        Batch size, schedule, averaging, patience, monitor, and the form of weight decay.
+        Batch size, schedule, warm-up, bound of gradients, averaging, patience, monitor, and the form of weight decay.
     parameters : (P,) array
         Changed in place by every step; the best ones when `run` returns.
     gradient : function (clips) -> (loss, gradient (P,))
@@ -98,6 +100,7 @@ class Trainer:
         self.gradient, self.train, self.validation = gradient, train, validation
         self.epochs, self.learning_rate, self.scaler = epochs, learning_rate, scaler
         self.adam = Adam(learning_rate, weight_decay=decay, decoupled=configuration.decay == "decoupled")
+        self.bound = GradientBound(configuration.clip, array_module(parameters))
         self.average, self.best = parameters.copy(), parameters.copy()
         self.epoch, self.best_epoch, self.best_value = 0, 0, -math.inf
         self.history: list[Epoch] = []
@@ -140,6 +143,7 @@ class Trainer:
             "learning_rate": self.adam.learning_rate,
             "best_epoch": self.best_epoch,
             "best_value": self.best_value,
+            "gradient_norms": self.bound.recent(),
             "loss_log2_backoff": self.scaler.log2_backoff,
             "order": self._order_before_epoch,
             "seconds": self._spent + time.perf_counter() - self._since,
@@ -158,6 +162,7 @@ class Trainer:
         self.history = [Epoch(*line) for line in state["history"]]
         self._order.bit_generator.state = self._order_before_epoch = state["order"]
         self.batches, self.loss, self._spent = state["batches"], state["loss"], state["seconds"]
+        self.bound.restore(state.get("gradient_norms", []))  # states of version 0.1 have none
         self.scaler.log2_backoff = state["loss_log2_backoff"]
 
     def run(
@@ -202,13 +207,16 @@ class Trainer:
     def step(self, clips: np.ndarray) -> None:
         """One step of Adam; the running mean of the weights follows over `average` epochs."""
         settings, steps = self.configuration, self.epoch * self._batches_per_epoch + self.batches
-        if settings.schedule == "cosine":
-            angle = math.pi * steps / (self.epochs * self._batches_per_epoch)
-            self.adam.learning_rate = self.learning_rate * 0.5 * (1 + math.cos(angle))
+        rate, warm_up = self.learning_rate, settings.warm_up * self._batches_per_epoch
+        if steps < warm_up:
+            rate *= (steps + 1) / (warm_up + 1)
+        elif settings.schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * steps / (self.epochs * self._batches_per_epoch)))
+        self.adam.learning_rate = rate
         self._check.begin(clips)
         loss, gradient = self.gradient(clips)
         loss, gradient = self._check.finite(loss, gradient, clips)
-        self.adam.step(self.parameters, gradient)
+        self.adam.step(self.parameters, self.bound(gradient))
         pace = 1 / (1 + settings.average * self._batches_per_epoch)
         self.average *= 1 - pace
         self.average += pace * self.parameters
@@ -224,13 +232,16 @@ class Trainer:
         arrays = {"parameters": self.parameters, "average": self.average, "mean": self.adam.mean,
                   "square": self.adam.square}  # fmt: skip
         copies = {name: None if array is None else array.copy() for name, array in arrays.items()}
-        return copies | {"loss": self.loss, "steps": self.adam.steps, "batches": self.batches}
+        return copies | {
+            "loss": self.loss, "steps": self.adam.steps, "batches": self.batches, "bound": self.bound.snapshot()
+        }  # fmt: skip
 
     def roll_back(self, snapshot: dict[str, Any]) -> None:
         """Be as at that snapshot, which is used up."""
         self.parameters[...], self.average = snapshot["parameters"], snapshot["average"]
         self.adam.mean, self.adam.square, self.adam.steps = snapshot["mean"], snapshot["square"], snapshot["steps"]
         self.loss, self.batches = snapshot["loss"], snapshot["batches"]
+        self.bound.roll_back(snapshot["bound"])
 
     def _end_epoch(self) -> tuple[Epoch, bool]:
         """Evaluate the running mean of the weights, and close the epoch."""
