@@ -247,6 +247,20 @@
         return { terms, slopes };
       },
     },
+    fold: {
+      shape: ({ size }, x) => [[x.shape[0], x.shape[1] / size, x.shape[2] * size], ["n", "l", "k"]],
+      formula: ([x], y) => [
+        `${y}[n, l, i·C + c] = ${x}[n, s·l + i, c]`,
+        { [x]: `d${x}[n, s·l + i, c] = d${y}[n, l, i·C + c]` },
+      ],
+      cell: ({ size }, [n, l, k], wrong, x) => {
+        const [i, c] = [Math.floor(k / x.shape[2]), k % x.shape[2]];
+        const terms = [product(x.at(n, size * l + i, c))];
+        const slopes = slopesOf(terms);
+        if (wrong === "by_channels") slopes[0] = slope(x.at(n, size * l + (k % size), Math.floor(k / size)), 1, "1");
+        return { terms, slopes };
+      },
+    },
     elu: elementwise(
       ([x], y) => [`${y} = ${x} where ${x} > 0, else α·(exp(${x}) − 1)`, { [x]: `d${x} = d${y} · (1 where ${y} > 0, else ${y} + α)` }],
       ({ alpha = 1 }, x, name) =>
