@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 from tests.command import ROOT, rows, train
 
 KEPT = Path(__file__).with_name("version_0_1")
+PHASES = (("pre_training", "own"), ("fine_tuning", "none"))
 WEIGHTS = ("checkpoints/pretrained.safetensors", "checkpoints/finetuned.safetensors")
 
 
@@ -49,12 +50,18 @@ def alike(found: Path, kept: Path = KEPT / "run") -> None:
 
 
 def test_an_ended_run_is_shown_again(run: Path, where: tuple[str | Path, ...]) -> None:
-    before = {name: (run / name).read_bytes() for name in (*WEIGHTS, "features.npy", "clips.csv", "history.csv")}
+    before = {name: (run / name).read_bytes() for name in (*WEIGHTS, "clips.csv", "history.csv")}
     kept = json.loads((run / "results.json").read_text())
     done = train("--resume", run, *where)
     assert before == {name: (run / name).read_bytes() for name in before}
+    features = np.load(KEPT / "run" / "features.npy")  # without the checksum that such a file ends with today
+    np.testing.assert_allclose(np.load(run / "features.npy"), features, rtol=1e-3, atol=1e-5)
     results = json.loads((run / "results.json").read_text())
-    assert results["masks"]["summary"] in done.stdout
+    for phase, kind in PHASES:
+        assert results["masks"][phase][kind]["test_mse"] == pytest.approx(
+            kept["masks"][phase][kind]["test_mse"], rel=1e-4
+        )
+        assert f"{results['masks'][phase][kind]['test_mse']:.6f}" in done.stdout
     assert "finding" not in results["masks"]
     for name in ("pre_training", "fine_tuning", "clips", "test_variance"):
         assert results[name] == kept[name]
@@ -81,7 +88,7 @@ def test_its_page_is_made_and_its_model_evaluated(run: Path, tmp_path: Path) -> 
     config = json.loads((run / "config.json").read_text())
     config["settings"]["cache_dir"] = str(tmp_path / "cache")
     (run / "config.json").write_text(json.dumps(config))
-    summary = json.loads((run / "results.json").read_text())["masks"]["finding"]
+    masks = json.loads((run / "results.json").read_text())["masks"]
     recordings = KEPT / "recordings"
     for command in (
         ("report", run, "--data-dir", recordings),
@@ -90,7 +97,8 @@ def test_its_page_is_made_and_its_model_evaluated(run: Path, tmp_path: Path) -> 
         given = [sys.executable, "-m", *map(str, command)]
         done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
-    assert summary in (run / "report.html").read_text("utf-8")
-    assert json.loads((run / "results.json").read_text())["masks"]["summary"] == summary
+    page = (run / "report.html").read_text("utf-8")
+    assert all(f"{masks[phase][kind]['test_mse']:.6f}" in page for phase, kind in PHASES)
+    assert json.loads((run / "results.json").read_text())["masks"]["summary"] == masks["finding"]
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert {figures[phase]["masks"] for phase in ("pre_training", "fine_tuning")} == {"own", "none"}
