@@ -63,6 +63,7 @@ def layer_of(kind: str, op: dict[str, Any], inputs: list[np.ndarray]) -> Any:
         "max_pool": lambda: nn1d.MaxPool1d(op["size"]),
         "unpool": lambda: nn1d.MaxUnpool1d(op["size"]),
         "upsample": lambda: nn1d.Upsample1d(op["factor"]),
+        "fold": lambda: nn1d.Fold1d(op["size"]),
     }[kind]()
 
 

@@ -247,6 +247,19 @@
         return { terms, slopes };
       },
     },
+    fold: {
+      shape: ({ size }, x) => [[x.shape[0], x.shape[1] / size, size * x.shape[2]], ["n", "l", "o"]],
+      formula: ([x], y) => [
+        `${y}[n, l, i·C + c] = ${x}[n, s·l + i, c]`,
+        { [x]: `d${x}[n, s·l + i, c] = d${y}[n, l, i·C + c]` },
+      ],
+      cell: ({ size }, [n, l, o], wrong, x) => {
+        const channels = x.shape[2];
+        const terms = [product(x.at(n, size * l + Math.floor(o / channels), o % channels))];
+        const back = x.at(n, size * l + (o % size), Math.floor(o / size));
+        return { terms, slopes: wrong === "by_channels" ? [slope(back, 1, "1")] : slopesOf(terms) };
+      },
+    },
     elu: elementwise(
       ([x], y) => [`${y} = ${x} where ${x} > 0, else α·(exp(${x}) − 1)`, { [x]: `d${x} = d${y} · (1 where ${y} > 0, else ${y} + α)` }],
       ({ alpha = 1 }, x, name) =>
