@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 NOT_HERE = ("emodb", "savee")  # corpora that a test machine need not have
-OTHER_PROGRAMS = {".ci/run", "ruff", "mypy", "."}
+OTHER_PROGRAMS = {".ci/run", "ruff", "mypy", "du", "."}
 TINY = (
     "--clip-samples", "3200", "--epochs", "1", "--fine-tune-epochs", "1", "--limit", "6", "--threads", "1",
     "--device", "cpu", "--no-report",

@@ -248,17 +248,16 @@
       },
     },
     fold: {
-      shape: ({ size }, x) => [[x.shape[0], x.shape[1] / size, x.shape[2] * size], ["n", "l", "k"]],
+      shape: ({ size }, x) => [[x.shape[0], x.shape[1] / size, size * x.shape[2]], ["n", "l", "o"]],
       formula: ([x], y) => [
         `${y}[n, l, i·C + c] = ${x}[n, s·l + i, c]`,
         { [x]: `d${x}[n, s·l + i, c] = d${y}[n, l, i·C + c]` },
       ],
-      cell: ({ size }, [n, l, k], wrong, x) => {
-        const [i, c] = [Math.floor(k / x.shape[2]), k % x.shape[2]];
-        const terms = [product(x.at(n, size * l + i, c))];
-        const slopes = slopesOf(terms);
-        if (wrong === "by_channels") slopes[0] = slope(x.at(n, size * l + (k % size), Math.floor(k / size)), 1, "1");
-        return { terms, slopes };
+      cell: ({ size }, [n, l, o], wrong, x) => {
+        const channels = x.shape[2];
+        const terms = [product(x.at(n, size * l + Math.floor(o / channels), o % channels))];
+        const back = x.at(n, size * l + (o % size), Math.floor(o / size));
+        return { terms, slopes: wrong === "by_channels" ? [slope(back, 1, "1")] : slopesOf(terms) };
       },
     },
     elu: elementwise(
