@@ -177,10 +177,10 @@ def check_gradients(
                 for path in paths:
                     leaves[path] += distance / length * directions[path]
                 moved, _ = layer.forward(x, *context)
+                return map_leaves(lambda leaf: leaf * length, moved)  # a copy: moved may be a view of x
             finally:
                 for path in paths:
                     leaves[path][...] = saved[path]
-            return map_leaves(lambda leaf: leaf * length, moved)
 
         for title_of_row, paths in [*((path, [path]) for path in leaves), ("all at once", list(leaves))]:
             above, below = output_along(paths, epsilon), output_along(paths, -epsilon)

@@ -187,6 +187,15 @@ def test_shared_filters_are_checked_under_both_uses() -> None:
     assert [slope.name for slope in report.slopes] == ["input", "0.weight", "0.bias", "1.bias", "all at once"]
 
 
+def test_a_layer_whose_output_is_a_view_of_its_input_is_checked() -> None:
+    """The checker moves x where it lies and puts it back: what it compares must not move along."""
+    rng = np.random.default_rng(0)
+    for layer, shape in ((Fold1d(2), (2, 6, 3)), (Unfold1d(3), (2, 4, 6))):
+        x = rng.standard_normal(shape)
+        assert np.shares_memory(layer.forward(x)[0], x)
+        assert check_gradients(layer, x, rng=rng).ok
+
+
 def test_a_network_of_ones_own_with_a_shared_filter_learns() -> None:
     """What FlatParameters once did without a word: two copies, one of which nobody used."""
     net = tied_pair(np.random.default_rng(0))

@@ -203,6 +203,29 @@ class RunFolder:
             pass
         raise RunError(f"run: {path} is not what train.py wrote. {cure}")
 
+    def read_history(self) -> list[dict[str, Any]]:
+        """The lines of history.csv, with numbers where they are.
+
+        Raises
+        ------
+        RunError
+            It is not there, or not what train.py wrote.
+        """
+        path = self.path / "history.csv"
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                lines = [
+                    {"phase": line["phase"], "epoch": int(line["epoch"])}
+                    | {name: float(line[name]) for name in Epoch._fields if name != "epoch"}
+                    for line in csv.DictReader(file)
+                ]
+            if lines:
+                return lines
+        except (OSError, ValueError, LookupError, TypeError, csv.Error):
+            pass
+        cure = f"Go on with the run, which writes it: python train.py --resume {self.path}"
+        raise RunError(f"run: {path} is not there, or not what train.py wrote. {cure}")
+
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file at once or not at all."""
         self._write(name, json.dumps(content, indent=2) + "\n")
