@@ -69,7 +69,14 @@ html_show_search_summary = False  # a page opened as a file may not read another
 PARTS = {
     "Start": ["docs/tutorial", "docs/corpora"],
     "Gradients": ["docs/course", "docs/gradients/*", "docs/notebooks/*", "exercises/*", "docs/glossary"],
-    "The system": ["docs/reproduction", "docs/representation", "docs/distortion", "docs/performance", "docs/*"],
+    "The system": [
+        "docs/reproduction",
+        "docs/representation",
+        "docs/emotion",
+        "docs/distortion",
+        "docs/performance",
+        "docs/*",
+    ],
     "The house": ["docs/architecture", "docs/reliability", "docs/dependencies", "CONTRIBUTING", "CHANGELOG"],
     "Reference": ["docs/api/*"],
 }

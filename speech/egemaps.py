@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.util import find_spec
+from threading import Lock
 from typing import Any
 
 import numpy as np
+
+ONE_AT_A_TIME = Lock()  # openSMILE does not say that it is safe among threads
 
 
 def installed() -> bool:
@@ -35,7 +38,8 @@ def egemaps(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     Eyben et al. 2016, The Geneva Minimalistic Acoustic Parameter Set (GeMAPS) for voice research and affective
     computing, IEEE Transactions on Affective Computing 7(2)
     """
-    values = _smile().process_signal(waveform, sample_rate_hz).to_numpy(np.float64)[0]
+    with ONE_AT_A_TIME:
+        values = _smile().process_signal(waveform, sample_rate_hz).to_numpy(np.float64)[0]
     return np.nan_to_num(values, posinf=0, neginf=0)
 
 

@@ -113,11 +113,13 @@ def test_a_few_ravdess_files_are_stereo_or_have_a_chunk_before_the_sound(tmp_pat
     filler = b"FLLR" + (4044).to_bytes(4, "little") + bytes(4044)
     size = (int.from_bytes(content[4:8], "little") + len(filler)).to_bytes(4, "little")
     filled.write_bytes(content[:4] + size + content[8:start] + filler + content[start:])
-    clips, left_out = load_clips(find_corpus("ravdess", tmp_path).recordings, clip_samples=16_000)
-    assert left_out == []
-    assert clips.valid.tolist() == [16_000] * 3
-    np.testing.assert_allclose(clips.waveform(1), clips.waveform(0), atol=1e-4)
-    np.testing.assert_array_equal(clips.waveform(2), clips.waveform(0))
+    waveforms = []
+    for recording in find_corpus("ravdess", tmp_path).recordings:  # one by one: copies of a sound are left out
+        clips, left_out = load_clips([recording], clip_samples=16_000)
+        assert (left_out, clips.valid.tolist()) == ([], [16_000])
+        waveforms.append(clips.waveform(0))
+    np.testing.assert_allclose(waveforms[1], waveforms[0], atol=1e-4)
+    np.testing.assert_array_equal(waveforms[2], waveforms[0])
 
 
 @pytest.mark.parametrize("below", ["AudioWAV", "", "archive/CREMA-D/AudioWAV"])

@@ -95,7 +95,7 @@ def test_each_fold_takes_the_run_that_never_heard_its_speakers(own: dict[str, Pa
         "--targets",
         "emotion",
         "--classifiers",
-        "logistic",
+        "svm",
         "--features",
         "representation:levels,untrained:levels",
     )
