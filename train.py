@@ -76,6 +76,8 @@ def resume(path: Path, given: dict[str, Any]) -> tuple[RunFolder, Work]:
     settings = settings.resumed({name: value for name, value in given.items() if name != "out"})
     if settings.device == "cpu":  # what was the GPU's
         settings = dataclasses.replace(settings, tf32="tf32" in given, half="half" in given)
+    # a run may come from anybody: where it says that recordings are is read, and nowhere but in the run is written
+    settings = dataclasses.replace(settings, cache_dir=given.get("cache_dir"))
     work = prepare_again(config, settings, given.get("data_dir"), "--resume")
     again = {name: work.config[name] for name in ("command", "git_commit", "threads", "device")}
     config |= {"settings": settings.written(), "resumed": [*config.get("resumed", []), again]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
@@ -45,8 +46,13 @@ class Import(NamedTuple):
     at_once: bool  # when the file is imported, and not only when a function runs
 
 
-def imports(root: Path = ROOT) -> Iterator[Import]:
+@cache
+def imports(root: Path = ROOT) -> tuple[Import, ...]:
     """Every import in every room."""
+    return tuple(_imports(root))
+
+
+def _imports(root: Path) -> Iterator[Import]:
     for file in files(root):
         tree = ast.parse((root / file).read_text("utf-8"))
         inside = {id(node) for function in ast.walk(tree) if isinstance(function, (ast.FunctionDef, ast.Lambda))

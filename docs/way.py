@@ -53,8 +53,9 @@ def watch(frame, event, argument):
     name = frame.f_code.co_name
     if name in FILTERS and of_first_filters(frame):  # the deepest: a form of it that is faster has its name
         stacks["gradient"] = max(stacks.get("gradient", []), stack(frame), key=len)
-    elif name == "write_atomic" and "checkpoint" not in stacks and any("save_state" in name for name in stack(frame)):
-        stacks["checkpoint"] = stack(frame)
+    elif name == "write_atomic" and "checkpoint" not in stacks:
+        if any("save_checkpoint" in name for name in stack(frame)):
+            stacks["checkpoint"] = stack(frame)
 
 sys.setprofile(watch)
 try:
@@ -63,7 +64,7 @@ finally:
     sys.setprofile(None)
     Path(found).write_text(json.dumps(stacks))
 """
-FILTERS = ("filter_gradient", "slope_in_w")  # what computes the gradient of filters
+FILTERS = ("filter_gradient",)  # what computes the gradient of filters
 
 
 def measure() -> dict[str, list[str]]:

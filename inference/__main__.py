@@ -1,6 +1,6 @@
-"""Use what a run has learned: python -m inference encode | reconstruct | evaluate | rate | export RUN ...
+"""Use what a run has learned: python -m inference encode | reconstruct | evaluate | rate | export | probe RUN ...
 
-docs/representation.md shows each of them.
+docs/representation.md shows each of them, docs/emotion.md the last.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from inference.ablation import mask_ablation
 from inference.export import ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
 from inference.model import PHASES, WEIGHTS, Model, load_run, weights_path
+from inference.probe_command import MISTAKES as PROBE_MISTAKES
+from inference.probe_command import probe
 from inference.rate import Rate, as_json, as_lines, judge_plain, recording_rates, representation_rates
 from nn1d import ShapeError
 from nn1d.command import run_command
@@ -35,7 +37,7 @@ from speech.audio import SAMPLE_RATE_HZ, Blocks, WaveformError, convert_blocks
 from speech.cache import user_cache
 from speech.clip import Clips
 from speech.container import FormatError, writable_suffixes, write_sound
-from speech.corpus import NAMES, TITLES, find_corpus, spread
+from speech.corpus import NAMES, corpus_title, find_corpus, spread
 from speech.folder import list_recordings, unique_names
 from speech.recording import CorpusError, Recording, RecordingError, printable
 from speech.snr import si_sdr, snr_db
@@ -58,7 +60,7 @@ class CommandError(RuntimeError):
 
 MISTAKES = (
     CheckpointError, CommandError, ConfigurationError, CorpusError, ExportError, RecordingError, RunError, ShapeError,
-    WaveformError,
+    WaveformError, *PROBE_MISTAKES,
 )  # fmt: skip
 
 
@@ -71,6 +73,7 @@ def main(options: argparse.Namespace) -> int:
         "evaluate": evaluate,
         "rate": rate,
         "export": export,
+        "probe": probe,
     }
     try:
         return commands[options.command](options) or 0
@@ -220,6 +223,7 @@ def evaluate(options: argparse.Namespace) -> None:
         limit=options.limit,
         strict=False,
         cache_dir=options.cache_dir,
+        manifest=None,
     )
     threads = options.threads or available_cores()
     clips, _, _ = read_corpus(settings, settings.data_dir, threads)
@@ -246,7 +250,7 @@ def evaluate(options: argparse.Namespace) -> None:
             results[phase] = {"masks": kind} | errors[kind]
     if options.output is not None:
         write_atomic(options.output, (json.dumps(results, indent=2) + "\n").encode())
-    print(f"{TITLES[options.db]}, {len(clips)} clips with a variance of {variance:.5f}, by {options.run.name}")
+    print(f"{corpus_title(options.db)}, {len(clips)} clips with a variance of {variance:.5f}, by {options.run.name}")
     for phase in models:
         figures = results[phase]
         db = figures["test_si_sdr_db"]

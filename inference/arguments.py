@@ -65,7 +65,30 @@ def read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace
     subparser.add_argument(
         "--masks", action=argparse.BooleanOptionalAction, help="hand masks over in the ONNX graph; as the phase does"
     )
+    text = "Ask a linear classifier what is in the representation."
+    _add_probe(commands.add_parser("probe", help=text, description=text, command="inference"))
     return parser.parse_args(arguments)
+
+
+def _add_probe(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("runs", type=Path, nargs="+", metavar="RUN", help="a run; of several, each fold takes one that never heard it")
+    add("-o", "--output", type=Path, metavar="FILE", help=".json, or .csv with a row a fold; RUN/probe.json")
+    add("--by", choices=("speaker", "text"), default="speaker", help="what the folds of emotion leave out")
+    add("--folds", metavar="FILE.csv", help="folds by clip names, or manifest, instead of --by")
+    add("--write-folds", type=Path, metavar="FILE.csv", help="write the folds of emotion by clip names")
+    names = "representation, stage1 ..., stages, untrained, logmel, mfcc, egemaps; source:statistic for one statistic"
+    add("--features", default="", metavar="A,B,...", help=names)
+    add("--baseline", type=Path, action="append", default=[], metavar="FILE.csv", help="features of others, by name")
+    add("--targets", default="", metavar="A,B,...", help="of emotion, speaker, text; all that the corpus tells")
+    add("--classifiers", default="logistic,svm", metavar="A,B", help="of logistic, svm")
+    add("--train", choices=CORPORA, nargs="+", metavar="DB", help="learn from these corpora")
+    add("--test", choices=CORPORA, nargs="+", metavar="DB", help="and test on these, on shared emotions")
+    add("--db", choices=CORPORA, nargs="+", metavar="DB", help="other corpora than the run's")
+    add("--data-dir", type=Path, metavar="PATH", help="where it is, as for train.py")
+    add("--manifest", type=Path, metavar="FILE.csv", help="for --db folder")
+    add("--limit", type=_positive, metavar="N", help="use this many clips, spread over the corpus")
+    add("--threads", type=_positive, metavar="N", help="clips at a time; all cores unless given")
 
 
 def _add_corpus(parser: argparse.ArgumentParser) -> None:

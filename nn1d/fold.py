@@ -59,9 +59,8 @@ class Fold1d:
         if length % self.size:
             below = length // self.size * self.size
             nearest = ", ".join(str(m) for m in (below, below + self.size) if m)
-            raise ShapeError(
-                f"{self!r}: the length must be a multiple of {self.size}; got {length}. Nearest: {nearest}"
-            )
+            needed = f"the length must be a multiple of {self.size}; got {length}"
+            raise ShapeError(f"{self!r}: {needed}. Nearest: {nearest}")
         return x.reshape(clips, length // self.size, self.size * channels), x.shape
 
     def backward(self, dy: Array, cache: tuple[int, ...]) -> tuple[Array, dict[str, Array]]:

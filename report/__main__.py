@@ -27,7 +27,9 @@ def main(options: argparse.Namespace) -> None:
     try:
         run.read_results()  # before the corpus, which takes longer
         config, settings = run.read_config("run")
-        settings = dataclasses.replace(settings, device="cpu", gpu_memory=None, tf32=False, half=False)
+        settings = dataclasses.replace(
+            settings, device="cpu", gpu_memory=None, tf32=False, half=False, cache_dir=None
+        )  # what was the GPU's, and a folder to write into that a stranger's run may name
         work = prepare_again(config, settings, options.data_dir, "run")
         publish(run, work.clips, work.split, work.threads, sys.stderr.isatty())
     finally:

@@ -5,7 +5,6 @@ All of it is made from what the run's folder holds and from the clips, so it can
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from inference.model import WEIGHTS, load_run
+from inference.model import WEIGHTS, Model, load_run
 from report import sound
 from report.evaluation import ClipEvaluation, evaluate_clips, metric_rows, summary, waveform
 from report.selection import select
@@ -23,6 +22,7 @@ from speech.audio import SAMPLE_RATE_HZ
 from speech.clip import Clips
 from speech.distortion import MEASURES
 from speech.split import Split
+from storage.mapped import DamagedError, load_rows, take_rows, write_rows
 from training.run_folder import RunFolder, read_config
 from training.seed import generator
 from training.workers import Workers
@@ -60,7 +60,13 @@ def publish(
     RunError, CheckpointError
         The run has not ended, or its files are damaged or cannot be written.
     """
-    from report import clip_map, figure, page, view  # with matplotlib and jinja2: a second that --help need not wait
+    from report import (
+        clip_map,
+        emotion,
+        figure,
+        page,
+        view,
+    )  # with matplotlib and jinja2: a second that --help need not wait
 
     config, settings = read_config(run.path, "report")
     results = run.read_results()
@@ -93,7 +99,7 @@ def publish(
             return {"original": clips.waveform(i)} | rebuilt
 
         chosen, encode = _choose(evaluations, clips, 1 + len(models))
-        features = np.load(run.path / "features.npy", mmap_mode="r")
+        features = _features(run, next(iter(models.values())), clips, workers)
         step = next(iter(models.values())).step
         shown = {i: view.describe_clip(clips.recordings[i], _seconds(clips, i), evaluations[i]) for i in test}
         with run.writing():
@@ -118,6 +124,7 @@ def publish(
                 **page.describe_run(config, settings.db, results, split),
                 "losses": _losses(run, results, figures),
                 "distributions": _distributions(figures, metrics),
+                "emotion": emotion.emotion_section(run.path, figures, xy, share, clips),
                 "map": clip_map.describe_map(xy, share, features.shape[2], clips, split),
                 "columns": view.COLUMNS,
                 "low_db": view.CURVE_DB[0],
@@ -155,13 +162,29 @@ def _seconds(clips: Clips, i: int) -> float:
     return float(clips.valid[i]) / SAMPLE_RATE_HZ
 
 
+def _features(run: RunFolder, model: Model, clips: Clips, workers: Workers) -> np.ndarray:
+    """The representation of every clip, from features.npy; made again where that is not there or damaged."""
+    path = run.path / "features.npy"
+    try:
+        features = load_rows(path)
+        if len(features) == len(clips) and features.ndim == 3:
+            return features
+    except (OSError, DamagedError):
+        pass
+
+    def represent(i: int) -> np.ndarray:
+        return model.network.encoder.represent(take_rows(clips.samples, np.array([i]))[:, :, None])[0]
+
+    with run.writing():
+        return write_rows(run.place(path.name), workers.map(represent, range(len(clips))), len(clips))
+
+
 def _losses(run: RunFolder, results: Mapping[str, Any], place: Callable[[str], Path]) -> list[dict[str, str]]:
     """Loss over epochs of both phases, on the same axes."""
     from report import figure
 
-    with (run.path / "history.csv").open(encoding="utf-8", newline="") as file:
-        history = list(csv.DictReader(file))
-    losses = [float(epoch[column]) for epoch in history for column in ("train_loss", "val_loss")]
+    history = run.read_history()
+    losses = [epoch[column] for epoch in history for column in ("train_loss", "val_loss")]
     drawn = []
     for phase, title in (("pre_training", "Pre-training"), ("fine_tuning", "Fine-tuning")):
         epochs, best = [epoch for epoch in history if epoch["phase"] == phase], results[phase]["best_epoch"]

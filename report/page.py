@@ -12,9 +12,9 @@ import jinja2
 
 from report import figure
 from report.table import mask_table, paper_table
+from speech import corpus
 from speech.audio import SAMPLE_RATE_HZ
 from speech.clip import Clips
-from speech.corpus import TITLES
 from speech.distortion import MEASURES, missing
 from speech.split import Split
 
@@ -76,7 +76,7 @@ def describe_run(config: Mapping[str, Any], db: str, results: Mapping[str, Any],
 
 def corpus_title(config: Mapping[str, Any], db: str) -> str:
     """What a corpus is called: its own name, or that of the user's folder."""
-    return Path(config["corpus"]).name if db == "folder" and config.get("corpus") else TITLES[db]
+    return Path(config["corpus"]).name if db == "folder" and config.get("corpus") else corpus.corpus_title(db)
 
 
 def measures_shown(rows: Sequence[Mapping[str, Any]]) -> list[str]:

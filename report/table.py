@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from inference.ablation import WORDS
-from speech.corpus import TITLES
+from speech.corpus import corpus_title
 from speech.snr import snr_db
 
 
@@ -37,7 +37,7 @@ def paper_table(results: Mapping[str, Any]) -> Table:
     if paper:
         notes.append("The paper gives no variance; its SNR is taken with this one.")
     return Table(
-        f"{TITLES[results['db']]}, {results['clips']} clips: mean squared error on [0, 1]",
+        f"{corpus_title(results['db'])}, {results['clips']} clips: mean squared error on [0, 1]",
         [title for title, _ in columns],
         [
             ("training loss", [_loss(figures.get("train_loss")) for _, figures in columns]),

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
-from speech import demo, emodb, folder, savee
+from speech import cremad, demo, emodb, folder, ravdess, savee, tess
+from speech.archive import lfs_pointers
 from speech.cache import user_cache
 from speech.download import URL, download_emodb
+from speech.manifest import read_manifest
 from speech.recording import CorpusError, Recording, printable
 
-LISTS = {"emodb": emodb.list_recordings, "savee": savee.list_recordings, "folder": folder.list_recordings}
-NAMES = ("demo", *LISTS)
-TITLES = {"emodb": "Berlin EmoDB", "savee": "SAVEE", "folder": "own recordings", "demo": "demo corpus"}
+REQUESTED: dict[str, ModuleType] = {"savee": savee, "ravdess": ravdess, "cremad": cremad, "tess": tess}
+NAMES = ("demo", "emodb", *REQUESTED, "folder")
+TITLES = {
+    "emodb": "Berlin EmoDB",
+    "savee": "SAVEE",
+    "ravdess": "RAVDESS speech",
+    "cremad": "CREMA-D",
+    "tess": "TESS",
+    "folder": "own recordings",
+    "demo": "demo corpus",
+}
+SEPARATOR = "+"  # emodb+savee are two corpora taken as one
 
 
 @dataclass(frozen=True)
@@ -24,9 +38,9 @@ class Corpus:
     Parameters
     ----------
     name : str
-        One of NAMES.
+        One of NAMES, or several joined by +.
     directory : Path or None
-        Where it was found; None for demo, which is made by the program.
+        Where it was found; None for demo, which is made by the program, and for several corpora.
     recordings : list of Recording
         What can be read.
     left_out : list of (name, reason)
@@ -53,20 +67,25 @@ def find_corpus(
     cache_dir: Path | None = None,
     url: str = URL,
     checksums: Mapping[str, str] | None = None,
+    manifest: Path | None = None,
     verify: bool = True,
 ) -> Corpus:
     """Find the recordings of a corpus: in data_dir, else in $NN1D_DATA/<name>, else in <cache>/<name>.
 
     emodb is downloaded to the cache where none of them holds a recording. Its files are compared with
     speech/emodb.sha256; altered ones are used where data_dir names the directory and left out elsewhere. folder has
-    data_dir only.
+    data_dir only. Git LFS pointers are left out.
+
+    Several corpora, such as emodb+savee, are found one after the other; names and speakers then begin with the corpus:
+    emodb/03a01Fa, spoken by emodb/03.
 
     Parameters
     ----------
     name : str
-        One of NAMES.
+        One of NAMES, or several joined by +.
     data_dir : Path or None
-        The directory of the corpus; the only place looked into where it is given.
+        The directory of the corpus; the only place looked into where it is given. For several corpora, the directory
+        that holds one folder for each.
     count, seed : int
         How many clips demo has, and which.
     download : bool
@@ -77,14 +96,31 @@ def find_corpus(
         None is the user's cache folder, such as ~/.cache/nn1d.
     url, checksums : str, mapping or None
         Where emodb is downloaded from and what belongs to it; None for speech/emodb.sha256.
+    manifest : Path or None
+        For folder, the table that lists its recordings: speech/manifest.py.
     verify : bool
         Compare the files of emodb with the checksums. Off, no recording is opened.
 
     Raises
     ------
     CorpusError
-        There is no such corpus, no such directory or no recording in it; the message says how to get it.
+        There is no such corpus, no such directory or no recording in it; the message says how to get it. Or all of its
+        files are Git LFS pointers.
     """
+    if manifest is not None and name != "folder":
+        raise CorpusError(f"--manifest: is for --db folder; {name} says itself what its recordings are")
+    if SEPARATOR in name:
+        names = name.split(SEPARATOR)
+        if len(set(names)) < len(names) or "folder" in names:
+            raise CorpusError(f"corpus: several must differ, and none may be folder; got {', '.join(names)}")
+        find = partial(
+            find_corpus,
+            count=count, seed=seed, download=download, progress=progress, cache_dir=cache_dir, url=url,
+            checksums=checksums, verify=verify,
+        )  # fmt: skip
+        return _joined(
+            name, [find(single, None if single == "demo" else data_dir and data_dir / single) for single in names]
+        )
     if name not in NAMES:
         raise CorpusError(f"corpus: there is no {name!r}; choose one of {', '.join(NAMES)}")
     if name == "demo":
@@ -103,7 +139,7 @@ def find_corpus(
     places = [data_dir] if data_dir is not None else _places(name, cache_dir)
     runs: list[Path] = []
     for directory in places:
-        recordings, left_out = _list(name, directory, checksums, runs)
+        recordings, left_out = _list(name, directory, checksums, runs, manifest)
         if recordings:
             break
     notes = []
@@ -115,15 +151,24 @@ def find_corpus(
         notes.append(f"emodb: downloaded from {url} to {printable(directory)}")
     if not recordings:
         raise CorpusError(_how_to_get(name, places, left_out, named=data_dir is not None))
+    recordings, left_out = _without_pointers(name, directory, recordings, left_out)
 
     if name == "emodb" and verify:
         recordings, left_out, note = _checked(
             emodb.hashed(recordings), left_out, checksums, use_altered=data_dir is not None
         )
         notes += note
-    if name == "savee" and len(recordings) != savee.RECORDINGS:
-        notes.append(f"savee: {len(recordings)} of its {savee.RECORDINGS} recordings are under {printable(directory)}")
+    if name in REQUESTED:
+        whole, unusable = REQUESTED[name].RECORDINGS, set(getattr(REQUESTED[name], "UNUSABLE", ()))
+        present = len(recordings) + sum(item in unusable for item, _ in left_out)
+        if present != whole:
+            notes.append(f"{name}: {present} of its {whole} recordings are under {printable(directory)}")
     return Corpus(name, directory, recordings, left_out, notes)
+
+
+def corpus_title(name: str) -> str:
+    """What a page calls a corpus, or several: Berlin EmoDB and SAVEE."""
+    return " and ".join(TITLES[single] for single in name.split(SEPARATOR))
 
 
 def spread(recordings: Sequence[Recording], limit: int | None) -> list[Recording]:
@@ -146,16 +191,50 @@ def _places(name: str, cache_dir: Path) -> list[Path]:
     return ([Path(data) / name] if data else []) + [cache_dir / name]
 
 
+def _joined(name: str, corpora: Sequence[Corpus]) -> Corpus:
+    """Several corpora as one; names and speakers begin with the corpus, so that they stay apart."""
+    recordings = [
+        dataclasses.replace(
+            recording,
+            name=f"{corpus.name}/{recording.name}",
+            speaker=f"{corpus.name}/{recording.speaker}" if recording.speaker else "",
+        )
+        for corpus in corpora
+        for recording in corpus.recordings
+    ]
+    left_out = [(f"{corpus.name}/{item}", reason) for corpus in corpora for item, reason in corpus.left_out]
+    notes = [note for corpus in corpora for note in corpus.notes]
+    return Corpus(name, None, recordings, left_out, notes)
+
+
+def _without_pointers(
+    name: str, directory: Path, recordings: list[Recording], left_out: list[tuple[str, str]]
+) -> tuple[list[Recording], list[tuple[str, str]]]:
+    pointers = {recording.name for recording in lfs_pointers(recordings)}
+    cure = f"In the clone: git lfs install && git lfs pull, where {printable(directory)} is"
+    if pointers and len(pointers) == len(recordings):
+        raise CorpusError(f"{name}: all {len(pointers)} recordings are Git LFS pointers instead of audio. {cure}")
+    left_out = left_out + [(item, f"a Git LFS pointer instead of audio. {cure}") for item in sorted(pointers)]
+    return [recording for recording in recordings if recording.name not in pointers], left_out
+
+
 def _list(
-    name: str, directory: Path, checksums: Mapping[str, str] | None, runs: list[Path]
+    name: str,
+    directory: Path,
+    checksums: Mapping[str, str] | None,
+    runs: list[Path],
+    manifest: Path | None = None,
 ) -> tuple[list[Recording], list[tuple[str, str]]]:
     if not _is_directory(name, directory):
         return [], []
+    if manifest is not None:
+        return read_manifest(manifest, directory), []
     if name == "emodb":
         return emodb.list_recordings(directory, checksums)
     if name == "folder":
         return folder.list_recordings(directory, runs)
-    return LISTS[name](directory)
+    recordings, left_out = REQUESTED[name].list_recordings(directory)
+    return recordings, left_out
 
 
 def _is_directory(name: str, path: Path) -> bool:
@@ -168,8 +247,8 @@ def _is_directory(name: str, path: Path) -> bool:
 
 
 def _how_to_get(name: str, places: list[Path], left_out: list[tuple[str, str]], named: bool) -> str:
-    if name == "savee":
-        return savee.how_to_get(places, named)
+    if name in REQUESTED:
+        return str(REQUESTED[name].how_to_get(places, named))
     where = " or ".join(map(printable, places))
     others = f"; {len(left_out)} WAV files there are not of EmoDB" if left_out else ""
     if name == "emodb":

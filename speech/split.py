@@ -75,6 +75,32 @@ def split_clips(
                 chosen.add(str(name))
         is_test = np.array([speakers[i] in chosen for i in order])
         test, rest = order[is_test], order[~is_test]
+    return _held_out(rest, test, validate_on)
+
+
+def split_off(is_test: np.ndarray, *, validate_on: str = "held-out", rng: np.random.Generator) -> Split:
+    """The split in which certain clips test; a tenth of the others is held out for early stopping.
+
+    Parameters
+    ----------
+    is_test : (n,) bool
+        Of each clip.
+    validate_on, rng
+        As for `split_clips`.
+
+    Raises
+    ------
+    SplitError
+        No clip tests, or too few are left.
+    """
+    order = rng.permutation(len(is_test))
+    test, rest = order[is_test[order]], order[~is_test[order]]
+    if not len(test):
+        raise SplitError(f"none of the {len(is_test)} clips is left to test on")
+    return _held_out(rest, test, validate_on)
+
+
+def _held_out(rest: np.ndarray, test: np.ndarray, validate_on: str) -> Split:
     if validate_on == "test":
         return Split(rest, test, test)
     held_out = max(1, round(VALIDATION_SHARE * len(rest)))

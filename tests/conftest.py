@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from nn1d.dispatch import plain
 from tests.command import QUICK, train
 from tests.gpu import harness, standin
+
+settings.register_profile("default", deadline=None)  # time decides no test
+settings.load_profile("default")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ def test_the_demo_has_defaults_of_its_own_which_options_override() -> None:
 
 def test_every_setting_is_an_option() -> None:
     given = {
-        "db": "savee", "data_dir": "d", "cache_dir": "c", "limit": 9, "strict": True, "clip_samples": 320,
-        "scale": "corpus", "split": "speaker", "validate_on": "test", "channels": "2,3", "pooling": "max",
+        "db": "savee", "data_dir": "d", "manifest": "m", "cache_dir": "c", "limit": 9, "strict": True,
+        "clip_samples": 320,
+        "scale": "corpus", "split": "speaker", "leave_out": "anna", "folds": "f", "fold": "1",
+        "validate_on": "test", "channels": "2,3", "pooling": "max",
         "tied": True, "kernel_size": 5, "output": "linear", "initial": "he_normal", "residual_gain": 0.5, "epochs": 2,
         "fine_tune_epochs": 3,
         "batch_size": 5, "learning_rate": 0.1, "fine_tune_learning_rate": 0.2,
@@ -52,7 +55,7 @@ def test_every_setting_is_an_option() -> None:
         arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
     settings = read_arguments(arguments).settings
     written = settings.written()
-    assert written == given | {"channels": [2, 3]}
+    assert written == given | {"channels": [2, 3], "leave_out": ["anna"]}
     assert json.loads(json.dumps(written)) == written
     for field in dataclasses.fields(Configuration):
         assert field.name == "pooling" or getattr(settings, field.name) != field.default, field.name
@@ -87,13 +90,28 @@ def test_a_run_of_version_0_1_goes_on_as_it_began() -> None:
     assert Configuration.read(Configuration().written()) == Configuration()
 
 
+def test_several_corpora_and_speakers(tmp_path: Path) -> None:
+    settings = read_arguments(["--db", "emodb", "savee", "--leave-out", "emodb/03", "savee/DC"]).settings
+    assert (settings.db, settings.leave_out) == ("emodb+savee", ("emodb/03", "savee/DC"))
+    assert Configuration.read(settings.written()) == settings
+    file = tmp_path / "run.toml"
+    file.write_text('db = "emodb+savee"\nleave_out = ["emodb/03", "savee/DC"]\n')
+    assert read_arguments(["--config", str(file)]).settings == settings
+    for db in ("emodb+wings", "emodb, savee"):
+        with pytest.raises(ConfigurationError, match=f"db must be one of demo, emodb, .*; got {re.escape(repr(db))}"):
+            Configuration(db=db)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("epoch = 3", "has an unknown setting epoch; did you mean epochs?"),
         ("batch-size = 3", "has an unknown setting batch-size; did you mean batch_size?"),
         ("[zzz]", "has an unknown setting zzz; known are db, data_dir"),
-        ('db = "emdb"', "db must be one of emodb, savee, folder, demo; got 'emdb'; did you mean emodb?"),
+        (
+            'db = "emdb"',
+            "db must be one of demo, emodb, savee, ravdess, cremad, tess, folder; got 'emdb'; did you mean emodb?",
+        ),
         ('out = "a\\u0000b"', "out must be a path, which has no zero byte in it; got 'a\\x00b'"),
         ("epochs = 3 # \0", "is not TOML: Found invalid character '\\x00'"),
         ("epochs = 2.5", "epochs must be an integer; got 2.5"),

@@ -9,6 +9,7 @@ import pytest
 
 from speech.corpus import NAMES, find_corpus, spread
 from speech.recording import CorpusError, Recording
+from training.configuration import CORPORA
 
 
 @pytest.fixture(autouse=True)
@@ -22,10 +23,12 @@ def make(folder: Path) -> Path:
     return folder
 
 
-def test_the_four_names() -> None:
-    assert NAMES == ("demo", "emodb", "savee", "folder")
-    with pytest.raises(CorpusError, match=r"^corpus: there is no 'ravdess'; choose one of demo, emodb, savee, folder$"):
-        find_corpus("ravdess")
+def test_the_names() -> None:
+    assert NAMES == CORPORA == ("demo", "emodb", "savee", "ravdess", "cremad", "tess", "folder")
+    with pytest.raises(
+        CorpusError, match=r"^corpus: there is no 'iemocap'; choose one of demo, emodb, savee, ravdess, "
+    ):
+        find_corpus("iemocap")
 
 
 def test_the_named_directory_then_the_environment_then_the_cache(

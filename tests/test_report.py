@@ -23,6 +23,8 @@ from inference.model import load_run
 from report.table import mask_table
 from speech.distortion import MEASURES
 from tests.command import QUICK, ROOT, SMALL, make_recordings, outcome, rows, say_gpu, start, train
+from training.ownership import MARKER
+from training.run_folder import RunError, RunFolder
 
 PHASES = ("pre_training", "fine_tuning")
 
@@ -132,18 +134,48 @@ def test_figures_are_there_as_svg_and_png(listened: Path) -> None:
 
 
 def test_the_page_can_be_made_again_to_the_same_bytes(listened: Path, tmp_path: Path) -> None:
+    """Files of an older page go, those of the user stay, also where their kind and their folder are the page's."""
     run = tmp_path / "run"
     shutil.copytree(listened, run)
-    (run / "figures" / "09-of-an-older-page.svg").write_text("")
-    (run / "figures" / "mine.txt").write_text("kept")
-    for name in ("report.html", "metrics.csv"):
+    older, others = "figures/09-of-an-older-page.svg", ("figures/mine.txt", "figures/mine.svg", "audio/song.wav")
+    for name in (older, *others):
+        (run / name).write_text("precious")
+    record = json.loads((run / MARKER).read_text())
+    (run / MARKER).write_text(json.dumps(record | {"files": [*record["files"], older]}))
+    for name in ("report.html", "metrics.csv", "features.npy"):  # the last is large, so people remove it
         (run / name).unlink()
     assert "report.html" in report(run).stdout
     assert (run / "report.html").read_text() == (listened / "report.html").read_text()
+    assert (run / "features.npy").read_bytes() == (listened / "features.npy").read_bytes()
+    assert {name: (run / name).read_text() for name in others} == dict.fromkeys(others, "precious")
     again = {path.name for path in (run / "figures").iterdir()}
-    assert again == {path.name for path in (listened / "figures").iterdir()} | {"mine.txt"}
+    assert again == {path.name for path in (listened / "figures").iterdir()} | {"mine.txt", "mine.svg"}
     for path in (listened / "figures").iterdir():
         assert (run / "figures" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_no_sound_is_removed_behind_a_link(listened: Path, tmp_path: Path) -> None:
+    run, music = tmp_path / "run", tmp_path / "music"
+    shutil.copytree(listened, run)
+    shutil.move(run / "audio", music)
+    (run / "audio").symlink_to(music)
+    before = {path.name: path.read_bytes() for path in music.iterdir()}
+    done = report(run, expect=2)
+    assert done.stderr.startswith(
+        f"report: run: {run / 'audio'} is a link, and a run writes and removes nothing behind"
+    )
+    assert {path.name: path.read_bytes() for path in music.iterdir()} == before
+
+
+@pytest.mark.parametrize("content", [None, "", "phase,epoch\n", "phase,epoch,train_loss\npre_training,one,2\n", "\0"])
+def test_a_history_that_is_gone_or_altered_has_a_cure(listened: Path, tmp_path: Path, content: str | None) -> None:
+    run = RunFolder(tmp_path)
+    if content is not None:
+        (tmp_path / "history.csv").write_text(content)
+    with pytest.raises(RunError, match=r"history\.csv is not there, or not what train\.py wrote\. Go on with the run"):
+        run.read_history()
+    run.release()
+    assert len(RunFolder.open(shutil.copytree(listened, tmp_path / "run")).read_history()) == 4
 
 
 def test_a_run_without_a_page_gets_it_later_also_one_of_a_gpu(tmp_path: Path) -> None:

@@ -181,8 +181,8 @@ def test_the_corpus_is_hashed_once(recordings: Path, tmp_path: Path, scale: str)
 
 
 def test_a_corpus_with_checksums_is_hashed_once(tmp_path: Path) -> None:
-    for name in ("03a01Fa", "03a01Wa", "16b10Td"):
-        soundfile.write(tmp_path / f"{name}.wav", np.random.default_rng(1).uniform(-1, 1, 4000), 16_000)
+    for i, name in enumerate(("03a01Fa", "03a01Wa", "16b10Td")):
+        soundfile.write(tmp_path / f"{name}.wav", np.random.default_rng(i).uniform(-1, 1, 4000), 16_000)
     sums = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.glob("*.wav")}
     opened: collections.Counter[str] = collections.Counter()
 

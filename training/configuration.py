@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from models.autoencoder import CHANNELS, POOL
 from nn1d.command import Parser, nearest
 
+CORPORA = ("demo", "emodb", "savee", "ravdess", "cremad", "tess", "folder")  # not imported: --help is quick so
+SEPARATOR = "+"  # between several, as speech/corpus.py reads them
 INITIALS = ("glorot_uniform", "he_normal", "lecun_normal")
 EXTENDS = ("epochs", "fine_tune_epochs")  # may be raised when a run is resumed
 FREE = (  # do not change what is learned, but for rounding
@@ -36,9 +38,11 @@ def _setting(
     least: float | None = None,
     above: float | None = None,
     demo: Any = None,
+    several: bool = False,
     fold: Any = None,
 ) -> Any:
     metadata = {
+        "several": several,
         "demo": demo,
         "fold": fold,
         "group": group,
@@ -55,7 +59,17 @@ def _integers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
 
 
-NAMES = {int: "an integer", float: "a number", bool: "true or false", _integers: "a list of integers"}
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+NAMES = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    _integers: "a list of integers",
+    _names: "a list of texts",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +82,12 @@ class Configuration:
         A value has another type than the default, is none of the choices, or is out of range.
     """
 
-    db: str = _setting("demo", "corpus", "which recordings", choices=("emodb", "savee", "folder", "demo"))
+    db: str = _setting("demo", "corpus", "which recordings, of one corpus or several", choices=CORPORA, several=True)
     data_dir: Path | None = _setting(
         None, "corpus", "where they are, instead of $NN1D_DATA/<db> or the cache folder", Path
+    )
+    manifest: Path | None = _setting(
+        None, "corpus", "for --db folder: a CSV file with the columns path, label, speaker, text, fold", Path
     )
     cache_dir: Path | None = _setting(
         None, "corpus", "for downloads and prepared clips; the user's cache folder unless given", Path
@@ -85,6 +102,13 @@ class Configuration:
         "20 %% of the clips for testing: any, or those of other speakers",
         choices=("random", "speaker"),
     )
+    leave_out: tuple[str, ...] = _setting(
+        (), "corpus", "test on these speakers and train on the others", _names, several=True
+    )
+    folds: str | None = _setting(
+        None, "corpus", "test on one fold: of speakers (speaker), of the manifest (manifest), or of a file (FILE.csv)"
+    )
+    fold: str | None = _setting(None, "corpus", "which one, by its name; the first unless given")
     validate_on: str = _setting(
         "held-out",
         "corpus",
@@ -235,15 +259,17 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         bool: type(value) is bool,
         Path: isinstance(value, Path),
         _integers: isinstance(value, tuple),
+        _names: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
     }
     if not fits[rule["kind"]]:
         raise ConfigurationError(f"{name} must be {NAMES.get(rule['kind'], 'text')}; got {value!r}")
     if rule["kind"] is Path and "\0" in str(value):
         raise ConfigurationError(f"{name} must be a path, which has no zero byte in it; got {str(value)!r}")
-    if rule["choices"] and value not in rule["choices"]:
-        raise ConfigurationError(
-            f"{name} must be one of {', '.join(rule['choices'])}; got {value!r}{nearest(value, rule['choices'])}"
-        )
+    for part in value.split(SEPARATOR) if rule["choices"] and rule["several"] else [value]:
+        if rule["choices"] and part not in rule["choices"]:
+            raise ConfigurationError(
+                f"{name} must be one of {', '.join(rule['choices'])}; got {value!r}{nearest(part, rule['choices'])}"
+            )
     if rule["least"] is not None and not value >= rule["least"]:
         raise ConfigurationError(f"{name} must be at least {rule['least']}; got {value!r}")
     if rule["above"] is not None and not value > rule["above"]:
@@ -289,6 +315,9 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Command:
         option = "--" + field.name.replace("_", "-")
         if rule["kind"] is bool:
             group.add_argument(option, action="store_true", help=text)
+        elif rule["several"]:
+            metavar = f"{{{','.join(rule['choices'])}}}" if rule["choices"] else "NAME"
+            group.add_argument(option, nargs="+", metavar=metavar, help=text)
         else:
             names = {int: "N", float: "X", str: "SIZE", Path: "PATH", _integers: "N,N,..."}
             metavar = f"{{{','.join(rule['choices'])}}}" if rule["choices"] else names[rule["kind"]]
@@ -304,6 +333,8 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Command:
     instead.add_argument("--overfit", action="store_true", help="learn one batch by heart: is everything wired?")
     instead.add_argument("--dry-run", action="store_true", help="one step of each phase; show what would be written")
     options = vars(parser.parse_args(arguments))
+    options |= {name: SEPARATOR.join(options[name]) for name in options.keys() & {"db"}}
+    options |= {name: tuple(options[name]) for name in options.keys() & {"leave_out"}}
     file = options.pop("config", None)
     resume, overfit, dry_run = (options.pop(name, None) for name in ("resume", "overfit", "dry_run"))
     given = ({} if file is None else _read_toml(file)) | options
@@ -339,7 +370,7 @@ def _marked(case: str) -> dict[str, Any]:
 
 
 def _default_text(field: dataclasses.Field[Any]) -> str:
-    if field.default is None:
+    if field.default in (None, ()):
         return ""
     default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
     cases = "".join(
@@ -384,5 +415,7 @@ def _converted(settings: dict[str, Any]) -> dict[str, Any]:
         if kinds[name] is Path and isinstance(value, str):
             converted[name] = Path(value)
         if kinds[name] is _integers and isinstance(value, list) and all(type(number) is int for number in value):
+            converted[name] = tuple(value)
+        if kinds[name] is _names and isinstance(value, list) and all(isinstance(text, str) for text in value):
             converted[name] = tuple(value)
     return converted

@@ -17,8 +17,9 @@ from speech.audio import SAMPLE_RATE_HZ
 from speech.cache import user_cache
 from speech.clip import COPY, Clips, load_clips
 from speech.corpus import Corpus, find_corpus, spread
+from speech.fold import find_folds, fold_names
 from speech.recording import CorpusError, Recording, printable
-from speech.split import Split, SplitError, split_clips
+from speech.split import Split, SplitError, split_clips, split_off
 from training.checkpoint import CheckpointError
 from training.configuration import Configuration, ConfigurationError
 from training.environment import cpu_in_words, surroundings
@@ -98,16 +99,6 @@ def choose_device(settings: Configuration) -> tuple[Any, str, int]:
     return module, sentence, threads
 
 
-def split_recordings(settings: Configuration, recordings: Sequence[Recording]) -> Split:
-    """The split that the settings ask for."""
-    return split_clips(
-        [recording.speaker for recording in recordings],
-        by=settings.split,
-        validate_on=settings.validate_on,
-        rng=generator(settings.seed, "split"),
-    )
-
-
 def prepare_again(config: dict[str, Any], settings: Configuration, data_dir: Path | None, who: str) -> Work:
     """What a run worked on, from where its recordings were unless data_dir says otherwise; nothing may have changed."""
     before = Path(config["corpus"]) if config.get("corpus") else None
@@ -127,6 +118,37 @@ def prepare_again(config: dict[str, Any], settings: Configuration, data_dir: Pat
         say(f"moved: the recordings were in {printable(before)}; they are the same")
         config["corpus"] = work.config["corpus"]
     return work
+
+
+def split_recordings(settings: Configuration, recordings: Sequence[Recording]) -> Split:
+    """Which clips train and which test: at random, by speakers, or as --leave-out or --folds says."""
+    rng = generator(settings.seed, "split")
+    speakers = [recording.speaker for recording in recordings]
+    by = settings.split
+    if sum((bool(settings.leave_out), settings.folds is not None, by != "random")) > 1:
+        raise SplitError("--leave-out, --folds and --split speaker each say which clips test. Give one of them")
+    if settings.fold is not None and settings.folds is None:
+        raise SplitError(
+            f"--fold {settings.fold}: is one of which folds? Give --folds speaker too, or --folds FILE.csv"
+        )
+    if settings.leave_out:
+        unknown = sorted(set(settings.leave_out) - set(speakers))
+        if unknown:
+            known = ", ".join(sorted(set(speakers) - {""})) or "none that is named"
+            raise SplitError(
+                f"--leave-out: {settings.db} has no speaker {', '.join(unknown)}; its speakers are {known}"
+            )
+        is_test = np.isin(speakers, settings.leave_out)
+    elif settings.folds is not None:
+        folds = find_folds(settings.folds, recordings)
+        names = fold_names(folds)
+        fold = settings.fold or names[0]
+        if fold not in names:
+            raise SplitError(f"--fold: there is no fold {fold}; got {', '.join(names)} from --folds {settings.folds}")
+        is_test = np.array([name == fold for name in folds])
+    else:
+        return split_clips(speakers, by=by, validate_on=settings.validate_on, rng=rng)
+    return split_off(is_test, validate_on=settings.validate_on, rng=rng)
 
 
 def recordings_changed(before: dict[str, Any], after: dict[str, Any]) -> str:
@@ -193,8 +215,9 @@ def list_corpus(settings: Configuration, data_dir: Path | None, verify: bool = T
     """The recordings that the settings ask for, and the corpus that they are of."""
     cache_dir = settings.cache_dir or user_cache()
     corpus = find_corpus(
-        settings.db, data_dir, count=DEMO_CLIPS, progress=sys.stderr.isatty(), cache_dir=cache_dir, verify=verify
-    )
+        settings.db, data_dir, count=DEMO_CLIPS, progress=sys.stderr.isatty(), cache_dir=cache_dir, verify=verify,
+        manifest=settings.manifest,
+    )  # fmt: skip
     recordings = spread(corpus.recordings, settings.limit)
     say(*corpus.notes, f"corpus: {settings.db}, {len(recordings)} recordings" + place(corpus.directory))
     return recordings, corpus
@@ -210,6 +233,8 @@ def describe(
 ) -> dict[str, Any]:
     """config.json: whatever the run depends on."""
     names = [recording.name for recording in clips.recordings]
+    speakers = [recording.speaker for recording in clips.recordings]
+    heard = np.concatenate([split.train, split.validation if settings.validate_on == "held-out" else split.train])
     return {
         "settings": settings.written(),
         "threads": threads,
@@ -218,6 +243,10 @@ def describe(
         "clips": None if clips.path is None else str(clips.path),
         "clips_sha256": clips.sha256,
         "split": {part: [names[i] for i in indices] for part, indices in dataclasses.asdict(split).items()},
+        "speakers": {
+            "heard": sorted({speakers[i] for i in heard}),  # by the network; the others are new to it
+            "test": sorted({speakers[i] for i in split.test}),
+        },
         "contents": {part: [clips.contents[i] for i in indices] for part, indices in dataclasses.asdict(split).items()},
         "left_out": left_out,
     }

@@ -9,6 +9,7 @@ features.npy                         (n, L / 2^depth, C) float32: the representa
 clips.csv                            a line a clip, in the order of features.npy
 results.json                         losses of both phases, ablation of the masks, distortion, and the paper's losses
 metrics.csv                          a line a test clip and phase: every measure of distortion
+probe.json                           what is in the representation, once python -m inference probe has asked
 report.html, figures/, audio/        the listening page, its figures and sounds
 lock                                 held by the process that writes here
 .nn1d-run.json                       which of these the run has written: nothing else is replaced or removed
@@ -37,13 +38,23 @@ from training.configuration import Configuration, ConfigurationError
 from training.ownership import Ownership, OwnershipError
 from training.trainer import ARRAYS, Epoch, Trainer
 
-FILES = ("config.json", "history.csv", "features.npy", "clips.csv", "results.json", "metrics.csv", "report.html")
+FILES = (
+    "config.json",
+    "history.csv",
+    "features.npy",
+    "clips.csv",
+    "results.json",
+    "metrics.csv",
+    "probe.json",
+    "report.html",
+)
 FOLDERS = ("checkpoints", "figures", "audio")
 WEIGHTS = {"pre_training": "pretrained.safetensors", "fine_tuning": "finetuned.safetensors"}
 AFTER = {  # what no longer holds when a phase goes on
     "pre_training": (
         "results.json",
         "metrics.csv",
+        "probe.json",
         "report.html",
         "clips.csv",
         "features.npy",
@@ -191,6 +202,29 @@ class RunFolder:
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             pass
         raise RunError(f"run: {path} is not what train.py wrote. {cure}")
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """The lines of history.csv, with numbers where they are.
+
+        Raises
+        ------
+        RunError
+            It is not there, or not what train.py wrote.
+        """
+        path = self.path / "history.csv"
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                lines = [
+                    {"phase": line["phase"], "epoch": int(line["epoch"])}
+                    | {name: float(line[name]) for name in Epoch._fields if name != "epoch"}
+                    for line in csv.DictReader(file)
+                ]
+            if lines:
+                return lines
+        except (OSError, ValueError, LookupError, TypeError, csv.Error):
+            pass
+        cure = f"Go on with the run, which writes it: python train.py --resume {self.path}"
+        raise RunError(f"run: {path} is not there, or not what train.py wrote. {cure}")
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file at once or not at all."""

@@ -1,0 +1,376 @@
+"""python -m inference probe RUN: is there emotion in the representation, and what else?"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from inference.descriptor import OF_WAVEFORM, Candidates, DescriptorError, describe_clips, read_table, split_name
+from inference.model import PHASES, load_run
+from inference.probe import CLASSIFIERS, ProbeError, as_json, check_installed, cross_validate, difference
+from speech.clip import Clips
+from speech.corpus import SEPARATOR, corpus_title
+from speech.egemaps import installed
+from speech.emotion import shared_label
+from speech.fold import find_folds, group_folds, write_folds
+from speech.split import SplitError
+from storage.atomic import write_atomic
+from training.configuration import Configuration
+from training.data import read_corpus
+from training.machine import available_cores
+from training.run_folder import RunFolder, read_config
+from training.seed import generator
+from training.terminal import say
+from training.workers import Workers
+
+MISTAKES = (DescriptorError, ProbeError, SplitError)
+FEATURES = ("representation", "logmel", "mfcc")  # and eGeMAPS where openSMILE is installed
+TARGETS = ("emotion", "speaker", "text")
+RANDOM_FOLDS = 5
+
+
+class Task(NamedTuple):
+    """One thing to read out, and how it is tested."""
+
+    target: str
+    how: str  # such as "leaving speakers out"
+    clips: np.ndarray  # indices of those that take part
+    labels: list[str]
+    folds: list[str]
+    groups: list[str]  # what the interval is over
+    unit: str  # what a group is
+    tested: list[str] | None = None
+
+
+class Run(NamedTuple):
+    """A run, and which of the clips its network heard."""
+
+    path: Path
+    heard: np.ndarray  # (n,) bool
+    described: dict[str, Candidates]
+
+
+def probe(options: argparse.Namespace) -> int:
+    """Probe, print the table, write the figures."""
+    check_installed()
+    targets = _listed(options.targets, TARGETS, "--targets") or list(TARGETS)
+    classifiers = _listed(options.classifiers, CLASSIFIERS, "--classifiers")
+    config, settings = read_config(options.runs[0])
+    depth = len(settings.channels)
+    chosen = options.features or ",".join([*FEATURES, *(["egemaps"] if installed() else [])])
+    features = [name for name in chosen.split(",") if name]
+    for name in features:
+        split_name(name, depth)
+    output = options.output
+    if output is not None and (output.suffix not in (".json", ".csv") or not output.parent.is_dir()):
+        raise ProbeError(f"probe: {output} must end with .json or .csv, in a folder that is there")
+
+    settings = _settings(options, config, settings)
+    threads = options.threads or available_cores()
+    clips, _, directory = read_corpus(settings, settings.data_dir, threads)
+    tasks = list(_tasks(options, settings, clips, targets))
+    tables = {path.stem: {"table": read_table(path, _names(clips))} for path in options.baseline}
+    if options.write_folds is not None and tasks and tasks[0].target == "emotion":
+        write_folds(options.write_folds, [clips.recordings[i] for i in tasks[0].clips], tasks[0].folds)
+    with Workers(threads) as workers:
+        runs = [
+            Run(path, _heard(path, settings, clips, directory), describe_clips(model, clips, features, workers))
+            for path in options.runs
+            for model in [_model(path, settings, threads)]
+        ]
+    results = []
+    for task in tasks:
+        for name in [*features, *tables]:
+            for classifier in classifiers:
+                results.append(_one(task, name, classifier, runs, tables, clips, settings, depth))
+        say(*_table(task, results, clips, settings))
+    report = {
+        "runs": [str(path) for path in options.runs],
+        "db": settings.db,
+        "clips": [
+            {"name": item.name, "label": item.label, "speaker": item.speaker, "text": str(item.details.get("text", ""))}
+            for item in clips.recordings
+        ],
+        "results": results,
+    }
+    _write(options, output, report)
+    return 0
+
+
+def _listed(text: str, known: Sequence[str], option: str) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    if unknown := sorted(set(names) - set(known)):
+        raise ProbeError(f"{option}: there is no {', '.join(unknown)}; choose from {', '.join(known)}")
+    return names
+
+
+def _settings(options: argparse.Namespace, config: Mapping[str, Any], settings: Configuration) -> Configuration:
+    """Those of the run, on the corpora that are asked for."""
+    if (options.train is None) != (options.test is None):
+        raise ProbeError("probe: --train and --test name corpora to learn from and to test on; give both")
+    names = options.db
+    if options.train is not None:
+        if names is not None or set(options.train) & set(options.test):
+            raise ProbeError("probe: --train and --test must name different corpora, without --db")
+        names = options.train + options.test
+    changes: dict[str, Any] = {"strict": False, "cache_dir": None}
+    if names is not None:
+        changes |= {"db": SEPARATOR.join(names), "data_dir": options.data_dir, "manifest": None, "limit": None}
+    elif options.data_dir is not None or config.get("corpus"):
+        changes |= {"data_dir": options.data_dir or Path(config["corpus"])}
+    changes |= {name: value for name in ("manifest", "limit") if (value := getattr(options, name)) is not None}
+    return dataclasses.replace(settings, **changes)
+
+
+def _model(path: Path, settings: Configuration, threads: int) -> Any:
+    model = load_run(path, PHASES[0], threads)
+    ours = model.configuration
+    if (ours.clip_samples, ours.scale, ours.channels) != (settings.clip_samples, settings.scale, settings.channels):
+        raise ProbeError(f"probe: {path} has clips or channels of another form than the first run")
+    return model
+
+
+def _names(clips: Clips) -> list[str]:
+    return [recording.name for recording in clips.recordings]
+
+
+def _heard(path: Path, settings: Configuration, clips: Clips, directory: Path | None) -> np.ndarray:
+    """Whether a run's network was trained with another clip of the same speaker, or with the clip itself."""
+    config, own = read_config(path)
+    before, now = (
+        _place(own.db, config.get("corpus")),
+        _place(settings.db, None if directory is None else str(directory.resolve())),
+    )
+    heard = {_key(before, name) for part in ("train", "validation") for name in config.get("split", {}).get(part, [])}
+    if own.validate_on == "test":
+        heard = {_key(before, name) for name in config["split"]["train"]}
+    contents = {content for part in ("train", "validation") for content in config.get("contents", {}).get(part, [])}
+    of_clip = [
+        _key(now, name) in heard or content in contents
+        for name, content in zip(_names(clips), clips.contents, strict=True)
+    ]
+    speakers = {item.speaker for item, known in zip(clips.recordings, of_clip, strict=True) if known} - {""}
+    return np.array([
+        known or item.speaker in speakers for item, known in zip(clips.recordings, of_clip, strict=True)
+    ])  # fmt: skip
+
+
+def _place(db: str, directory: str | None) -> str:
+    """What tells clips of the same name apart; own recordings are known by their folder."""
+    return f"{db}:{directory}" if db == "folder" else db
+
+
+def _key(place: str, name: str) -> str:
+    return name if SEPARATOR in place else f"{place}/{name}"
+
+
+def _tasks(
+    options: argparse.Namespace, settings: Configuration, clips: Clips, targets: Sequence[str]
+) -> Iterator[Task]:
+    """What can be read out of these clips; a sentence where something that was asked for cannot."""
+    recordings = clips.recordings
+    speakers = [item.speaker for item in recordings]
+    texts = [str(item.details.get("text", "")) for item in recordings]
+    everything = np.arange(len(recordings))
+    if options.train is not None:
+        labels = [shared_label(item.label) for item in recordings]
+        testing = [item.name.split("/")[0] in options.test for item in recordings]
+        common = {x for x, t in zip(labels, testing, strict=True) if t} & {
+            x for x, t in zip(labels, testing, strict=True) if not t
+        }
+        part = np.array([i for i in everything if labels[i] in common - {""}], int)
+        if len(common - {""}) < 2:
+            raise ProbeError("probe: these corpora share fewer than two emotions")
+        how = f"from {corpus_title(SEPARATOR.join(options.train))} to {corpus_title(SEPARATOR.join(options.test))}"
+        folds = ["test" if testing[i] else "train" for i in part]
+        chosen = [labels[i] for i in part]
+        yield Task("emotion", how, part, chosen, folds, [speakers[i] for i in part], "speakers", ["test"])
+        return
+    if "emotion" in targets:
+        part = np.array([i for i in everything if recordings[i].label], int)
+        labels = [recordings[i].label for i in part]
+        if len(set(labels)) < 2:
+            raise ProbeError(f"probe: {settings.db} has labels of {len(set(labels))} emotions; at least two are needed")
+        groups, unit = (
+            ([speakers[i] for i in part], "speakers")
+            if options.by == "speaker"
+            else ([texts[i] for i in part], "texts")
+        )
+        if options.folds is not None:
+            folds = find_folds(options.folds, [recordings[i] for i in part])
+            groups = groups if all(groups) else folds
+            yield Task("emotion", f"folds of {options.folds}", part, labels, folds, groups, unit)
+        else:
+            folds = group_folds(groups, options.by)
+            yield Task("emotion", f"leaving {unit} out", part, labels, folds, groups, unit)
+    if "speaker" in targets and all(speakers) and len(set(speakers)) > 1:
+        if all(texts) and len(set(texts)) > 1:
+            yield Task("speaker", "leaving texts out", everything, speakers, group_folds(texts, "text"), texts, "texts")
+        else:
+            order = generator(settings.seed, "probe folds").permutation(len(recordings)) % RANDOM_FOLDS
+            yield Task(
+                "speaker", "random folds", everything, speakers, [str(i + 1) for i in order], _names(clips), "clips"
+            )
+    if "text" in targets and all(texts) and len(set(texts)) > 1 and all(speakers) and len(set(speakers)) > 1:
+        yield Task("text", "leaving speakers out", everything, texts, group_folds(speakers), speakers, "speakers")
+
+
+def _one(
+    task: Task, name: str, classifier: str, runs: Sequence[Run], tables: Mapping[str, Candidates], clips: Clips,
+    settings: Configuration, depth: int,
+) -> dict[str, Any]:  # fmt: skip
+    """One row of the table, as the JSON file has it."""
+    folds = np.array(task.folds)
+
+    def run_of(fold: str) -> Run:
+        """The first that never heard a speaker of the fold, else the first."""
+        test = task.clips[folds == fold]
+        return next((run for run in runs if not run.heard[test].any()), runs[0])
+
+    def candidates(fold: str) -> Candidates:
+        if name in tables:
+            return {key: table[task.clips] for key, table in tables[name].items()}
+        source, statistic = split_name(name, depth)
+        described = run_of(fold).described[source]
+        return {key: x[task.clips] for key, x in described.items() if statistic in (None, key)}
+
+    result = cross_validate(
+        candidates, task.labels, task.folds, task.groups, classifier, rng=generator(settings.seed, "probe"),
+        tested=task.tested,
+    )  # fmt: skip
+    written = as_json(result)
+    of_network = name not in tables and split_name(name, depth)[0] not in (*OF_WAVEFORM, "untrained")
+    for fold in written["folds"]:
+        test = task.clips[folds == fold["name"]]
+        fold["heard"] = bool(run_of(fold["name"]).heard[test].any()) if of_network else None
+        fold["run"] = str(run_of(fold["name"]).path) if of_network else None
+    return {
+        "target": task.target,
+        "how": task.how,
+        "features": name,
+        "classifier": classifier,
+        "interval_over": task.unit,
+        "clips": [int(i) for i in task.clips],
+        "predictions": result.predictions,
+        "groups": task.groups,
+        "labels": task.labels,
+        **written,
+    }
+
+
+def _table(task: Task, results: Sequence[Mapping[str, Any]], clips: Clips, settings: Configuration) -> list[str]:
+    """The rows of a task for the terminal, the confusion matrix and the folds of the first of them, and a sentence."""
+    rows = [row for row in results if row["target"] == task.target]
+    first = rows[0]
+    lines = [
+        "",
+        f"{task.target}, {task.how}: {corpus_title(settings.db)}, {len(task.clips)} clips, {len(first['classes'])} "
+        f"classes, chance {first['chance_uar']:.3f}, largest class {first['largest_class']:.3f}; 95 % intervals "
+        f"over {task.unit}",
+        f"{'features':<24} {'classifier':<10} {'UAR':>5}  {'interval':<14} {'accuracy':>8} {'macro F1':>8}  statistic, "
+        "heard by the network",
+    ]
+    for row in rows:
+        uar = row["uar"]
+        interval = "-" if uar["low"] is None else f"{uar['low']:.3f} to {uar['high']:.3f}"
+        lines.append(
+            f"{row['features']:<24} {row['classifier']:<10} {uar['value']:5.3f}  {interval:<14} "
+            f"{row['accuracy']['value']:8.3f} {row['macro_f1']['value']:8.3f}  "
+            f"{_statistics(row)}, {heard_in_words(row)}"
+        )
+    width = max(8, *(len(name) for name in first["classes"])) if len(first["classes"]) <= 12 else 0
+    if width:
+        lines += ["", f"{first['features']}, {first['classifier']}: rows are the truth, columns the answer"]
+        lines.append(" " * (width + 1) + " ".join(f"{name[:7]:>7}" for name in first["classes"]))
+        for name, counts in zip(first["classes"], first["confusion"], strict=True):
+            lines.append(f"{name:<{width}} " + " ".join(f"{count:7d}" for count in counts))
+    lines += ["", f"{'fold':<12} {'clips':>5} {'UAR':>6} {'accuracy':>8}  statistic, C, heard"]
+    for fold in first["folds"]:
+        lines.append(
+            f"{fold['name']:<12} {fold['clips']:5d} {fold['uar']:6.3f} {fold['accuracy']:8.3f}  {fold['statistic']}, "
+            f"{fold['strength']:g}, {'-' if fold['heard'] is None else 'yes' if fold['heard'] else 'no'}"
+        )
+    return [*lines, "", finding(rows)]
+
+
+def _statistics(row: Mapping[str, Any]) -> str:
+    counts = Counter(fold["statistic"] for fold in row["folds"])
+    return " ".join(f"{name} x{times}" if len(counts) > 1 else name for name, times in counts.most_common())
+
+
+def heard_in_words(row: Mapping[str, Any]) -> str:
+    """In how many folds the network had heard the speakers that are tested."""
+    folds = row["folds"]
+    if folds[0]["heard"] is None:
+        return "no network heard anything" if row["features"] != "untrained" else "untrained"
+    known = sum(fold["heard"] for fold in folds)
+    return f"heard in {known} of {len(folds)} folds" if known else "never heard"
+
+
+def finding(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One sentence about the first features beside the others, by the first classifier."""
+    same = [row for row in rows if row["classifier"] == rows[0]["classifier"]]
+    ours, others = same[0], same[1:]
+    uar = ours["uar"]
+    interval = "" if uar["low"] is None else f" ({uar['low']:.2f} to {uar['high']:.2f})"
+    above = "above" if (uar["low"] or 0) > ours["chance_uar"] else "not surely above"
+    sentence = (
+        f"The {ours['target']} is read out of the {ours['features']} with an unweighted average recall of "
+        f"{uar['value']:.2f}{interval}, {above} chance at "
+        f"{ours['chance_uar']:.2f}"
+    )
+    parts = []
+    for row in others:
+        if row["labels"] != ours["labels"]:
+            continue
+        gap = difference(ours["labels"], ours["predictions"], row["predictions"], ours["groups"])
+        sign = "more" if gap.low > 0 else "less" if gap.high < 0 else "not surely different"
+        parts.append(
+            f"{row['features']} {row['uar']['value']:.2f} ({gap.value:+.2f}, {gap.low:+.2f} to {gap.high:+.2f}: {sign})"
+        )
+    return sentence + (". Difference to " + ", to ".join(parts) if parts else "") + "."
+
+
+def _write(options: argparse.Namespace, output: Path | None, report: Mapping[str, Any]) -> None:
+    """JSON with everything, or CSV with a row a fold; into the run unless said otherwise."""
+    if output is None and (options.train is not None or options.db is not None or len(options.runs) > 1):
+        return
+    if output is None:
+        run = RunFolder.open(options.runs[0], "probe")
+        try:
+            run.write_json("probe.json", report)
+        finally:
+            run.release()
+        say(f"written: {options.runs[0] / 'probe.json'}; python -m report {options.runs[0]} shows it")
+    elif output.suffix == ".json":
+        write_atomic(output, (json.dumps(report, indent=1) + "\n").encode())
+    else:
+        text = io.StringIO(newline="")
+        head = (
+            "target",
+            "features",
+            "classifier",
+            "fold",
+            "clips",
+            "uar",
+            "accuracy",
+            "statistic",
+            "strength",
+            "heard",
+            "run",
+        )
+        writer = csv.writer(text)
+        writer.writerow(head)
+        for row in report["results"]:
+            for fold in row["folds"]:
+                writer.writerow((row["target"], row["features"], row["classifier"], *fold.values()))
+        write_atomic(output, text.getvalue().encode())

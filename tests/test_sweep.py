@@ -1,0 +1,132 @@
+"""A sweep as a user starts it: two local workers, one of which is killed, and the same command again."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT, SMALL, make_recordings, rows, train
+from training.sweep import FIGURES, table
+
+
+def command(*options: str | Path) -> list[str]:
+    return [sys.executable, "-m", "training", "sweep", *map(str, options)]
+
+
+def workers_of(folder: Path) -> list[int]:
+    """The processes in which runs of a sweep are."""
+    listed = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [
+        int(line.split()[0]) for line in listed.splitlines() if "submitit.core._submit" in line and str(folder) in line
+    ]
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> tuple[str | Path, ...]:
+    data = make_recordings(tmp_path / "data")
+    lines = [f"{'calm' if i % 2 == 0 else 'loud'}/take{i}.wav,s{i // 6}" for i in range(12)]
+    (tmp_path / "list.csv").write_text("path,speaker\n" + "\n".join(lines) + "\n")
+    return (
+        *SMALL, "--db", "folder", "--data-dir", data, "--manifest", tmp_path / "list.csv", "--folds", "speaker",
+        "--checkpoint-every", "0", "--epochs", "40", "--patience", "40",
+    )  # fmt: skip
+
+
+def test_a_killed_worker_is_started_again_and_what_is_done_is_not(
+    options: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    folder = tmp_path / "sweep"
+    arguments = command(*options, "--seeds", "0", "--jobs", "2", "--out", folder, "--engine", "local")
+    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            states = folder / "fold-s0-seed-0" / "checkpoints"
+            limit = time.monotonic() + 240
+            while not any(states.glob("pre_training.state*")) and time.monotonic() < limit and process.poll() is None:
+                time.sleep(0.05)
+            workers = workers_of(folder)
+            assert workers, f"no worker to kill: {process.communicate(timeout=60)[0]}"
+            os.kill(min(workers), signal.SIGKILL)
+            output, _ = process.communicate(timeout=400)
+        finally:
+            process.kill()
+    assert process.returncode == 0, output
+    assert "was killed; it goes on from its checkpoint" in output
+    assert "runs: 2 of 2 ended" in output
+    figures = rows(folder / "sweep.csv")
+    assert [(row["fold"], row["seed"]) for row in figures] == [("s0", "0"), ("s1", "0")]
+    for fold in ("s0", "s1"):
+        alone = tmp_path / f"alone-{fold}"
+        train(*options, "--fold", fold, "--seed", "0", "--threads", "1", "--out", alone)
+        weights = "checkpoints/finetuned.safetensors"
+        assert (folder / f"fold-{fold}-seed-0" / weights).read_bytes() == (alone / weights).read_bytes()
+
+    before = (folder / "fold-s0-seed-0" / "results.json").stat().st_mtime_ns
+    again = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "sweep: 2 of 2 runs have ended before" in again.stdout
+    assert (folder / "fold-s0-seed-0" / "results.json").stat().st_mtime_ns == before
+    other = subprocess.run(
+        command(*options, "--seeds", "1", "--out", folder), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (other.returncode, "holds another sweep" in other.stderr) == (2, True)
+
+
+def test_the_table_averages_seeds_first_and_is_over_folds() -> None:
+    """Folds that differ and seeds that do not: the deviation is that of the folds."""
+    made = [
+        {"run": f"{fold}{seed}", "fold": fold, "seed": seed, **dict.fromkeys(FIGURES, value + 0.01 * seed)}
+        for fold, value in (("a", 1.0), ("b", 2.0), ("c", 3.0))
+        for seed in (-1, 1)
+    ]
+    head, *lines = table(made)
+    assert head.endswith("95 % interval over folds")
+    assert len(lines) == len(FIGURES)
+    name, mean, deviation, low, _, high, *_ = lines[0].split()
+    assert name == "test_loss_1"
+    assert (float(mean), float(deviation)) == (2.0, 1.0)
+    assert 1 <= float(low) < 2 < float(high) <= 3
+    of_seeds = table([row | {"fold": ""} for row in made[:2]])
+    assert of_seeds[0].endswith("over seeds")
+    assert float(of_seeds[1].split()[2]) == pytest.approx(0.014, abs=1e-3)
+    assert len(table([])) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--seed", "3"), "says itself --seed, --fold and --out of each run"),
+        (("--jobs", "0"), "--jobs must be at least 1"),
+        (("--epochs", "0"), "epochs must be at least 1"),
+        (("--db", "savee", "--data-dir", "nowhere", "--folds", "speaker"), "nowhere does not exist"),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path: Path, options: tuple[str, ...], sentence: str) -> None:
+    failed = subprocess.run(
+        command(*options, "--out", tmp_path / "sweep"), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 2, failed.stderr
+    assert sentence in failed.stderr
+    assert len(failed.stderr.splitlines()) == 1
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_run_that_fails_does_not_stop_the_others(options: tuple[str | Path, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    (folder / "fold-s0-seed-0").mkdir(parents=True)
+    (folder / "fold-s0-seed-0" / "mine.txt").write_text("somebody's own")
+    arguments = command(*options, "--epochs", "1", "--jobs", "2", "--out", folder, "--engine", "local")
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "runs: 1 of 2 ended" in done.stdout
+    assert "fold-s0-seed-0: train.py ended with 2: " in done.stdout
+    assert "exists and is not a run" in done.stdout
+    with (folder / "sweep.csv").open() as file:
+        assert [row["fold"] for row in csv.DictReader(file)] == ["s1"]
+    assert (folder / "fold-s0-seed-0" / "mine.txt").read_text() == "somebody's own"

@@ -1,0 +1,38 @@
+"""Many trainings of one configuration: python -m training sweep --db emodb --folds speaker --seeds 0 1 2 --jobs 2"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from nn1d import ShapeError
+from nn1d.command import run_command
+from speech.recording import CorpusError
+from speech.split import SplitError
+from training.configuration import ConfigurationError
+from training.sweep import SweepError, sweep
+
+MISTAKES = (ConfigurationError, CorpusError, ShapeError, SplitError, SweepError)
+
+
+def main() -> int:
+    """Run the command; options that are not the sweep's own are those of train.py."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description=__doc__, allow_abbrev=False, epilog="All other options are train.py's."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("sweep", help="folds times seeds, each a run of its own", allow_abbrev=False)
+    command.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="(default: 0)")
+    command.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
+    command.add_argument("--out", type=Path, metavar="DIR", help="a folder a run in it; runs/sweep-<db> unless given")
+    command.add_argument("--engine", choices=("auto", "local", "slurm"), default="auto", help="SLURM where srun exists")
+    command.add_argument("--hours", type=float, default=24.0, metavar="X", help="of a job, then it is put back (24)")
+    options, arguments = parser.parse_known_args()
+    if options.jobs < 1 or options.hours <= 0 or min(options.seeds) < 0:
+        raise SweepError("sweep: --jobs must be at least 1, --hours above 0 and --seeds at least 0")
+    return sweep(options, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("training", main, *MISTAKES))
