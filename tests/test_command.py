@@ -67,7 +67,7 @@ def test_help_needs_nothing_that_takes_long_to_import(command: tuple[str, ...]) 
         (
             TRAIN,
             "--db emobd",
-            "train.py: db must be one of emodb, savee, folder, demo; got 'emobd'; did you mean emodb?",
+            "train.py: db must be one of demo, emodb, savee, ravdess, cremad, tess, folder; got 'emobd'; did you mean emodb?",
         ),
         (TRAIN, "--split speakers", "train.py: split must be one of random, speaker; got 'speakers'; did you mean sp"),
         (TRAIN, "--epochs ten", "train.py: --epochs: must be an integer; got 'ten'"),
@@ -79,11 +79,15 @@ def test_help_needs_nothing_that_takes_long_to_import(command: tuple[str, ...]) 
         (
             INFERENCE,
             "encod RUN",
-            "inference: COMMAND must be one of encode, reconstruct, evaluate, export; got 'encod'",
+            "inference: COMMAND must be one of encode, reconstruct, evaluate, rate, export, probe; got 'encod'",
         ),
         (INFERENCE, "encode RUN a.wav -o f.npz --thread 3", "inference: unknown option --thread; did you mean --thr"),
         (INFERENCE, "--thread 3 encode", "inference: unknown option --thread; python -m inference --help lists the o"),
-        (INFERENCE, "evaluate RUN --db savy", "inference: --db must be one of emodb, savee, folder, demo; got 'savy'"),
+        (
+            INFERENCE,
+            "evaluate RUN --db savy",
+            "inference: --db must be one of demo, emodb, savee, ravdess, cremad, tess, folder; got 'savy'",
+        ),
         (INFERENCE, "export RUN -o a.onnx --part decode", "inference: --part must be one of both, encoder, decoder; g"),
         (GRADCHECK, "--sed 3", "gradcheck: unknown option --sed; did you mean --seed?"),
         (GRADCHECK, "--seed -1", "gradcheck: --seed: must be an integer of at least 0; got '-1'"),

@@ -267,7 +267,7 @@ def test_a_run_is_never_overwritten_unless_forced(recordings: Path, tmp_path: Pa
         (("--learning-rate", "inf"), "learning_rate must be finite; got inf"),
         (("--kernel-size", "4"), "kernel_size must be odd, to keep the length of a clip; got 4"),
         (("--channels", "4,0"), "channels must be positive integers; got (4, 0)"),
-        (("--db", "urmel"), "db must be one of emodb, savee, folder, demo; got 'urmel'"),
+        (("--db", "urmel"), "db must be one of demo, emodb, savee, ravdess, cremad, tess, folder; got 'urmel'"),
     ],
 )
 def test_mistakes_on_the_command_line(options: tuple[str, ...], sentence: str) -> None:
@@ -314,7 +314,7 @@ def test_help_says_every_default() -> None:
         "(default: 64000)",
         "(default: 16,16,32,32,64)",
         "(default: val_loss)",
-        "(default: 30; for demo 20)",
+        "(default: 30; for demo 20; for fold 12)",
     ):
         assert fragment in text
     for group in ("corpus:", "network:", "training:", "machine:"):

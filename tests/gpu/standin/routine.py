@@ -129,6 +129,10 @@ def sum(a: ndarray, axis: Any = None, dtype: Any = None, out: Any = None, keepdi
     return a.sum(axis, dtype, out, keepdims)
 
 
+def median(a: ndarray, axis: Any = None) -> ndarray:
+    return launch(lambda a: np.median(a, axis), a)
+
+
 def result_type(*arrays_and_dtypes: Any) -> np.dtype:
     return np.result_type(*(each.dtype if isinstance(each, ndarray) else each for each in arrays_and_dtypes))
 
