@@ -36,7 +36,7 @@ def blocks(page: Path) -> list[Block]:
 
 def commands(text: str) -> Iterator[list[str]]:
     """The commands of a sh block as words; those before && are commands of their own."""
-    for line in text.replace("\\\n", " ").splitlines():
+    for line in text.replace("\\\n", "").splitlines():
         words = shlex.split(line, comments=True)
         while words:
             end = words.index("&&") if "&&" in words else len(words)
