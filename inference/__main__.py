@@ -32,7 +32,7 @@ from inference.probe_command import MISTAKES as PROBE_MISTAKES
 from inference.probe_command import probe
 from inference.rate import Rate, as_json, as_lines, judge_plain, recording_rates, representation_rates
 from nn1d import ShapeError
-from nn1d.command import run_command
+from nn1d.command import run_command, say
 from speech.audio import SAMPLE_RATE_HZ, Blocks, WaveformError, convert_blocks
 from speech.cache import user_cache
 from speech.clip import Clips
@@ -46,7 +46,7 @@ from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import ConfigurationError
 from training.data import DEMO_CLIPS, prepare_again, read_corpus
-from training.run_folder import FILES, RunError, read_config
+from training.run_folder import FILES, RunError, RunFolder, read_config
 from training.seed import generator
 from training.workers import Workers
 
@@ -295,10 +295,17 @@ def rate(options: argparse.Namespace) -> None:
                 given = (name, model, clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
                 lines += representation_rates(*given, on_clip=lambda: bar.update() and None)
         lines += recording_rates(clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
-    if options.output is not None:
-        figures = {"run": options.run.resolve().name, "test_clips": len(test), "rates": as_json(lines)}
-        write_atomic(options.output, (json.dumps(figures, indent=2) + "\n").encode())
+    figures = {"run": options.run.resolve().name, "test_clips": len(test), "rates": as_json(lines)}
     print(as_lines(lines))
+    if options.output is not None:
+        write_atomic(options.output, (json.dumps(figures, indent=2) + "\n").encode())
+        return
+    run = RunFolder.open(options.run, "rate")
+    try:
+        run.write_results(run.read_results() | {"rates": figures})
+    finally:
+        run.release()
+    say(f"written: {options.run / 'results.json'}; python -m report {options.run} shows it")
 
 
 def export(options: argparse.Namespace) -> None:

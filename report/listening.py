@@ -65,6 +65,7 @@ def publish(
         emotion,
         figure,
         page,
+        rate,
         view,
     )  # with matplotlib and jinja2: a second that --help need not wait
 
@@ -125,6 +126,7 @@ def publish(
                 "losses": _losses(run, results, figures),
                 "distributions": _distributions(figures, metrics),
                 "emotion": emotion.emotion_section(run.path, figures, xy, share, clips),
+                "rate": rate.rate_section(results, figures),
                 "map": clip_map.describe_map(xy, share, features.shape[2], clips, split),
                 "columns": view.COLUMNS,
                 "low_db": view.CURVE_DB[0],

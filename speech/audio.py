@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import scipy  # its parts load when they are used
 import soundfile
-from scipy.signal import resample_poly
 
 from speech.container import CONVERT, foreign_kind
 from speech.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, PatchedFile, check_rate, mend_header, mend_mp3
@@ -378,7 +378,7 @@ def convert_rate(waveform: np.ndarray, rate_hz: int, new_rate_hz: int) -> np.nda
     if rate_hz == new_rate_hz:
         return waveform
     common = math.gcd(rate_hz, new_rate_hz)
-    return resample_poly(waveform, new_rate_hz // common, rate_hz // common).astype(np.float32, copy=False)
+    return scipy.signal.resample_poly(waveform, new_rate_hz // common, rate_hz // common).astype(np.float32, copy=False)
 
 
 def convert_blocks(blocks: Iterable[np.ndarray], rate_hz: int, new_rate_hz: int) -> Iterator[np.ndarray]:

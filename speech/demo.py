@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy import signal
+import scipy  # its parts load when they are used
 
 from speech.recording import Recording
 
@@ -290,7 +290,7 @@ def _syllable(tempo: float, rng: np.random.Generator) -> list[Segment]:
 def _smooth(targets: np.ndarray, seconds: float) -> np.ndarray:
     """Average (hops, ...) over a Hann window of that width; the ends are held."""
     reach = round(seconds * SAMPLE_RATE_HZ / HOP / 2)
-    window = signal.windows.hann(2 * reach + 3)[1:-1]
+    window = scipy.signal.windows.hann(2 * reach + 3)[1:-1]
     padded = np.pad(targets, [(reach, reach)] + [(0, 0)] * (targets.ndim - 1), mode="edge")
     return np.apply_along_axis(np.convolve, 0, padded, window / window.sum(), mode="valid")
 
@@ -320,7 +320,7 @@ def _glottis(
     tilt = 10 ** (max(voice.tilt_db + emotion.tilt_db, 0.5) / 10)
     b = (tilt - np.cos(2 * np.pi * 3000 / SAMPLE_RATE_HZ)) / (tilt - 1)
     pole = b - np.sqrt(b * b - 1)
-    excitation = signal.lfilter([1.0], [1.0, -pole], np.diff(flow, prepend=0.0) / pitch_hz)
+    excitation = scipy.signal.lfilter([1.0], [1.0, -pole], np.diff(flow, prepend=0.0) / pitch_hz)
     return flow, excitation / np.sqrt((excitation**2).mean())
 
 
@@ -349,7 +349,8 @@ def _tract(source: np.ndarray, formants_hz: np.ndarray, zero_hz: np.ndarray, sca
 
     hops = len(formants_hz)
     padded = np.pad(source, (HOP, hops * HOP - len(source)))  # window h is centred on hop h
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * signal.windows.hann(WINDOW, sym=False)
+    hann = scipy.signal.windows.hann(WINDOW, sym=False)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * hann
     windows = _multiply(windows, _quadratic(zero_hz, NASAL_BANDWIDTH_HZ))
     rung = np.fft.irfft(np.fft.rfft(windows, size) / np.fft.rfft(poles, size), size).reshape(hops, -1, HOP)
     total = np.zeros((hops + rung.shape[1], HOP))
@@ -369,9 +370,9 @@ def _multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _hiss(segment: Segment, scale: float, rng: np.random.Generator) -> np.ndarray:
     """Noise (frames,) of a segment: a burst starts at once and dies away, a fricative swells and falls."""
     frames = round(segment.seconds * SAMPLE_RATE_HZ)
-    noise = signal.sosfilt(_hiss_band(segment.sound.hiss, scale), rng.standard_normal(frames))
+    noise = scipy.signal.sosfilt(_hiss_band(segment.sound.hiss, scale), rng.standard_normal(frames))
     burst = 2 * np.exp(-np.arange(frames) / (0.008 * SAMPLE_RATE_HZ))
-    shape = burst if segment.sound.closure_ms else signal.windows.tukey(frames, 0.6)
+    shape = burst if segment.sound.closure_ms else scipy.signal.windows.tukey(frames, 0.6)
     level = _amplitude(segment.sound.hiss_db + segment.level_db)
     return noise * shape * (level / np.sqrt((noise**2).mean()))
 
@@ -379,4 +380,4 @@ def _hiss(segment: Segment, scale: float, rng: np.random.Generator) -> np.ndarra
 @lru_cache
 def _hiss_band(hiss: str, scale: float) -> np.ndarray:
     low_hz, high_hz = (min(edge_hz * scale, edge) for edge_hz, edge in zip(HISS_HZ[hiss], (5500, 7900), strict=True))
-    return signal.butter(3, (low_hz, high_hz), "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
+    return scipy.signal.butter(3, (low_hz, high_hz), "bandpass", fs=SAMPLE_RATE_HZ, output="sos")

@@ -214,9 +214,9 @@ def test_a_terminal_that_is_not_utf_8_gets_an_escape(tmp_path: Path) -> None:
     ("command", "options", "package", "number"),
     [
         (TRAIN, ("--dry-run",), "numpy", signal.SIGINT),
-        (TRAIN, ("--dry-run",), "scipy.signal", signal.SIGTERM),
+        (TRAIN, ("--dry-run",), "soundfile", signal.SIGTERM),
         (INFERENCE, ("encode", "RUN", "a.wav", "-o", "f.npz"), "numpy", signal.SIGTERM),
-        (REPORT, ("RUN",), "scipy.stats", signal.SIGINT),
+        (REPORT, ("RUN",), "soundfile", signal.SIGINT),
     ],
 )
 def test_a_signal_while_packages_are_imported(

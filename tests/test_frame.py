@@ -97,7 +97,7 @@ def test_the_lowest_versions_are_listed_for_ci() -> None:
     wanted = [*project["dependencies"], *project["optional-dependencies"]["speech"]]
     assert done.stdout.split() == [text.replace(">=", "==") for text in wanted]
     assert all("==" in line for line in done.stdout.split())
-    assert "quick python3 -r build/lowest.txt\n" in (ROOT / ".ci" / "run").read_text("utf-8")
+    assert "quick lowest python3 -r build/lowest.txt\n" in (ROOT / ".ci" / "run").read_text("utf-8")
 
 
 def test_the_readmes_first_command_installs_what_training_needs() -> None:

@@ -205,7 +205,11 @@ def test_the_listening_page_shows_it(own: dict[str, Path]) -> None:
     quick = ("--targets", "emotion", "--classifiers", "svm", "--features", "representation:levels,logmel:moments")
     run_probe(run, *quick)
     report = json.loads((run / "probe.json").read_text())
-    subprocess.run([sys.executable, "-m", "report", run], cwd=ROOT, check=True, capture_output=True)
+    rate: list[str | Path] = [sys.executable, "-m", "inference", "rate", run, "--bits", "3,32", "--clips", "1"]
+    done = subprocess.run(rate, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, "-m", "report", run], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     page = (run / "report.html").read_text()
     assert "Is there emotion in it?" in page
     from inference.probe_command import finding
@@ -218,6 +222,18 @@ def test_the_listening_page_shows_it(own: dict[str, Path]) -> None:
     assert f"the probe's {wrong} mistakes marked" in page.replace("&#39;", "'")
     assert (run / "figures" / "emotion-confusion.svg").is_file()
     assert (run / "figures" / "emotion-map.png").is_file()
-    (run / "probe.json").write_text("{}")
-    subprocess.run([sys.executable, "-m", "report", run], cwd=ROOT, check=True, capture_output=True)
-    assert "Is there emotion in it?" not in (run / "report.html").read_text()
+    figures = json.loads((run / "results.json").read_text())["rates"]
+    assert [line["bits"] for line in figures["rates"]] == [3, 32, 3, 32, 3, 3, 16]
+    assert "SI-SDR against bits a second of 5 ways to keep a clip" in page
+    assert f"<td>{figures['rates'][0]['test_mse']:.2e}</td>" in page
+    assert "<td>no loss</td>" in page  # of FLAC
+    assert (run / "figures" / "rate.svg").is_file()
+
+
+@pytest.mark.parametrize("text", ["{}", "", "[1]", '{"results": 3, "clips": []}'])
+def test_a_page_does_without_a_damaged_probe(tmp_path: Path, text: str) -> None:
+    from report.emotion import emotion_section
+
+    (tmp_path / "probe.json").write_text(text)
+    clips: Any = None  # nobody asks for them
+    assert emotion_section(tmp_path, tmp_path.joinpath, np.zeros((0, 2)), np.zeros(2), clips) is None
