@@ -6,7 +6,7 @@ dx, grads = layer.backward(dy, cache).
 
 from nn1d import cpu as cpu  # registers the fast forms of what the layers call
 from nn1d import initial
-from nn1d.activation import ELU, HardSigmoid
+from nn1d.activation import ELU, HardSigmoid, LeakyReLU, ReLU, Sigmoid, Tanh
 from nn1d.adam import Adam
 from nn1d.backend import array_module, to_numpy
 from nn1d.conv import Conv1d, ConvTranspose1d
@@ -34,11 +34,15 @@ __all__ = [
     "GradientReport",
     "HardSigmoid",
     "Layer",
+    "LeakyReLU",
     "MaxPool1d",
     "MaxUnpool1d",
+    "ReLU",
     "ResidualBlock",
     "Sequential",
     "ShapeError",
+    "Sigmoid",
+    "Tanh",
     "Unfold1d",
     "Upsample1d",
     "array_module",

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from nn1d.activation import ELU, HardSigmoid
+from nn1d.activation import ELU, HardSigmoid, LeakyReLU, ReLU, Sigmoid, Tanh
 from nn1d.command import Parser, run_command
 from nn1d.conv import Conv1d, ConvTranspose1d
 from nn1d.fold import Fold1d, Unfold1d
@@ -82,6 +82,8 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     yield "ELU(1)", ELU(), signal(2, 12, 3)
     yield "ELU(0.5)", ELU(0.5), signal(2, 12, 3)
     yield "HardSigmoid", HardSigmoid(), 3 * signal(2, 12, 3)
+    for activation in (ReLU(), LeakyReLU(0.1), Sigmoid(), Tanh()):
+        yield f"{activation!r}".removesuffix("()"), activation, signal(2, 12, 3)
     yield "ResidualBlock of convolutions", ResidualBlock(3, **options), signal(2, 12, 3)
     yield (
         "ResidualBlock of transposed convolutions",

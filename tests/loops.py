@@ -187,6 +187,38 @@ def hard_sigmoid_slope(x: float) -> float:
     return 0.2 if 0 < 0.2 * x + 0.5 < 1 else 0.0
 
 
+def relu(x: float) -> float:
+    return x if x > 0 else 0.0
+
+
+def relu_slope(x: float) -> float:
+    return 1.0 if x > 0 else 0.0
+
+
+def leaky_relu(x: float, a: float) -> float:
+    return x if x > 0 else a * x
+
+
+def leaky_relu_slope(x: float, a: float) -> float:
+    return 1.0 if x > 0 else a
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def sigmoid_slope(x: float) -> float:
+    return math.exp(-x) / (1 + math.exp(-x)) ** 2
+
+
+def tanh(x: float) -> float:
+    return (math.exp(x) - math.exp(-x)) / (math.exp(x) + math.exp(-x))
+
+
+def tanh_slope(x: float) -> float:
+    return 4 / (math.exp(x) + math.exp(-x)) ** 2
+
+
 def mse(y: list[float], target: list[float]) -> tuple[float, list[float]]:
     """(1 / n) Σ (y - t)² and its slope in each y."""
     n = len(y)

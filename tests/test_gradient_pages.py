@@ -16,6 +16,7 @@ from tests.wrong import SwappedClips
 
 PAGES = sorted(FOLDER.glob("*.md"))
 LAYERS = [
+    "activation",
     "adam",
     "convolution",
     "elu",

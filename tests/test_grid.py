@@ -32,17 +32,6 @@ def specs(page: Path) -> list[dict[str, Any]]:
 CASES = {page.stem + "-2" * i: spec for page in PAGES for i, spec in enumerate(specs(page))}
 
 
-class LeakyReLU:
-    def __init__(self, slope: float) -> None:
-        self.slope = slope
-
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.where(x > 0, x, self.slope * x), x
-
-    def backward(self, dy: np.ndarray, cache: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        return np.where(cache > 0, dy, self.slope * dy), {}
-
-
 def layer_of(kind: str, op: dict[str, Any], inputs: list[np.ndarray]) -> Any:
     """The layer of nn1d that a map of the script stands for, with these weights."""
     if kind in ("conv", "conv_transpose"):
@@ -58,7 +47,8 @@ def layer_of(kind: str, op: dict[str, Any], inputs: list[np.ndarray]) -> Any:
         return layer
     return {
         "elu": lambda: nn1d.ELU(op.get("alpha", 1.0)),
-        "leaky_relu": lambda: LeakyReLU(op.get("slope", 0.1)),
+        "leaky_relu": lambda: nn1d.LeakyReLU(op.get("slope", 0.1)),
+        "sigmoid": nn1d.Sigmoid,
         "hard_sigmoid": nn1d.HardSigmoid,
         "max_pool": lambda: nn1d.MaxPool1d(op["size"]),
         "unpool": lambda: nn1d.MaxUnpool1d(op["size"]),

@@ -18,10 +18,14 @@ from nn1d import (
     ConvTranspose1d,
     Fold1d,
     HardSigmoid,
+    LeakyReLU,
     MaxPool1d,
     MaxUnpool1d,
+    ReLU,
     ResidualBlock,
     Sequential,
+    Sigmoid,
+    Tanh,
     Unfold1d,
     Upsample1d,
 )
@@ -253,6 +257,28 @@ class HardSigmoidOfTorch(HardSigmoid):
         return dy * ((cache > 0) & (cache < 1)) / 6, {}
 
 
+class ReLUWithTheSignOfDy(ReLU):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return dy * (dy > 0), {}
+
+
+class LeakyReLUWithoutTheLeak(LeakyReLU):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return dy * (cache > 0), {}
+
+
+class SigmoidTwice(Sigmoid):
+    """The slope formula is for the output; here the output goes through the sigmoid once more."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return super().backward(dy, self.forward(cache)[0])
+
+
+class TanhWithoutTheSquare(Tanh):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return dy * (1 - cache), {}
+
+
 class ResidualWithoutSkip(ResidualBlock):
     def backward(self, dy: Any, cache: Any) -> Any:
         dx, grads = self.body.backward(dy, cache)
@@ -356,6 +382,10 @@ GRADIENTS: dict[str, Build] = {
     "ReLUSlope": lambda rng: (ReLUSlope(), _signal(rng)),
     "HardSigmoidWithoutEnds": lambda rng: (HardSigmoidWithoutEnds(), 3 * _signal(rng)),
     "HardSigmoidOfTorch": lambda rng: (HardSigmoidOfTorch(), 3 * _signal(rng)),
+    "ReLUWithTheSignOfDy": lambda rng: (ReLUWithTheSignOfDy(), _signal(rng)),
+    "LeakyReLUWithoutTheLeak": lambda rng: (LeakyReLUWithoutTheLeak(0.1), _signal(rng)),
+    "SigmoidTwice": lambda rng: (SigmoidTwice(), _signal(rng)),
+    "TanhWithoutTheSquare": lambda rng: (TanhWithoutTheSquare(), _signal(rng)),
     "ResidualWithoutSkip": lambda rng: (ResidualWithoutSkip(3, rng=rng, dtype=np.float64), _signal(rng)),
     "ResidualWithSkipAlone": lambda rng: (ResidualWithSkipAlone(3, rng=rng, dtype=np.float64), _signal(rng)),
     "ErrorWithoutTheTwo": lambda rng: (ErrorWithoutTheTwo(), _signal(rng), _signal(rng)),

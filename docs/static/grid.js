@@ -277,6 +277,14 @@
         return { of: (dy) => (positive(dy) ? 1 : a), value: x > 0 ? 1 : a, symbols: x > 0 ? "1" : "a" };
       },
     ),
+    sigmoid: elementwise(
+      ([x], y) => [`${y} = 1 / (1 + exp(−${x}))`, { [x]: `d${x} = d${y} · ${y} · (1 − ${y})` }],
+      (op, x, name) => ({ value: 1 / (1 + Math.exp(-x)), symbols: `1 / (1 + exp(−${name}))` }),
+      (op, x, y, wrong) => {
+        const out = wrong === "twice" ? 1 / (1 + Math.exp(-y)) : y;
+        return { value: out * (1 - out), symbols: "y · (1 − y)" };
+      },
+    ),
     hard_sigmoid: elementwise(
       ([x], y) => [`${y} = min(max(0.2·${x} + 0.5, 0), 1)`, { [x]: `d${x} = 0.2 · d${y} where 0 < ${y} < 1, else 0` }],
       (op, x, name) => ({ value: Math.min(Math.max(x * 0.2 + 0.5, 0), 1), symbols: `clip(0.2·${name} + 0.5)` }),
