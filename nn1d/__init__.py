@@ -15,6 +15,7 @@ from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.interchange import from_torch, load_parameters, to_torch
 from nn1d.layer import FlatParameters, Layer, ShapeError, flatten, named_layers, named_leaves
+from nn1d.linear import Linear
 from nn1d.loss import mse
 from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
@@ -35,6 +36,7 @@ __all__ = [
     "HardSigmoid",
     "Layer",
     "LeakyReLU",
+    "Linear",
     "MaxPool1d",
     "MaxUnpool1d",
     "ReLU",

@@ -27,6 +27,7 @@ from nn1d.command import Parser, run_command
 from nn1d.conv import Conv1d, ConvTranspose1d
 from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
+from nn1d.linear import Linear
 from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
 from nn1d.sequential import Sequential
@@ -84,6 +85,8 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     yield "HardSigmoid", HardSigmoid(), 3 * signal(2, 12, 3)
     for activation in (ReLU(), LeakyReLU(0.1), Sigmoid(), Tanh()):
         yield f"{activation!r}".removesuffix("()"), activation, signal(2, 12, 3)
+    yield "Linear on clips", Linear(3, 4, **options), signal(5, 3)
+    yield "Linear on signals, no bias", Linear(3, 2, bias=False, **options), signal(2, 6, 3)
     yield "ResidualBlock of convolutions", ResidualBlock(3, **options), signal(2, 12, 3)
     yield (
         "ResidualBlock of transposed convolutions",

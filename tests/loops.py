@@ -88,6 +88,29 @@ def conv_transpose_gradients(
     return dx, dw, db
 
 
+def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """y[n, o] = b[o] + Σ_c x[n, c] · w[c, o]."""
+    y = np.zeros((x.shape[0], w.shape[1]))
+    for n in range(y.shape[0]):
+        for o in range(y.shape[1]):
+            y[n, o] = b[o]
+            for c in range(x.shape[1]):
+                y[n, o] += x[n, c] * w[c, o]
+    return y
+
+
+def linear_gradients(x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """dx, dw and db of linear."""
+    dx, dw, db = np.zeros(x.shape), np.zeros(w.shape), np.zeros(w.shape[1])
+    for n in range(x.shape[0]):
+        for o in range(w.shape[1]):
+            db[o] += dy[n, o]
+            for c in range(x.shape[1]):
+                dx[n, c] += w[c, o] * dy[n, o]
+                dw[c, o] += x[n, c] * dy[n, o]
+    return dx, dw, db
+
+
 def max_pool(x: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The maximum of every window, and True at the first sample that reaches it."""
     clips, length, channels = x.shape

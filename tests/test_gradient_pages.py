@@ -22,6 +22,7 @@ LAYERS = [
     "elu",
     "fold",
     "hard-sigmoid",
+    "linear",
     "max-pool",
     "mse",
     "residual-block",

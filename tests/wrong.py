@@ -19,6 +19,7 @@ from nn1d import (
     Fold1d,
     HardSigmoid,
     LeakyReLU,
+    Linear,
     MaxPool1d,
     MaxUnpool1d,
     ReLU,
@@ -279,6 +280,18 @@ class TanhWithoutTheSquare(Tanh):
         return dy * (1 - cache), {}
 
 
+class LinearNotTransposed(Linear):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        _, grads = super().backward(dy, cache)
+        return dy @ self.parameters["weight"], grads
+
+
+class LinearOfTheFirstClip(Linear):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, _ = super().backward(dy, cache)
+        return dx, super().backward(dy[:1], cache[:1])[1]
+
+
 class ResidualWithoutSkip(ResidualBlock):
     def backward(self, dy: Any, cache: Any) -> Any:
         dx, grads = self.body.backward(dy, cache)
@@ -386,6 +399,8 @@ GRADIENTS: dict[str, Build] = {
     "LeakyReLUWithoutTheLeak": lambda rng: (LeakyReLUWithoutTheLeak(0.1), _signal(rng)),
     "SigmoidTwice": lambda rng: (SigmoidTwice(), _signal(rng)),
     "TanhWithoutTheSquare": lambda rng: (TanhWithoutTheSquare(), _signal(rng)),
+    "LinearNotTransposed": _of(LinearNotTransposed, 3, 3),
+    "LinearOfTheFirstClip": _of(LinearOfTheFirstClip, 3, 4),
     "ResidualWithoutSkip": lambda rng: (ResidualWithoutSkip(3, rng=rng, dtype=np.float64), _signal(rng)),
     "ResidualWithSkipAlone": lambda rng: (ResidualWithSkipAlone(3, rng=rng, dtype=np.float64), _signal(rng)),
     "ErrorWithoutTheTwo": lambda rng: (ErrorWithoutTheTwo(), _signal(rng), _signal(rng)),
