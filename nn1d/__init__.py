@@ -16,10 +16,11 @@ from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.interchange import from_torch, load_parameters, to_torch
 from nn1d.layer import FlatParameters, Layer, ShapeError, flatten, named_layers, named_leaves
 from nn1d.linear import Linear
-from nn1d.loss import mse
+from nn1d.loss import cross_entropy, mse
 from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
 from nn1d.sequential import Sequential
+from nn1d.softmax import Softmax
 
 __version__ = "0.1.0"
 
@@ -44,11 +45,13 @@ __all__ = [
     "Sequential",
     "ShapeError",
     "Sigmoid",
+    "Softmax",
     "Tanh",
     "Unfold1d",
     "Upsample1d",
     "array_module",
     "check_gradients",
+    "cross_entropy",
     "find_device",
     "flatten",
     "from_torch",

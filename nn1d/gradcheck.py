@@ -15,7 +15,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,9 +28,11 @@ from nn1d.conv import Conv1d, ConvTranspose1d
 from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.linear import Linear
+from nn1d.loss import cross_entropy, mse
 from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
 from nn1d.sequential import Sequential
+from nn1d.softmax import Softmax
 
 # modules with networks built on nn1d; asked by name, since a library does not import what stands on it
 APPLICATIONS = ("models.autoencoder", "models.folded")
@@ -39,22 +41,28 @@ APPLICATIONS = ("models.autoencoder", "models.folded")
 class MeanSquaredError:
     """nn1d.mse as a layer, so that the checker can take it: its output is the loss, its backward scales dx."""
 
+    function: Callable[..., tuple[Any, Any]] = staticmethod(mse)
+
     def __init__(self) -> None:
         self.parameters: dict[str, Any] = {}
 
     def __repr__(self) -> str:
-        return "mse"
+        return self.function.__name__
 
     def forward(self, x: Any, target: Any) -> tuple[Any, Any]:
         """The loss as an array of one number."""
-        from nn1d.loss import mse
-
-        loss, dx = mse(x, target)
+        loss, dx = self.function(x, target)
         return np.asarray([loss]), dx
 
     def backward(self, dy: Any, cache: Any) -> tuple[Any, dict[str, Any]]:
         """dx times dy."""
         return cache * dy[0], {}
+
+
+class CrossEntropy(MeanSquaredError):
+    """nn1d.cross_entropy as a layer."""
+
+    function = staticmethod(cross_entropy)
 
 
 def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
@@ -101,6 +109,8 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         ConvTranspose1d(4, 1, 3, 1, 1, **options),
     )
     yield "Sequential", Sequential(*layers), signal(2, 12, 2)
+    yield "Softmax", Softmax(), signal(2, 6, 4)
+    yield "cross_entropy", CrossEntropy(), signal(5, 4), rng.integers(0, 4, 5)
     yield "mse", MeanSquaredError(), signal(2, 12, 1), signal(2, 12, 1)
 
 

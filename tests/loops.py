@@ -242,6 +242,31 @@ def tanh_slope(x: float) -> float:
     return 4 / (math.exp(x) + math.exp(-x)) ** 2
 
 
+def softmax(x: list[float]) -> list[float]:
+    total = sum(math.exp(a) for a in x)
+    return [math.exp(a) / total for a in x]
+
+
+def softmax_gradient(x: list[float], dy: list[float]) -> list[float]:
+    """dx[c] = Σ_k dy[k] · (the slope of y[k] in x[c])."""
+    y = softmax(x)
+    dx = [0.0] * len(x)
+    for c in range(len(x)):
+        for k in range(len(x)):
+            dx[c] += dy[k] * y[k] * ((k == c) - y[c])
+    return dx
+
+
+def cross_entropy(x: list[list[float]], target: list[int]) -> tuple[float, list[list[float]]]:
+    """-1/n Σ log p[t], and its slope in each x."""
+    loss, slopes = 0.0, []
+    for row, t in zip(x, target, strict=True):
+        p = softmax(row)
+        loss -= math.log(p[t]) / len(x)
+        slopes.append([(p[c] - (c == t)) / len(x) for c in range(len(row))])
+    return loss, slopes
+
+
 def mse(y: list[float], target: list[float]) -> tuple[float, list[float]]:
     """(1 / n) Σ (y - t)² and its slope in each y."""
     n = len(y)

@@ -27,6 +27,7 @@ from nn1d import (
     Sequential,
     ShapeError,
     Sigmoid,
+    Softmax,
     Tanh,
     Unfold1d,
     Upsample1d,
@@ -116,6 +117,7 @@ CASES: dict[str, Case] = {
     "Tanh": Case(lambda dtype: Tanh()),
     "Linear": Case(filters(Linear, 3, 4)),
     "Linear, no bias": Case(filters(Linear, 3, 2, bias=False)),
+    "Softmax": Case(lambda dtype: Softmax()),
     "Sequential": Case(chain),
     "ResidualBlock": Case(filters(ResidualBlock, 3)),
     "ResidualBlock, transposed": Case(filters(ResidualBlock, 3, convolution=ConvTranspose1d)),
@@ -259,7 +261,8 @@ def check_double_precision_throughout(case: Case) -> None:
     back_single = single.backward(dy, cache_single)
     equal(back_single, double.backward(like(dy, lambda leaf: leaf.astype(np.float64)), cache_double), 1e-4)
 
-    moved, _ = double.forward(x.astype(np.float64) + 1e-12, *context)
+    nudge = 1e-12 * np.random.default_rng(1).standard_normal(x.shape)  # not all alike: softmax would not move
+    moved, _ = double.forward(x.astype(np.float64) + nudge, *context)
     for (name, a), (_, b) in zip(leaves(moved), leaves(y_double), strict=True):
         assert (a != b).mean() > 0.2, f"{name} has no more digits than single precision"
 

@@ -19,6 +19,7 @@ LAYERS = [
     "activation",
     "adam",
     "convolution",
+    "cross-entropy",
     "elu",
     "fold",
     "hard-sigmoid",

@@ -79,8 +79,18 @@ def neurons(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Ba
     return x @ w + b, lambda d: [d @ w.T, x.T @ d, d.sum(0)]
 
 
+def entropy(x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, Back]:
+    """A target may be spread over classes here: a weighted sum of nn1d's losses."""
+    loss, slope = np.zeros(()), np.zeros(x.shape)
+    for n, c in np.ndindex(x.shape):
+        part, d_row = nn1d.cross_entropy(x[n : n + 1], np.array([c]))
+        loss = loss + target[n, c] * part / len(x)
+        slope[n] += target[n, c] * d_row[0] / len(x)
+    return loss, lambda d: [slope * d]
+
+
 PLAIN: dict[str, Callable[..., tuple[np.ndarray, Back]]] = {
-    "mse": squares, "add": total, "mul": times, "linear": neurons,
+    "mse": squares, "cross_entropy": entropy, "add": total, "mul": times, "linear": neurons,
 }  # fmt: skip
 
 
@@ -168,7 +178,7 @@ def compare(tab: Any, spec: dict[str, Any], given: Values, dy: np.ndarray | None
     values, gradients = by_nn1d(spec, given, dy)
     found = shown(tab)
     expected = {f"forward:{name}": array for name, array in values.items()}
-    constants = {op["in"][1] for op in spec["ops"] if op["kind"] in ("mse", "unpool")}
+    constants = {op["in"][1] for op in spec["ops"] if op["kind"] in ("mse", "cross_entropy", "unpool")}
     output = set() if dy is not None else {spec["output"]}  # a loss has no dy to show
     expected |= {f"backward:{name}": array for name, array in gradients.items() if name not in constants | output}
     assert set(found) == set(expected)

@@ -26,12 +26,13 @@ from nn1d import (
     ResidualBlock,
     Sequential,
     Sigmoid,
+    Softmax,
     Tanh,
     Unfold1d,
     Upsample1d,
 )
 from nn1d.conv import convolve_transposed, filter_gradient
-from nn1d.gradcheck import MeanSquaredError
+from nn1d.gradcheck import CrossEntropy, MeanSquaredError
 
 
 class SwappedClips(Conv1d):
@@ -328,6 +329,28 @@ class ErrorPerClip(MeanSquaredError):
         return dx * dx[0].size, grads
 
 
+class SoftmaxByItself(Softmax):
+    """As if each output came of its own input alone, as a sigmoid's does."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return dy * cache * (1 - cache), {}
+
+
+class EntropyWithoutTheTarget(CrossEntropy):
+    """The probabilities alone: 1 is not taken off at the right class."""
+
+    def forward(self, x: Any, target: Any) -> Any:
+        loss, _ = super().forward(x, target)
+        return loss, Softmax().forward(x)[0] / len(x)
+
+
+class EntropyOfTheSum(CrossEntropy):
+    """Not divided by the number of decisions."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return cache * dy[0] * len(cache), {}
+
+
 def _signal(rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((3, 12, 3))
 
@@ -403,6 +426,9 @@ GRADIENTS: dict[str, Build] = {
     "LinearOfTheFirstClip": _of(LinearOfTheFirstClip, 3, 4),
     "ResidualWithoutSkip": lambda rng: (ResidualWithoutSkip(3, rng=rng, dtype=np.float64), _signal(rng)),
     "ResidualWithSkipAlone": lambda rng: (ResidualWithSkipAlone(3, rng=rng, dtype=np.float64), _signal(rng)),
+    "SoftmaxByItself": lambda rng: (SoftmaxByItself(), _signal(rng)),
+    "EntropyWithoutTheTarget": lambda rng: (EntropyWithoutTheTarget(), _signal(rng)[0], rng.integers(0, 3, 12)),
+    "EntropyOfTheSum": lambda rng: (EntropyOfTheSum(), _signal(rng)[0], rng.integers(0, 3, 12)),
     "ErrorWithoutTheTwo": lambda rng: (ErrorWithoutTheTwo(), _signal(rng), _signal(rng)),
     "ErrorPerClip": lambda rng: (ErrorPerClip(), _signal(rng), _signal(rng)),
 }

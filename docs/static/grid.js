@@ -309,6 +309,36 @@
         return { terms, slopes };
       },
     },
+    cross_entropy: {
+      constants: [1],
+      shape: () => [[], []],
+      formula: ([x, t], loss) => [
+        `${loss} = 1/n · Σ ${t}[n,c] · (log Σ exp(${x}[n,k]) − ${x}[n,c])`,
+        { [x]: `d${x}[n,c] = 1/n · (p[n,c] − ${t}[n,c]), p = softmax(${x})` },
+      ],
+      cell: (op, place, wrong, x, target) => {
+        const [n, classes] = x.shape;
+        const terms = [];
+        const slopes = [];
+        for (let row = 0; row < n; row++) {
+          const refs = Array.from({ length: classes }, (_, c) => x.at(row, c));
+          const most = Math.max(...refs.map(valueOf));
+          const sum = refs.reduce((total, ref) => total + Math.exp(valueOf(ref) - most), 0);
+          const goals = refs.map((_, c) => target.at(row, c));
+          const weight = goals.reduce((total, goal) => total + valueOf(goal), 0);
+          refs.forEach((ref, c) => {
+            const gap = most + Math.log(sum) - valueOf(ref);
+            const goal = valueOf(goals[c]);
+            const symbols = `${nameOf(goals[c])} · (log Σ exp − ${nameOf(ref)})/${n}`;
+            terms.push(term([...refs, goals[c]], (goal * gap) / n, symbols, `(${written(goal)})(${written(gap)})/${n}`));
+            const p = (weight * Math.exp(valueOf(ref) - most)) / sum;
+            const off = wrong === "without_target" ? 0 : goal;
+            slopes.push(slope(ref, (p - off) / n, `(p − ${nameOf(goals[c])})/${n}`, [...refs, goals[c]]));
+          });
+        }
+        return { terms, slopes };
+      },
+    },
     adam: {
       // no backward: p, and before it m and v, step by step
       shape: (op, g) => [g.shape, g.axes],
