@@ -17,7 +17,7 @@ from nn1d.interchange import from_torch, load_parameters, to_torch
 from nn1d.layer import FlatParameters, Layer, ShapeError, flatten, named_layers, named_leaves
 from nn1d.linear import Linear
 from nn1d.loss import cross_entropy, mse
-from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
+from nn1d.pool import AvgPool1d, GlobalAveragePool1d, MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
 from nn1d.sequential import Sequential
 from nn1d.softmax import Softmax
@@ -27,11 +27,13 @@ __version__ = "0.1.0"
 __all__ = [
     "ELU",
     "Adam",
+    "AvgPool1d",
     "Conv1d",
     "ConvTranspose1d",
     "DeviceError",
     "FlatParameters",
     "Fold1d",
+    "GlobalAveragePool1d",
     "GradientError",
     "GradientReport",
     "HardSigmoid",

@@ -29,7 +29,7 @@ from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.linear import Linear
 from nn1d.loss import cross_entropy, mse
-from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
+from nn1d.pool import AvgPool1d, GlobalAveragePool1d, MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
 from nn1d.sequential import Sequential
 from nn1d.softmax import Softmax
@@ -86,6 +86,8 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     yield "MaxUnpool1d(2)", MaxUnpool1d(2), signal(2, 6, 3), MaxPool1d(2).forward(ranks(2, 12, 3))[1]
     yield "MaxUnpool1d(3)", MaxUnpool1d(3), signal(2, 4, 3), MaxPool1d(3).forward(ranks(2, 12, 3))[1]
     yield "Upsample1d(2)", Upsample1d(2), signal(2, 6, 3)
+    yield "AvgPool1d(3)", AvgPool1d(3), signal(2, 12, 3)
+    yield "GlobalAveragePool1d", GlobalAveragePool1d(), signal(2, 12, 3)
     yield "Fold1d(2)", Fold1d(2), signal(2, 12, 3)
     yield "Unfold1d(3)", Unfold1d(3), signal(2, 4, 6)
     yield "ELU(1)", ELU(), signal(2, 12, 3)

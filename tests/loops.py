@@ -172,6 +172,28 @@ def sum_windows(dy: np.ndarray, factor: int) -> np.ndarray:
     return dx
 
 
+def average_pool(x: np.ndarray, size: int) -> np.ndarray:
+    """y[n, l, c] = (1 / s) Σ_i x[n, s·l + i, c]."""
+    clips, length, channels = x.shape
+    y = np.zeros((clips, length // size, channels))
+    for n in range(clips):
+        for i in range(length):
+            for c in range(channels):
+                y[n, i // size, c] += x[n, i, c] / size
+    return y
+
+
+def average_pool_gradient(dy: np.ndarray, size: int) -> np.ndarray:
+    """dx[n, s·l + i, c] = dy[n, l, c] / s."""
+    clips, windows, channels = dy.shape
+    dx = np.zeros((clips, windows * size, channels))
+    for n in range(clips):
+        for i in range(windows * size):
+            for c in range(channels):
+                dx[n, i, c] = dy[n, i // size, c] / size
+    return dx
+
+
 def fold(x: np.ndarray, size: int) -> np.ndarray:
     """y[n, l, i·C + c] = x[n, s·l + i, c]."""
     clips, length, channels = x.shape

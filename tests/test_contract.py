@@ -14,9 +14,11 @@ from models.autoencoder import Autoencoder, Decoder
 from models.folded import FoldedAutoencoder
 from nn1d import (
     ELU,
+    AvgPool1d,
     Conv1d,
     ConvTranspose1d,
     Fold1d,
+    GlobalAveragePool1d,
     HardSigmoid,
     LeakyReLU,
     Linear,
@@ -118,6 +120,8 @@ CASES: dict[str, Case] = {
     "Linear": Case(filters(Linear, 3, 4)),
     "Linear, no bias": Case(filters(Linear, 3, 2, bias=False)),
     "Softmax": Case(lambda dtype: Softmax()),
+    "AvgPool1d(3)": Case(lambda dtype: AvgPool1d(3), cache_knows_dtype=False),
+    "GlobalAveragePool1d": Case(lambda dtype: GlobalAveragePool1d(), cache_knows_dtype=False),
     "Sequential": Case(chain),
     "ResidualBlock": Case(filters(ResidualBlock, 3)),
     "ResidualBlock, transposed": Case(filters(ResidualBlock, 3, convolution=ConvTranspose1d)),
@@ -227,7 +231,11 @@ def check_any_layout(case: Case) -> None:
     y, cache = layer.forward(x, *context)
     dy = gradient_of(y, 0)
     straight = layer.backward(dy, cache)
-    for view in LAYOUTS.values():
+    for layout in LAYOUTS.values():
+
+        def view(a: np.ndarray, layout: Callable[[np.ndarray], np.ndarray] = layout) -> np.ndarray:
+            return layout(a) if a.ndim == 3 else layout(a[:, :, None])[:, :, 0]
+
         y_view, cache_view = layer.forward(view(x), *map(view, context))
         equal(y_view, y, 1e-12)
         # exact, since a pool marks the same sample whatever the layout is
@@ -350,7 +358,7 @@ def check_a_wrong_dy_is_refused(case: Case) -> None:
         lambda a: a[:, :-1],
         lambda a: a[:1],
         lambda a: a[0],
-        lambda a: np.concatenate([a, a], 2),
+        lambda a: np.concatenate([a, a], -1),
     ]
     if case.cache_knows_dtype:
         bad.append(lambda a: a.astype(np.float32))

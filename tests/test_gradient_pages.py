@@ -18,6 +18,7 @@ PAGES = sorted(FOLDER.glob("*.md"))
 LAYERS = [
     "activation",
     "adam",
+    "average-pool",
     "convolution",
     "cross-entropy",
     "elu",

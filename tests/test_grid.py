@@ -52,6 +52,7 @@ def layer_of(kind: str, op: dict[str, Any], inputs: list[np.ndarray]) -> Any:
         "hard_sigmoid": nn1d.HardSigmoid,
         "max_pool": lambda: nn1d.MaxPool1d(op["size"]),
         "unpool": lambda: nn1d.MaxUnpool1d(op["size"]),
+        "average_pool": lambda: nn1d.AvgPool1d(op["size"]),
         "upsample": lambda: nn1d.Upsample1d(op["factor"]),
         "fold": lambda: nn1d.Fold1d(op["size"]),
     }[kind]()

@@ -55,7 +55,10 @@ def assert_alike(layer: Any, twin: Any, x: np.ndarray, dy: np.ndarray, tolerance
     The parameters of both are under the same names, and have been made equal before.
     """
     torch = import_torch()
-    there = signal if signals else lambda a: torch.from_numpy(a.copy()).requires_grad_()
+
+    def there(a: np.ndarray) -> Any:
+        return signal(a) if signals and a.ndim == 3 else torch.from_numpy(a.copy()).requires_grad_()
+
     theirs = there(x)
     output = twin(theirs)
     output.backward(there(dy).detach())

@@ -14,9 +14,11 @@ import numpy as np
 from nn1d import (
     ELU,
     Adam,
+    AvgPool1d,
     Conv1d,
     ConvTranspose1d,
     Fold1d,
+    GlobalAveragePool1d,
     HardSigmoid,
     LeakyReLU,
     Linear,
@@ -191,6 +193,27 @@ class UpsampleThatAverages(Upsample1d):
 class UpsampleThatTakesTheFirst(Upsample1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         return dy[:, :: self.factor].copy(), {}
+
+
+class AverageThatCopies(AvgPool1d):
+    """Each sample gets the whole gradient of its window: the backward of a sum."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        return dx * self.size, grads
+
+
+class AverageOfTheFirst(AvgPool1d):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx = np.zeros(cache)
+        dx[:, :: self.size] = dy
+        return dx, {}
+
+
+class GlobalAverageThatCopies(GlobalAveragePool1d):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        return dx * cache[1], grads
 
 
 class FoldByChannels(Fold1d):
@@ -408,6 +431,9 @@ GRADIENTS: dict[str, Build] = {
     ),
     "UpsampleThatAverages": lambda rng: (UpsampleThatAverages(2), _signal(rng)),
     "UpsampleThatTakesTheFirst": lambda rng: (UpsampleThatTakesTheFirst(3), _signal(rng)),
+    "AverageThatCopies": lambda rng: (AverageThatCopies(3), _signal(rng)),
+    "AverageOfTheFirst": lambda rng: (AverageOfTheFirst(3), _signal(rng)),
+    "GlobalAverageThatCopies": lambda rng: (GlobalAverageThatCopies(), _signal(rng)),
     "FoldByChannels": lambda rng: (FoldByChannels(2), _signal(rng)),
     "FoldBackwards": lambda rng: (FoldBackwards(3), _signal(rng)),
     "UnfoldInHalves": lambda rng: (UnfoldInHalves(3), _signal(rng)),

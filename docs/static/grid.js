@@ -234,6 +234,19 @@
         return { terms, slopes };
       },
     },
+    average_pool: {
+      shape: ({ size }, x) => [[x.shape[0], x.shape[1] / size, x.shape[2]], ["n", "l", "c"]],
+      formula: ([x], y) => [
+        `${y}[n,l,c] = 1/s · Σ over i of ${x}[n, s·l + i, c]`,
+        { [x]: `d${x}[n, s·l + i, c] = d${y}[n,l,c] / s` },
+      ],
+      cell: ({ size }, [n, l, c], wrong, x) => {
+        const window = Array.from({ length: size }, (_, i) => x.at(n, size * l + i, c));
+        const terms = window.map((ref) => term([ref], valueOf(ref) / size, `${nameOf(ref)}/${size}`, `(${written(valueOf(ref))})/${size}`));
+        const part = wrong === "copies" ? 1 : size;
+        return { terms, slopes: window.map((ref) => slope(ref, 1 / part, `1/${part}`)) };
+      },
+    },
     upsample: {
       shape: ({ factor }, x) => [[x.shape[0], x.shape[1] * factor, x.shape[2]], ["n", "i", "c"]],
       formula: ([x], y) => [
