@@ -20,12 +20,14 @@ from nn1d.loss import cross_entropy, mse
 from nn1d.pool import AvgPool1d, GlobalAveragePool1d, MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
 from nn1d.sequential import Sequential
+from nn1d.sgd import SGD
 from nn1d.softmax import Softmax
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ELU",
+    "SGD",
     "Adam",
     "AvgPool1d",
     "Conv1d",

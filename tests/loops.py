@@ -322,6 +322,17 @@ def adam(
     return p
 
 
+def sgd(p: list[float], gradients: list[list[float]], *, rate: float, momentum: float, decay: float) -> list[float]:
+    """The parameters after one step for each gradient, one number after the other."""
+    p = list(p)
+    v = [0.0] * len(p)
+    for gradient in gradients:
+        for i, slope in enumerate(gradient):
+            v[i] = momentum * v[i] + slope + decay * p[i]
+            p[i] = p[i] - rate * v[i]
+    return p
+
+
 def over(function: object, x: np.ndarray, *arguments: float) -> np.ndarray:
     """function of each number of x."""
     assert callable(function)

@@ -100,6 +100,8 @@ def by_nn1d(spec: dict[str, Any], given: Values, dy: np.ndarray | None) -> tuple
     values = dict(given)
     if spec["ops"][-1]["kind"] == "adam":
         return by_adam(spec, values), {}
+    if spec["ops"][-1]["kind"] == "sgd":
+        return by_sgd(spec, values), {}
     undo: list[Back] = []  # of each map: its dy -> the gradients of what went in
     for op in spec["ops"]:
         kind, out = op["kind"], op["out"][0]
@@ -120,6 +122,20 @@ def by_nn1d(spec: dict[str, Any], given: Values, dy: np.ndarray | None) -> tuple
         for name, gradient in zip(op["in"], back(gradients[op["out"][0]]), strict=False):
             gradients[name] = gradients.get(name, 0) + gradient
     return values, gradients
+
+
+def by_sgd(spec: dict[str, Any], values: Values) -> Values:
+    """The velocity and the place after each step."""
+    velocity, last = spec["ops"]
+    optimiser = nn1d.SGD(last["rate"], velocity["momentum"])
+    p = np.zeros(len(values["g"]))
+    v, places = [], []
+    for g in values["g"].T:
+        optimiser.step(p, g.copy())
+        assert optimiser.velocity is not None
+        v.append(optimiser.velocity.copy())
+        places.append(p.copy())
+    return values | {"v": np.array(v).T, "p": np.array(places).T}
 
 
 def by_adam(spec: dict[str, Any], values: Values) -> Values:

@@ -13,6 +13,7 @@ import numpy as np
 
 from nn1d import (
     ELU,
+    SGD,
     Adam,
     AvgPool1d,
     Conv1d,
@@ -336,6 +337,11 @@ class AdamWithoutCorrection(Adam):
         self.steps = 10**9 - 1  # where the correction is 1
         super().step(parameters, gradient)
         self.steps = taken + 1
+
+
+class SGDWithARunningMean(SGD):
+    def step(self, parameters: Any, gradient: Any) -> None:
+        super().step(parameters, (1 - self.momentum) * gradient)
 
 
 class ErrorWithoutTheTwo(MeanSquaredError):

@@ -367,6 +367,25 @@
         return { terms, slopes: [] };
       },
     },
+    velocity: {
+      shape: (op, g) => [g.shape, g.axes],
+      formula: ([g], v) => [`${v} ← μ·${v} + ${g}`, {}],
+      cell: ({ momentum, out }, [weight, t], wrong, g) => {
+        const ref = g.at(weight, t);
+        const terms = t > 0 ? [product(constant(momentum), g.lab.env[out[0]].at(weight, t - 1))] : [];
+        terms.push(wrong === "running_mean" ? product(constant(1 - momentum), ref) : product(ref));
+        return { terms, slopes: [] };
+      },
+    },
+    sgd: {
+      shape: (op, v) => [v.shape, v.axes],
+      formula: ([v], p) => [`${p} ← ${p} − η · ${v}`, {}],
+      cell: ({ rate, out }, [weight, t], wrong, v) => {
+        const terms = t > 0 ? [product(v.lab.env[out[0]].at(weight, t - 1))] : [];
+        terms.push(product(constant(-rate, "−η"), v.at(weight, t)));
+        return { terms, slopes: [] };
+      },
+    },
     running_mean: {
       shape: (op, g) => [g.shape, g.axes],
       formula: ([g], m) => [`${m} ← β·${m} + (1 − β)·${g}`, {}],
@@ -396,7 +415,7 @@
       this.forward(false);
       const top = this.env[output];
       this.isLoss = !dy;
-      this.hasBackward = ops.every(({ kind }) => !["adam", "running_mean"].includes(kind));
+      this.hasBackward = ops.every(({ kind }) => !["adam", "running_mean", "velocity", "sgd"].includes(kind));
       this.dy = dy ? nested(`d${output}`, { axes: top.axes.join(" "), data: dy }) : null;
     }
 
