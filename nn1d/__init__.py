@@ -17,6 +17,7 @@ from nn1d.interchange import from_torch, load_parameters, to_torch
 from nn1d.layer import FlatParameters, Layer, ShapeError, flatten, named_layers, named_leaves
 from nn1d.linear import Linear
 from nn1d.loss import cross_entropy, mse
+from nn1d.norm import LayerNorm
 from nn1d.pool import AvgPool1d, GlobalAveragePool1d, MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
 from nn1d.sequential import Sequential
@@ -40,6 +41,7 @@ __all__ = [
     "GradientReport",
     "HardSigmoid",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "MaxPool1d",

@@ -29,6 +29,7 @@ from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.linear import Linear
 from nn1d.loss import cross_entropy, mse
+from nn1d.norm import LayerNorm
 from nn1d.pool import AvgPool1d, GlobalAveragePool1d, MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
 from nn1d.sequential import Sequential
@@ -111,6 +112,7 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         ConvTranspose1d(4, 1, 3, 1, 1, **options),
     )
     yield "Sequential", Sequential(*layers), signal(2, 12, 2)
+    yield "LayerNorm", LayerNorm(4, dtype=np.float64), signal(2, 6, 4)
     yield "Softmax", Softmax(), signal(2, 6, 4)
     yield "cross_entropy", CrossEntropy(), signal(5, 4), rng.integers(0, 4, 5)
     yield "mse", MeanSquaredError(), signal(2, 12, 1), signal(2, 12, 1)

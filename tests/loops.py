@@ -111,6 +111,38 @@ def linear_gradients(x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> tuple[np.n
     return dx, dw, db
 
 
+def layer_norm(x: np.ndarray, g: np.ndarray, b: np.ndarray, epsilon: float) -> np.ndarray:
+    """y[n, c] = g[c] · (x[n, c] - m[n]) / √(v[n] + ε) + b[c]."""
+    y = np.zeros(x.shape)
+    channels = x.shape[1]
+    for n in range(x.shape[0]):
+        m = sum(x[n, c] for c in range(channels)) / channels
+        v = sum((x[n, c] - m) ** 2 for c in range(channels)) / channels
+        for c in range(channels):
+            y[n, c] = g[c] * (x[n, c] - m) / math.sqrt(v + epsilon) + b[c]
+    return y
+
+
+def layer_norm_gradients(
+    x: np.ndarray, g: np.ndarray, dy: np.ndarray, epsilon: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """dx, dg and db: every output's slope in every input, term by term."""
+    dx, dg, db = np.zeros(x.shape), np.zeros(len(g)), np.zeros(len(g))
+    channels = x.shape[1]
+    for n in range(x.shape[0]):
+        m = sum(x[n, c] for c in range(channels)) / channels
+        v = sum((x[n, c] - m) ** 2 for c in range(channels)) / channels
+        s = math.sqrt(v + epsilon)
+        for k in range(channels):  # of the output
+            dg[k] += dy[n, k] * (x[n, k] - m) / s
+            db[k] += dy[n, k]
+            for c in range(channels):
+                of_the_gap = ((k == c) - 1 / channels) / s
+                of_the_deviation = (x[n, k] - m) * (x[n, c] - m) / (channels * s**3)
+                dx[n, c] += dy[n, k] * g[k] * (of_the_gap - of_the_deviation)
+    return dx, dg, db
+
+
 def max_pool(x: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The maximum of every window, and True at the first sample that reaches it."""
     clips, length, channels = x.shape

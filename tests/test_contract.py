@@ -20,6 +20,7 @@ from nn1d import (
     Fold1d,
     GlobalAveragePool1d,
     HardSigmoid,
+    LayerNorm,
     LeakyReLU,
     Linear,
     MaxPool1d,
@@ -83,6 +84,12 @@ def filters(kind: Any, *sizes: Any, **options: Any) -> Callable[[Any], Any]:
     return build
 
 
+def norm(dtype: Any) -> LayerNorm:
+    layer = LayerNorm(3, dtype=dtype)
+    layer.parameters["weight"][:] = [1, -2, 0.5]
+    return layer
+
+
 def chain(dtype: Any) -> Sequential:
     rng = np.random.default_rng(0)
     return Sequential(
@@ -122,6 +129,7 @@ CASES: dict[str, Case] = {
     "Softmax": Case(lambda dtype: Softmax()),
     "AvgPool1d(3)": Case(lambda dtype: AvgPool1d(3), cache_knows_dtype=False),
     "GlobalAveragePool1d": Case(lambda dtype: GlobalAveragePool1d(), cache_knows_dtype=False),
+    "LayerNorm": Case(norm),
     "Sequential": Case(chain),
     "ResidualBlock": Case(filters(ResidualBlock, 3)),
     "ResidualBlock, transposed": Case(filters(ResidualBlock, 3, convolution=ConvTranspose1d)),

@@ -23,7 +23,7 @@ ORDER = [
 ]  # fmt: skip
 LAYERS = [
     "Conv1d", "ConvTranspose1d", "MaxPool1d", "MaxUnpool1d", "Upsample1d", "Fold1d", "Unfold1d", "ELU", "HardSigmoid",
-    "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "Linear", "Softmax", "AvgPool1d", "GlobalAveragePool1d",
+    "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "Linear", "Softmax", "AvgPool1d", "GlobalAveragePool1d", "LayerNorm",
     "ResidualBlock", "Sequential",
 ]  # fmt: skip
 CHECKS = {  # what raises for a function that calls it

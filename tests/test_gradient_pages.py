@@ -24,6 +24,7 @@ LAYERS = [
     "elu",
     "fold",
     "hard-sigmoid",
+    "layer-norm",
     "linear",
     "max-pool",
     "mse",

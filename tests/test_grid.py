@@ -45,6 +45,10 @@ def layer_of(kind: str, op: dict[str, Any], inputs: list[np.ndarray]) -> Any:
         if len(inputs) > 2:
             layer.parameters["bias"] = inputs[2].copy()
         return layer
+    if kind == "layer_norm":
+        layer = nn1d.LayerNorm(inputs[0].shape[1], op["epsilon"], dtype=np.float64)
+        layer.parameters["weight"], layer.parameters["bias"] = inputs[1].copy(), inputs[2].copy()
+        return layer
     return {
         "elu": lambda: nn1d.ELU(op.get("alpha", 1.0)),
         "leaky_relu": lambda: nn1d.LeakyReLU(op.get("slope", 0.1)),

@@ -21,6 +21,7 @@ from nn1d import (
     Fold1d,
     GlobalAveragePool1d,
     HardSigmoid,
+    LayerNorm,
     LeakyReLU,
     Linear,
     MaxPool1d,
@@ -215,6 +216,21 @@ class GlobalAverageThatCopies(GlobalAveragePool1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         dx, grads = super().backward(dy, cache)
         return dx * cache[1], grads
+
+
+class NormStraight(LayerNorm):
+    """Mean and deviation taken for constants."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        _, grads = super().backward(dy, cache)
+        return dy * self.parameters["weight"] / np.sqrt(cache.var(-1, keepdims=True) + self.epsilon), grads
+
+
+class NormWithoutTheVariance(LayerNorm):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        _, grads = super().backward(dy, cache)
+        dz = dy * self.parameters["weight"]
+        return (dz - dz.mean(-1, keepdims=True)) / np.sqrt(cache.var(-1, keepdims=True) + self.epsilon), grads
 
 
 class FoldByChannels(Fold1d):
@@ -440,6 +456,8 @@ GRADIENTS: dict[str, Build] = {
     "AverageThatCopies": lambda rng: (AverageThatCopies(3), _signal(rng)),
     "AverageOfTheFirst": lambda rng: (AverageOfTheFirst(3), _signal(rng)),
     "GlobalAverageThatCopies": lambda rng: (GlobalAverageThatCopies(), _signal(rng)),
+    "NormStraight": lambda rng: (NormStraight(3, dtype=np.float64), _signal(rng)),
+    "NormWithoutTheVariance": lambda rng: (NormWithoutTheVariance(3, dtype=np.float64), _signal(rng)),
     "FoldByChannels": lambda rng: (FoldByChannels(2), _signal(rng)),
     "FoldBackwards": lambda rng: (FoldBackwards(3), _signal(rng)),
     "UnfoldInHalves": lambda rng: (UnfoldInHalves(3), _signal(rng)),

@@ -124,6 +124,36 @@
         return { terms, slopes: wrong === "first_only" && n > 0 ? slopes.filter((s) => s.to.array !== w) : slopes };
       },
     },
+    layer_norm: {
+      shape: (op, x) => [x.shape, x.axes],
+      formula: ([x, g, b], y) => [
+        `${y}[n,c] = ${g}[c] · (${x}[n,c] − m) / √(v + ε) + ${b}[c]`,
+        {
+          [x]: `d${x} = (dz − mean(dz) − z · mean(dz · z)) / √(v + ε), dz = ${g} · d${y}`,
+          [g]: `d${g}[c] = Σ d${y}[n,c] · z[n,c]`,
+          [b]: `d${b}[c] = Σ d${y}[n,c]`,
+        },
+      ],
+      cell: ({ epsilon }, [n, c], wrong, x, g, b) => {
+        const row = Array.from({ length: x.shape[1] }, (_, k) => x.at(n, k));
+        const mean = row.reduce((sum, ref) => sum + valueOf(ref), 0) / row.length;
+        const gaps = row.map((ref) => valueOf(ref) - mean);
+        const s = Math.sqrt(gaps.reduce((sum, gap) => sum + gap * gap, 0) / row.length + epsilon);
+        const scale = valueOf(g.at(c));
+        const z = gaps[c] / s;
+        const terms = [
+          term([...row, g.at(c)], scale * z, `${nameOf(g.at(c))} · (${nameOf(row[c])} − m)/√(v + ε)`, `(${written(scale)})(${written(z)})`),
+          product(b.at(c)),
+        ];
+        // each x: straight, by the mean, by the variance
+        const slopes = row.map((ref, k) => {
+          const rest = wrong === "straight" ? 0 : 1 / row.length + (z * gaps[k]) / s / row.length;
+          return slope(ref, (scale * ((k === c ? 1 : 0) - rest)) / s, `${nameOf(g.at(c))} · slope of z`, [...row, g.at(c)]);
+        });
+        slopes.push(slope(g.at(c), z, `z[${n}, ${c}]`, row), slope(b.at(c), 1, "1"));
+        return { terms, slopes };
+      },
+    },
     conv: {
       shape: ({ stride, padding }, x, w) => [
         [x.shape[0], Math.floor((x.shape[1] + 2 * padding - w.shape[0]) / stride) + 1, w.shape[2]],
