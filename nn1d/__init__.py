@@ -11,6 +11,7 @@ from nn1d.adam import Adam
 from nn1d.backend import array_module, to_numpy
 from nn1d.conv import Conv1d, ConvTranspose1d
 from nn1d.device import DeviceError, find_device
+from nn1d.dropout import Dropout
 from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.interchange import from_torch, load_parameters, to_torch
@@ -34,6 +35,7 @@ __all__ = [
     "Conv1d",
     "ConvTranspose1d",
     "DeviceError",
+    "Dropout",
     "FlatParameters",
     "Fold1d",
     "GlobalAveragePool1d",

@@ -25,6 +25,7 @@ import numpy as np
 from nn1d.activation import ELU, HardSigmoid, LeakyReLU, ReLU, Sigmoid, Tanh
 from nn1d.command import Parser, run_command
 from nn1d.conv import Conv1d, ConvTranspose1d
+from nn1d.dropout import Dropout
 from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
 from nn1d.linear import Linear
@@ -112,6 +113,7 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         ConvTranspose1d(4, 1, 3, 1, 1, **options),
     )
     yield "Sequential", Sequential(*layers), signal(2, 12, 2)
+    yield "Dropout(0.4)", Dropout(0.4), signal(2, 6, 4), rng.random((2, 6, 4)) < 0.6
     yield "LayerNorm", LayerNorm(4, dtype=np.float64), signal(2, 6, 4)
     yield "Softmax", Softmax(), signal(2, 6, 4)
     yield "cross_entropy", CrossEntropy(), signal(5, 4), rng.integers(0, 4, 5)

@@ -143,6 +143,15 @@ def layer_norm_gradients(
     return dx, dg, db
 
 
+def dropout(x: np.ndarray, kept: np.ndarray, rate: float) -> np.ndarray:
+    """y = x / (1 - q) where kept, else 0; and so is dx of dy."""
+    y = np.zeros(x.shape)
+    for i in np.ndindex(x.shape):
+        if kept[i]:
+            y[i] = x[i] / (1 - rate)
+    return y
+
+
 def max_pool(x: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The maximum of every window, and True at the first sample that reaches it."""
     clips, length, channels = x.shape

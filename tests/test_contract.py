@@ -17,6 +17,7 @@ from nn1d import (
     AvgPool1d,
     Conv1d,
     ConvTranspose1d,
+    Dropout,
     Fold1d,
     GlobalAveragePool1d,
     HardSigmoid,
@@ -71,6 +72,10 @@ def marks(size: int) -> Callable[[np.random.Generator, int], tuple[np.ndarray]]:
         return ((np.arange(size)[None, None, :, None] == winners).reshape(clips, 12 * size, 3),)
 
     return mask
+
+
+def kept(rng: np.random.Generator, clips: int) -> tuple[np.ndarray]:
+    return (rng.random((clips, 12, 3)) < 0.6,)
 
 
 def filters(kind: Any, *sizes: Any, **options: Any) -> Callable[[Any], Any]:
@@ -130,6 +135,8 @@ CASES: dict[str, Case] = {
     "AvgPool1d(3)": Case(lambda dtype: AvgPool1d(3), cache_knows_dtype=False),
     "GlobalAveragePool1d": Case(lambda dtype: GlobalAveragePool1d(), cache_knows_dtype=False),
     "LayerNorm": Case(norm),
+    "Dropout": Case(lambda dtype: Dropout(0.4), context=kept, cache_knows_dtype=False),
+    "Dropout, without a mask": Case(lambda dtype: Dropout(0.4), cache_knows_dtype=False),
     "Sequential": Case(chain),
     "ResidualBlock": Case(filters(ResidualBlock, 3)),
     "ResidualBlock, transposed": Case(filters(ResidualBlock, 3, convolution=ConvTranspose1d)),

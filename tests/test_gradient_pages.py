@@ -21,6 +21,7 @@ LAYERS = [
     "average-pool",
     "convolution",
     "cross-entropy",
+    "dropout",
     "elu",
     "fold",
     "hard-sigmoid",

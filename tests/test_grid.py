@@ -57,6 +57,7 @@ def layer_of(kind: str, op: dict[str, Any], inputs: list[np.ndarray]) -> Any:
         "max_pool": lambda: nn1d.MaxPool1d(op["size"]),
         "unpool": lambda: nn1d.MaxUnpool1d(op["size"]),
         "average_pool": lambda: nn1d.AvgPool1d(op["size"]),
+        "dropout": lambda: nn1d.Dropout(op["rate"]),
         "upsample": lambda: nn1d.Upsample1d(op["factor"]),
         "fold": lambda: nn1d.Fold1d(op["size"]),
     }[kind]()
@@ -115,7 +116,7 @@ def by_nn1d(spec: dict[str, Any], given: Values, dy: np.ndarray | None) -> tuple
             undo.append(back)
         else:
             layer = layer_of(kind, op, inputs)
-            context = [inputs[1].astype(bool)] if kind == "unpool" else []
+            context = [inputs[1].astype(bool)] if kind in ("unpool", "dropout") else []
             values[out], cache = layer.forward(inputs[0], *context)
             if kind == "max_pool":
                 values[op["out"][1]] = cache
@@ -199,7 +200,7 @@ def compare(tab: Any, spec: dict[str, Any], given: Values, dy: np.ndarray | None
     values, gradients = by_nn1d(spec, given, dy)
     found = shown(tab)
     expected = {f"forward:{name}": array for name, array in values.items()}
-    constants = {op["in"][1] for op in spec["ops"] if op["kind"] in ("mse", "cross_entropy", "unpool")}
+    constants = {op["in"][1] for op in spec["ops"] if op["kind"] in ("mse", "cross_entropy", "unpool", "dropout")}
     output = set() if dy is not None else {spec["output"]}  # a loss has no dy to show
     expected |= {f"backward:{name}": array for name, array in gradients.items() if name not in constants | output}
     assert set(found) == set(expected)

@@ -18,6 +18,7 @@ from nn1d import (
     AvgPool1d,
     Conv1d,
     ConvTranspose1d,
+    Dropout,
     Fold1d,
     GlobalAveragePool1d,
     HardSigmoid,
@@ -231,6 +232,18 @@ class NormWithoutTheVariance(LayerNorm):
         _, grads = super().backward(dy, cache)
         dz = dy * self.parameters["weight"]
         return (dz - dz.mean(-1, keepdims=True)) / np.sqrt(cache.var(-1, keepdims=True) + self.epsilon), grads
+
+
+class DropoutUnscaled(Dropout):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        kept, _ = cache
+        return dy * kept, {}
+
+
+class DropoutOfAnotherMask(Dropout):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        kept, shape = cache
+        return super().backward(dy, (np.roll(kept, 1), shape))
 
 
 class FoldByChannels(Fold1d):
@@ -458,6 +471,8 @@ GRADIENTS: dict[str, Build] = {
     "GlobalAverageThatCopies": lambda rng: (GlobalAverageThatCopies(), _signal(rng)),
     "NormStraight": lambda rng: (NormStraight(3, dtype=np.float64), _signal(rng)),
     "NormWithoutTheVariance": lambda rng: (NormWithoutTheVariance(3, dtype=np.float64), _signal(rng)),
+    "DropoutUnscaled": lambda rng: (DropoutUnscaled(0.4), _signal(rng), rng.random((3, 12, 3)) < 0.6),
+    "DropoutOfAnotherMask": lambda rng: (DropoutOfAnotherMask(0.4), _signal(rng), rng.random((3, 12, 3)) < 0.6),
     "FoldByChannels": lambda rng: (FoldByChannels(2), _signal(rng)),
     "FoldBackwards": lambda rng: (FoldBackwards(3), _signal(rng)),
     "UnfoldInHalves": lambda rng: (UnfoldInHalves(3), _signal(rng)),

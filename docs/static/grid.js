@@ -277,6 +277,21 @@
         return { terms, slopes: window.map((ref) => slope(ref, 1 / part, `1/${part}`)) };
       },
     },
+    dropout: {
+      constants: [1],
+      shape: (op, x) => [x.shape, x.axes],
+      formula: ([x, mask], y) => [`${y} = ${x} · ${mask} / (1 − q)`, { [x]: `d${x} = d${y} · ${mask} / (1 − q)` }],
+      cell: ({ rate }, place, wrong, x, mask) => {
+        const [ref, kept] = [x.at(...place), mask.at(...place)];
+        const on = valueOf(kept) ? 1 : 0;
+        const symbols = `${nameOf(ref)} · ${nameOf(kept)} / ${written(1 - rate)}`;
+        const factor = wrong === "unscaled" ? on : on / (1 - rate);
+        return {
+          terms: [term([ref, kept], (valueOf(ref) * on) / (1 - rate), symbols)],
+          slopes: [slope(ref, factor, `${nameOf(kept)} / ${written(1 - rate)}`, [kept])],
+        };
+      },
+    },
     upsample: {
       shape: ({ factor }, x) => [[x.shape[0], x.shape[1] * factor, x.shape[2]], ["n", "i", "c"]],
       formula: ([x], y) => [
