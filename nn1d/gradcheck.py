@@ -80,6 +80,7 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     yield "Conv1d, the paper's 3, 1, 1", Conv1d(3, 4, 3, 1, 1, **options), signal(2, 13, 3)
     yield "Conv1d, stride 2, kernel 5", Conv1d(2, 3, 5, 2, 2, **options), signal(2, 14, 2)
     yield "Conv1d, stride above kernel, no bias", Conv1d(2, 3, 2, 3, bias=False, **options), signal(2, 11, 2)
+    yield "Conv1d, dilation 3", Conv1d(2, 3, 3, 2, 1, 3, **options), signal(2, 14, 2)
     yield "ConvTranspose1d, the paper's 3, 1, 1", ConvTranspose1d(3, 4, 3, 1, 1, **options), signal(2, 13, 3)
     yield "ConvTranspose1d, stride 3, output padding", ConvTranspose1d(2, 3, 4, 3, 1, 2, **options), signal(2, 6, 2)
     yield "ConvTranspose1d, no bias", ConvTranspose1d(2, 3, 5, 2, bias=False, **options), signal(2, 6, 2)

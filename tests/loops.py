@@ -11,24 +11,28 @@ from collections.abc import Iterator
 import numpy as np
 
 
-def _meetings(signal: int, taps: int, outputs: int, stride: int, padding: int) -> Iterator[tuple[int, int, int]]:
-    """Every (i, k, l) with i = stride·l + k - padding inside of the signal."""
+def _meetings(
+    signal: int, taps: int, outputs: int, stride: int, padding: int, dilation: int = 1
+) -> Iterator[tuple[int, int, int]]:
+    """Every (i, k, l) with i = stride·l + dilation·k - padding inside of the signal."""
     for l in range(outputs):
         for k in range(taps):
-            i = stride * l + k - padding
+            i = stride * l + dilation * k - padding
             if 0 <= i < signal:
                 yield i, k, l
 
 
-def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: int, padding: int) -> np.ndarray:
-    """y[n, l, o] = b[o] + Σ_{k,c} x[n, s·l + k - p, c] · w[k, c, o]."""
+def conv(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: int, padding: int, dilation: int = 1
+) -> np.ndarray:
+    """y[n, l, o] = b[o] + Σ_{k,c} x[n, s·l + d·k - p, c] · w[k, c, o]."""
     clips, length, channels = x.shape
     taps, _, outs = w.shape
-    outputs = (length + 2 * padding - taps) // stride + 1
+    outputs = (length + 2 * padding - dilation * (taps - 1) - 1) // stride + 1
     y = np.zeros((clips, outputs, outs))
     for n in range(clips):
         for o in range(outs):
-            for i, k, l in _meetings(length, taps, outputs, stride, padding):
+            for i, k, l in _meetings(length, taps, outputs, stride, padding, dilation):
                 for c in range(channels):
                     y[n, l, o] += x[n, i, c] * w[k, c, o]
             if b is not None:
@@ -38,13 +42,13 @@ def conv(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: int, paddin
 
 
 def conv_gradients(
-    x: np.ndarray, w: np.ndarray, dy: np.ndarray, stride: int, padding: int
+    x: np.ndarray, w: np.ndarray, dy: np.ndarray, stride: int, padding: int, dilation: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """dx, dw and db of conv."""
     dx, dw, db = np.zeros(x.shape), np.zeros(w.shape), np.zeros(dy.shape[2])
     for n in range(len(x)):
         for o in range(dy.shape[2]):
-            for i, k, l in _meetings(x.shape[1], len(w), dy.shape[1], stride, padding):
+            for i, k, l in _meetings(x.shape[1], len(w), dy.shape[1], stride, padding, dilation):
                 for c in range(x.shape[2]):
                     dx[n, i, c] += w[k, c, o] * dy[n, l, o]
                     dw[k, c, o] += x[n, i, c] * dy[n, l, o]

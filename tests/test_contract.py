@@ -110,6 +110,7 @@ CASES: dict[str, Case] = {
     "Conv1d, the paper's": Case(filters(Conv1d, 3, 4, 3, 1, 1)),
     "Conv1d, stride 2": Case(filters(Conv1d, 3, 2, 5, 2, 2)),
     "Conv1d, gaps between windows, no bias": Case(filters(Conv1d, 3, 2, 2, 3, bias=False)),
+    "Conv1d, dilation 2": Case(filters(Conv1d, 3, 2, 3, 2, 1, 2)),
     "ConvTranspose1d, the paper's": Case(filters(ConvTranspose1d, 3, 4, 3, 1, 1)),
     "ConvTranspose1d, stride 3": Case(filters(ConvTranspose1d, 3, 2, 4, 3, 1, 2)),
     "MaxPool1d(2)": Case(lambda dtype: MaxPool1d(2), cache_knows_dtype=False),

@@ -80,6 +80,18 @@ class ForgottenStrideOfTheFilters(Conv1d):
         return dx, {**grads, "weight": filter_gradient(cache, dy, self.kernel_size, 1, self.padding)}
 
 
+class ForgottenDilation(Conv1d):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        _, grads = super().backward(dy, cache)
+        return convolve_transposed(dy, self.parameters["weight"], self.stride, self.padding, cache.shape[1]), grads
+
+
+class ForgottenDilationOfTheFilters(Conv1d):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        return dx, {**grads, "weight": filter_gradient(cache, dy, self.kernel_size, self.stride, self.padding)}
+
+
 class ForgottenPadding(Conv1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         dx, grads = super().backward(dy, cache)
@@ -457,6 +469,8 @@ GRADIENTS: dict[str, Build] = {
     },
     "ForgottenStride": _of(ForgottenStride, 3, 3, 3, 2, 1),
     "ForgottenStrideOfTheFilters": _of(ForgottenStrideOfTheFilters, 3, 3, 3, 2, 1),
+    "ForgottenDilation": _of(ForgottenDilation, 3, 3, 3, 1, 1, 2),
+    "ForgottenDilationOfTheFilters": _of(ForgottenDilationOfTheFilters, 3, 3, 3, 1, 1, 2),
     "PoolThatPicksTheLast": lambda rng: (PoolThatPicksTheLast(2), _ranks(rng)),
     "PoolThatSpreads": lambda rng: (PoolThatSpreads(3), _ranks(rng)),
     "UnpoolWithoutMask": lambda rng: (
