@@ -67,8 +67,15 @@ html_show_sphinx = False
 html_show_search_summary = False  # a page opened as a file may not read another one
 
 PARTS = {
-    "Start": ["docs/tutorial", "docs/corpora"],
-    "Gradients": ["docs/course", "docs/gradients/*", "docs/notebooks/*", "exercises/*", "docs/glossary"],
+    "Start": ["docs/tutorial", "docs/classifier", "docs/corpora"],
+    "Gradients": [
+        "docs/course",
+        "docs/gradients/*",
+        "docs/classifier",
+        "docs/notebooks/*",
+        "exercises/*",
+        "docs/glossary",
+    ],
     "The system": [
         "docs/reproduction",
         "docs/representation",

@@ -190,6 +190,7 @@ class _Graph:
         if isinstance(layer, (Conv1d, ConvTranspose1d)):
             weights = [self.first[f"{name}.{parameter}"] for parameter in layer.parameters]
             sizes = {"kernel_shape": [layer.kernel_size], "strides": [layer.stride], "pads": [layer.padding] * 2}
+            sizes |= {"dilations": [layer.dilation]} if layer.dilation != 1 else {}
             if isinstance(layer, Conv1d):
                 return self.node("Conv", x, *weights, **sizes)
             return self.node("ConvTranspose", x, *weights, **sizes, output_padding=[layer.output_padding])

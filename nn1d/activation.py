@@ -141,3 +141,198 @@ class HardSigmoid:
         dx = dy * 0.2
         dx *= (y > 0) & (y < 1)
         return dx, {}
+
+
+class ReLU:
+    """Rectified linear unit: what is positive passes, the rest is 0.
+
+    y = max(x, 0)
+
+    Shapes
+    ------
+    x of any shape with an axis -> y of the same shape
+
+    Gradient
+    --------
+    dx = dy where x > 0, else 0
+
+    Cache
+    -----
+    y: the next layer holds it as well.
+
+    Raises
+    ------
+    ShapeError
+        x is not an array of floats.
+
+    Source
+    ------
+    Nair and Hinton 2010, "Rectified linear units improve restricted Boltzmann machines". Same values as torch.nn.ReLU.
+    """
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        return "ReLU()"
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        """y = max(x, 0), twice: the output, and what backward needs."""
+        require_floats(self, x)
+        y = array_module(x).clip(x, 0, math.inf)
+        return y, y
+
+    def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
+        """dx = dy where y > 0, else 0."""
+        y = cache
+        require_like(self, dy, y.shape, y.dtype)
+        return dy * (y > 0), {}
+
+
+class LeakyReLU:
+    """ReLU that lets a small part of what is negative pass, so that no gradient is ever 0.
+
+    y = x where x > 0, else a·x
+
+    Parameters
+    ----------
+    negative_slope : float in (0, 1)
+        a
+
+    Shapes
+    ------
+    x of any shape with an axis -> y of the same shape
+
+    Gradient
+    --------
+    dx = dy where x > 0, else a·dy
+
+    Cache
+    -----
+    y: the next layer holds it as well. It has the sign of x.
+
+    Raises
+    ------
+    ShapeError
+        negative_slope is not between 0 and 1, or x is not an array of floats.
+
+    Source
+    ------
+    Maas et al. 2013, "Rectifier nonlinearities improve neural network acoustic models". Same values as
+    torch.nn.LeakyReLU.
+    """
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        require(0 < negative_slope < 1, f"LeakyReLU: negative_slope must be between 0 and 1; got {negative_slope!r}")
+        self.negative_slope = float(negative_slope)
+        self.parameters: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        return f"LeakyReLU({self.negative_slope:g})"
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        """y = max(x, a·x), twice."""
+        require_floats(self, x)
+        y = array_module(x).maximum(x, x * self.negative_slope)
+        return y, y
+
+    def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
+        """dx = dy where y > 0, else a·dy."""
+        y = cache
+        require_like(self, dy, y.shape, y.dtype)
+        return array_module(y).where(y > 0, dy, dy * self.negative_slope), {}
+
+
+class Sigmoid:
+    """The logistic function: any number becomes one between 0 and 1.
+
+    y = 1 / (1 + exp(-x))
+
+    Shapes
+    ------
+    x of any shape with an axis -> y of the same shape
+
+    Gradient
+    --------
+    dx = dy·y·(1 - y)
+
+    Cache
+    -----
+    y: the next layer holds it as well.
+
+    Raises
+    ------
+    ShapeError
+        x is not an array of floats.
+
+    Source
+    ------
+    Verhulst 1845; as an activation Rumelhart et al. 1986, "Learning representations by back-propagating errors". Same
+    values as torch.nn.Sigmoid.
+    """
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        return "Sigmoid()"
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        """y = 1 / (1 + exp(-x)), or the same times exp(x) / exp(x) where x < 0: no exponential overflows."""
+        require_floats(self, x)
+        xp = array_module(x)
+        small = xp.exp(-xp.abs(x))
+        y = xp.where(x < 0, small, 1) / (1 + small)
+        return y, y
+
+    def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
+        """dx = dy·y·(1 - y)."""
+        y = cache
+        require_like(self, dy, y.shape, y.dtype)
+        return dy * y * (1 - y), {}
+
+
+class Tanh:
+    """The hyperbolic tangent: any number becomes one between -1 and 1.
+
+    y = (exp(x) - exp(-x)) / (exp(x) + exp(-x))
+
+    Shapes
+    ------
+    x of any shape with an axis -> y of the same shape
+
+    Gradient
+    --------
+    dx = dy·(1 - y²)
+
+    Cache
+    -----
+    y: the next layer holds it as well.
+
+    Raises
+    ------
+    ShapeError
+        x is not an array of floats.
+
+    Source
+    ------
+    LeCun et al. 1998, "Efficient BackProp", section 4.4. Same values as torch.nn.Tanh.
+    """
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        return "Tanh()"
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        """y = tanh x, twice."""
+        require_floats(self, x)
+        y = array_module(x).tanh(x)
+        return y, y
+
+    def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
+        """dx = dy·(1 - y²)."""
+        y = cache
+        require_like(self, dy, y.shape, y.dtype)
+        return dy * (1 - y * y), {}

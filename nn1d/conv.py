@@ -1,6 +1,6 @@
 """Convolution, transposed convolution and their gradients: one form, three faces.
 
-    T(x, w, y) = Σ_{n,l,k,c,o}  x[n, s·l + k - p, c] · w[k, c, o] · y[n, l, o]
+    T(x, w, y) = Σ_{n,l,k,c,o}  x[n, s·l + d·k - p, c] · w[k, c, o] · y[n, l, o]
 
 is linear in each of x, w and y. Its gradient in y is the convolution, its gradient in x the transposed convolution,
 its gradient in w that of the filters. Every forward and every backward here is one of the three. They are written to be
@@ -21,29 +21,33 @@ from nn1d.layer import require, require_like, require_signal
 
 
 @accelerated(half="rounded")
-def convolve(x: Array, w: Array, stride: int, padding: int, outputs: int, b: Array | None = None) -> Array:
-    """y[n, l, o] = b[o] + Σ_{k,c} x[n, s·l + k - p, c] · w[k, c, o], for l < outputs."""
+def convolve(
+    x: Array, w: Array, stride: int, padding: int, outputs: int, b: Array | None = None, dilation: int = 1
+) -> Array:
+    """y[n, l, o] = b[o] + Σ_{k,c} x[n, s·l + d·k - p, c] · w[k, c, o], for l < outputs."""
     x, y = padded(x, padding), array_module(x).zeros((len(x), outputs, w.shape[2]), x.dtype)
     for k in range(len(w)):
-        y += x[:, k : k + stride * outputs : stride] @ w[k]
+        y += x[:, dilation * k : dilation * k + stride * outputs : stride] @ w[k]
     return y if b is None else y + b
 
 
 @accelerated(half="rounded")
-def convolve_transposed(y: Array, w: Array, stride: int, padding: int, length: int, b: Array | None = None) -> Array:
-    """x[n, s·l + k - p, c] = b[c] + Σ_{l,k,o} w[k, c, o] · y[n, l, o], for a signal of `length`: the adjoint."""
+def convolve_transposed(
+    y: Array, w: Array, stride: int, padding: int, length: int, b: Array | None = None, dilation: int = 1
+) -> Array:
+    """x[n, s·l + d·k - p, c] = b[c] + Σ_{l,k,o} w[k, c, o] · y[n, l, o], for a signal of `length`: the adjoint."""
     x = array_module(y).zeros((len(y), length + 2 * padding, w.shape[1]), y.dtype)
     for k in range(len(w)):
-        x[:, k : k + stride * y.shape[1] : stride] += y @ w[k].T
+        x[:, dilation * k : dilation * k + stride * y.shape[1] : stride] += y @ w[k].T
     x = x[:, padding : padding + length]
     return x if b is None else x + b
 
 
 @accelerated(half="widened")
-def filter_gradient(x: Array, y: Array, kernel_size: int, stride: int, padding: int) -> Array:
-    """w[k, c, o] = Σ_{n,l} x[n, s·l + k - p, c] · y[n, l, o]."""
+def filter_gradient(x: Array, y: Array, kernel_size: int, stride: int, padding: int, dilation: int = 1) -> Array:
+    """w[k, c, o] = Σ_{n,l} x[n, s·l + d·k - p, c] · y[n, l, o]."""
     x, span = padded(x, padding), stride * y.shape[1]
-    taps = [x[:, k : k + span : stride].swapaxes(1, 2) @ y for k in range(kernel_size)]
+    taps = [x[:, dilation * k : dilation * k + span : stride].swapaxes(1, 2) @ y for k in range(kernel_size)]
     return array_module(x).stack([tap.sum(0) for tap in taps])
 
 
@@ -55,11 +59,11 @@ def bias_gradient(dy: Array) -> Array:
 
 @accelerated(half="widened")
 def parameter_gradients(
-    x: Array, dy: Array, kernel_size: int, stride: int, padding: int, transposed: bool
+    x: Array, dy: Array, kernel_size: int, stride: int, padding: int, transposed: bool, dilation: int = 1
 ) -> tuple[Array, Array]:
     """The gradients dw and db of a Conv1d, or of a ConvTranspose1d, in which input and output change places."""
     signals = (dy, x) if transposed else (x, dy)
-    return filter_gradient(*signals, kernel_size, stride, padding), bias_gradient(dy)
+    return filter_gradient(*signals, kernel_size, stride, padding, dilation), bias_gradient(dy)
 
 
 def padded(x: Array, padding: int) -> Array:
@@ -81,13 +85,15 @@ class _FilterBank:
     kernel_size: int
     stride: int
     padding: int
+    dilation: int = 1
     parameters: dict[str, Array]
 
     def __repr__(self) -> str:
         channels = f"{self.in_channels} -> {self.out_channels}"
         stride = f", s={self.stride}" if self.stride != 1 else ""
         padding = f", p={self.padding}" if self.padding else ""
-        return f"{type(self).__name__}({channels}, k={self.kernel_size}{stride}{padding})"
+        dilation = f", d={self.dilation}" if self.dilation != 1 else ""
+        return f"{type(self).__name__}({channels}, k={self.kernel_size}{stride}{padding}{dilation})"
 
     def outputs(self, length: int) -> int:
         """How many samples come out of `length`."""
@@ -97,14 +103,15 @@ class _FilterBank:
         """(N, L, C) -> (N, outputs, O), and x."""
         require_signal(self, x, self.in_channels)
         w, b = self.parameters["weight"], self.parameters.get("bias")
-        return self._map(x, w, self.stride, self.padding, self.outputs(x.shape[1]), b), x
+        return self._map(x, w, self.stride, self.padding, self.outputs(x.shape[1]), b, self.dilation), x
 
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
         """dx, and {"weight": dw, "bias": db}."""
         x, w = cache, self.parameters["weight"]
         require_like(self, dy, (len(x), self.outputs(x.shape[1]), self.out_channels), x.dtype)
-        dx = self._adjoint(dy, w, self.stride, self.padding, x.shape[1])
-        dw, db = parameter_gradients(x, dy, self.kernel_size, self.stride, self.padding, self.transposed)
+        dx = self._adjoint(dy, w, self.stride, self.padding, x.shape[1], None, self.dilation)
+        sizes = self.kernel_size, self.stride, self.padding, self.transposed, self.dilation
+        dw, db = parameter_gradients(x, dy, *sizes)
         return dx, {"weight": dw} | ({"bias": db} if "bias" in self.parameters else {})
 
 
@@ -124,7 +131,7 @@ def _parameters(weight: np.ndarray, channels: int, bias: bool, dtype: Any) -> di
 class Conv1d(_FilterBank):
     """Correlate signals with a bank of learned filters.
 
-    y[n, l, o] = b[o] + Σ_{k,c} x[n, s·l + k - p, c] · w[k, c, o],    x outside of its L samples being 0
+    y[n, l, o] = b[o] + Σ_{k,c} x[n, s·l + d·k - p, c] · w[k, c, o],    x outside of its L samples being 0
 
     Parameters
     ----------
@@ -136,6 +143,8 @@ class Conv1d(_FilterBank):
         s: samples from one output to the next.
     padding : int >= 0
         p: zeros seen before the first and after the last sample.
+    dilation : int > 0
+        d: samples from one tap to the next. Above 1 only the plain form fits, which is slower.
     bias : bool
         False leaves b out.
     rng : numpy.random.Generator
@@ -147,12 +156,12 @@ class Conv1d(_FilterBank):
 
     Shapes
     ------
-    x (N, L, C) -> y (N, ⌊(L + 2p - K) / s⌋ + 1, O); w (K, C, O); b (O,)
+    x (N, L, C) -> y (N, ⌊(L + 2p - d·(K - 1) - 1) / s⌋ + 1, O); w (K, C, O); b (O,)
 
     Gradient
     --------
-    dx[n, i, c] = Σ_{l,k,o: s·l + k - p = i} w[k, c, o] · dy[n, l, o]
-    dw[k, c, o] = Σ_{n,l} x[n, s·l + k - p, c] · dy[n, l, o]
+    dx[n, i, c] = Σ_{l,k,o: s·l + d·k - p = i} w[k, c, o] · dy[n, l, o]
+    dw[k, c, o] = Σ_{n,l} x[n, s·l + d·k - p, c] · dy[n, l, o]
     db[o] = Σ_{n,l} dy[n, l, o]
 
     Cache
@@ -162,7 +171,7 @@ class Conv1d(_FilterBank):
     Raises
     ------
     ShapeError
-        A size is not a positive integer, x is not (N, L, C), or L + 2p < K.
+        A size is not a positive integer, x is not (N, L, C), or L + 2p < d·(K - 1) + 1.
 
     Source
     ------
@@ -179,6 +188,7 @@ class Conv1d(_FilterBank):
         kernel_size: int,
         stride: int = 1,
         padding: int = 0,
+        dilation: int = 1,
         *,
         bias: bool = True,
         rng: np.random.Generator,
@@ -186,18 +196,19 @@ class Conv1d(_FilterBank):
         dtype: Any = np.float32,
     ) -> None:
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
-        _check_sizes("Conv1d", {**sizes, "stride": stride, "padding": padding}, {"padding": 0})
+        _check_sizes("Conv1d", {**sizes, "stride": stride, "padding": padding, "dilation": dilation}, {"padding": 0})
         weight = initial(rng, (kernel_size, in_channels, out_channels))
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
-        self.stride, self.padding = stride, padding
+        self.stride, self.padding, self.dilation = stride, padding, dilation
         self.parameters = _parameters(weight, out_channels, bias, dtype)
 
     def outputs(self, length: int) -> int:
         """How many samples come out of `length`."""
-        room = length + 2 * self.padding - self.kernel_size
+        seen = self.dilation * (self.kernel_size - 1) + 1  # from the first tap to the last
+        room = length + 2 * self.padding - seen
         require(
             room >= 0,
-            f"{self!r}: needs at least {self.kernel_size - 2 * self.padding} samples; got {length}. "
+            f"{self!r}: needs at least {seen - 2 * self.padding} samples; got {length}. "
             "Use a longer signal, a smaller kernel or more padding",
         )
         return room // self.stride + 1

@@ -89,9 +89,11 @@ def add_bias(y: Array, b: Array) -> None:
 
 
 @register("convolve")
-def convolve(x: Array, w: Array, stride: int, padding: int, outputs: int, b: Array | None = None) -> Array:
+def convolve(
+    x: Array, w: Array, stride: int, padding: int, outputs: int, b: Array | None = None, dilation: int = 1
+) -> Array:
     """As nn1d.conv.convolve: every window of the signal, as a row, times the filters as a matrix."""
-    if x.dtype == np.float16:
+    if x.dtype == np.float16 or dilation != 1:
         return NotImplemented
     xp, (taps, channels, channels_out) = array_module(x), w.shape
     cut = windows(x.shape[1], taps, stride, padding, outputs, most_rows(*w.shape))
@@ -107,11 +109,15 @@ def convolve(x: Array, w: Array, stride: int, padding: int, outputs: int, b: Arr
 
 
 @register("convolve_transposed")
-def convolve_transposed(y: Array, w: Array, stride: int, padding: int, length: int, b: Array | None = None) -> Array:
+def convolve_transposed(
+    y: Array, w: Array, stride: int, padding: int, length: int, b: Array | None = None, dilation: int = 1
+) -> Array:
     """As nn1d.conv.convolve_transposed: a convolution with the taps reversed, or one for each phase of the stride.
 
     Every s-th sample meets every s-th tap only, so each of the s phases is a convolution with those taps, reversed.
     """
+    if dilation != 1:
+        return NotImplemented
     if stride == 1:
         return convolve(y, w[::-1].swapaxes(1, 2), 1, len(w) - 1 - padding, length, b)
     if y.dtype == np.float16:
@@ -128,9 +134,9 @@ def convolve_transposed(y: Array, w: Array, stride: int, padding: int, length: i
 
 
 @register("filter_gradient")
-def filter_gradient(x: Array, y: Array, kernel_size: int, stride: int, padding: int) -> Array:
+def filter_gradient(x: Array, y: Array, kernel_size: int, stride: int, padding: int, dilation: int = 1) -> Array:
     """As nn1d.conv.filter_gradient: the windows as columns times the outputs as rows."""
-    if x.dtype == np.float16:
+    if x.dtype == np.float16 or dilation != 1:
         return NotImplemented
     xp, channels, channels_out = array_module(x), x.shape[2], y.shape[2]
     cut = windows(x.shape[1], kernel_size, stride, padding, y.shape[1], most_rows(kernel_size, channels, channels_out))

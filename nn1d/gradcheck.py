@@ -15,21 +15,26 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from nn1d.activation import ELU, HardSigmoid
+from nn1d.activation import ELU, HardSigmoid, LeakyReLU, ReLU, Sigmoid, Tanh
 from nn1d.command import Parser, run_command
 from nn1d.conv import Conv1d, ConvTranspose1d
+from nn1d.dropout import Dropout
 from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
-from nn1d.pool import MaxPool1d, MaxUnpool1d, Upsample1d
+from nn1d.linear import Linear
+from nn1d.loss import cross_entropy, mse
+from nn1d.norm import LayerNorm
+from nn1d.pool import AvgPool1d, GlobalAveragePool1d, MaxPool1d, MaxUnpool1d, Upsample1d
 from nn1d.residual import ResidualBlock
 from nn1d.sequential import Sequential
+from nn1d.softmax import Softmax
 
 # modules with networks built on nn1d; asked by name, since a library does not import what stands on it
 APPLICATIONS = ("models.autoencoder", "models.folded")
@@ -38,22 +43,28 @@ APPLICATIONS = ("models.autoencoder", "models.folded")
 class MeanSquaredError:
     """nn1d.mse as a layer, so that the checker can take it: its output is the loss, its backward scales dx."""
 
+    function: Callable[..., tuple[Any, Any]] = staticmethod(mse)
+
     def __init__(self) -> None:
         self.parameters: dict[str, Any] = {}
 
     def __repr__(self) -> str:
-        return "mse"
+        return self.function.__name__
 
     def forward(self, x: Any, target: Any) -> tuple[Any, Any]:
         """The loss as an array of one number."""
-        from nn1d.loss import mse
-
-        loss, dx = mse(x, target)
+        loss, dx = self.function(x, target)
         return np.asarray([loss]), dx
 
     def backward(self, dy: Any, cache: Any) -> tuple[Any, dict[str, Any]]:
         """dx times dy."""
         return cache * dy[0], {}
+
+
+class CrossEntropy(MeanSquaredError):
+    """nn1d.cross_entropy as a layer."""
+
+    function = staticmethod(cross_entropy)
 
 
 def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
@@ -69,6 +80,7 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     yield "Conv1d, the paper's 3, 1, 1", Conv1d(3, 4, 3, 1, 1, **options), signal(2, 13, 3)
     yield "Conv1d, stride 2, kernel 5", Conv1d(2, 3, 5, 2, 2, **options), signal(2, 14, 2)
     yield "Conv1d, stride above kernel, no bias", Conv1d(2, 3, 2, 3, bias=False, **options), signal(2, 11, 2)
+    yield "Conv1d, dilation 3", Conv1d(2, 3, 3, 2, 1, 3, **options), signal(2, 14, 2)
     yield "ConvTranspose1d, the paper's 3, 1, 1", ConvTranspose1d(3, 4, 3, 1, 1, **options), signal(2, 13, 3)
     yield "ConvTranspose1d, stride 3, output padding", ConvTranspose1d(2, 3, 4, 3, 1, 2, **options), signal(2, 6, 2)
     yield "ConvTranspose1d, no bias", ConvTranspose1d(2, 3, 5, 2, bias=False, **options), signal(2, 6, 2)
@@ -77,11 +89,17 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     yield "MaxUnpool1d(2)", MaxUnpool1d(2), signal(2, 6, 3), MaxPool1d(2).forward(ranks(2, 12, 3))[1]
     yield "MaxUnpool1d(3)", MaxUnpool1d(3), signal(2, 4, 3), MaxPool1d(3).forward(ranks(2, 12, 3))[1]
     yield "Upsample1d(2)", Upsample1d(2), signal(2, 6, 3)
+    yield "AvgPool1d(3)", AvgPool1d(3), signal(2, 12, 3)
+    yield "GlobalAveragePool1d", GlobalAveragePool1d(), signal(2, 12, 3)
     yield "Fold1d(2)", Fold1d(2), signal(2, 12, 3)
     yield "Unfold1d(3)", Unfold1d(3), signal(2, 4, 6)
     yield "ELU(1)", ELU(), signal(2, 12, 3)
     yield "ELU(0.5)", ELU(0.5), signal(2, 12, 3)
     yield "HardSigmoid", HardSigmoid(), 3 * signal(2, 12, 3)
+    for activation in (ReLU(), LeakyReLU(0.1), Sigmoid(), Tanh()):
+        yield f"{activation!r}".removesuffix("()"), activation, signal(2, 12, 3)
+    yield "Linear on clips", Linear(3, 4, **options), signal(5, 3)
+    yield "Linear on signals, no bias", Linear(3, 2, bias=False, **options), signal(2, 6, 3)
     yield "ResidualBlock of convolutions", ResidualBlock(3, **options), signal(2, 12, 3)
     yield (
         "ResidualBlock of transposed convolutions",
@@ -96,6 +114,10 @@ def gradient_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         ConvTranspose1d(4, 1, 3, 1, 1, **options),
     )
     yield "Sequential", Sequential(*layers), signal(2, 12, 2)
+    yield "Dropout(0.4)", Dropout(0.4), signal(2, 6, 4), rng.random((2, 6, 4)) < 0.6
+    yield "LayerNorm", LayerNorm(4, dtype=np.float64), signal(2, 6, 4)
+    yield "Softmax", Softmax(), signal(2, 6, 4)
+    yield "cross_entropy", CrossEntropy(), signal(5, 4), rng.integers(0, 4, 5)
     yield "mse", MeanSquaredError(), signal(2, 12, 1), signal(2, 12, 1)
 
 

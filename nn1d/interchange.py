@@ -1,8 +1,8 @@
 """Weights in and out: by name, and in the layout of torch.nn.
 
 PyTorch keeps the filters of Conv1d as (O, C, K) and those of ConvTranspose1d as (C, O, K); ours are (K, C, O) and
-(K, O, C). Both are our axes in reverse order, so one transposition serves both ways. PyTorch is not needed: its
-arrays come and go as NumPy arrays.
+(K, O, C). Its Linear has (O, C), ours (C, O). All are our axes in reverse order, so one transposition serves both ways.
+PyTorch is not needed: its arrays come and go as NumPy arrays.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def from_torch(parameters: Tree, state: Mapping[str, np.ndarray]) -> None:
 
     Shapes
     ------
-    Conv1d (O, C, K) -> (K, C, O); ConvTranspose1d (C, O, K) -> (K, O, C); biases as they are
+    Conv1d (O, C, K) -> (K, C, O); ConvTranspose1d (C, O, K) -> (K, O, C); Linear (O, C) -> (C, O); vectors as they are
 
     Raises
     ------
@@ -80,10 +80,10 @@ def to_torch(parameters: Tree) -> dict[str, np.ndarray]:
 
     Shapes
     ------
-    Conv1d (K, C, O) -> (O, C, K); ConvTranspose1d (K, O, C) -> (C, O, K); biases as they are
+    Conv1d (K, C, O) -> (O, C, K); ConvTranspose1d (K, O, C) -> (C, O, K); Linear (C, O) -> (O, C); vectors as they are
     """
     return {name: np.ascontiguousarray(_reversed_axes(to_numpy(array))) for name, array in named_leaves(parameters)}
 
 
 def _reversed_axes(array: np.ndarray) -> np.ndarray:
-    return array.transpose(2, 1, 0) if array.ndim == 3 else array
+    return array.T

@@ -1,10 +1,10 @@
-"""Mean squared error."""
+"""What a network is judged by: the mean squared error, and the cross-entropy of classes."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from nn1d.backend import Array
+from nn1d.backend import Array, array_module
 from nn1d.dispatch import accelerated
 from nn1d.layer import require
 
@@ -50,3 +50,57 @@ def squared_error(y: Array, target: Array) -> tuple[Array, Array]:
     loss = flat @ flat / y.size
     difference *= 2 / y.size
     return loss, difference
+
+
+def cross_entropy(x: Array, target: Array) -> tuple[Array, Array]:
+    """Cross-entropy of classes, from logits, and its gradient.
+
+    L = (1 / n) Σ (log Σ_k exp(x[..., k]) - x[..., t]),    t the right class, n decisions
+
+    Shapes
+    ------
+    x (..., C) logits, target (...) of integers from 0 to C - 1 -> L a scalar of x's dtype, dx (..., C)
+
+    Gradient
+    --------
+    dx[..., c] = (1 / n) (p[..., c] - (1 where c = t, else 0)),    p = softmax(x)
+
+    Raises
+    ------
+    ShapeError
+        target does not fit x, is not of integers, or names a class that is not there; x is empty, not of floats, or of
+        float16, where a gradient divided by n would vanish.
+
+    Source
+    ------
+    Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs". Same value as
+    torch.nn.functional.cross_entropy.
+    """
+    require(
+        x.dtype in (np.float32, np.float64),
+        f"cross_entropy: x must be float32 or float64; got {x.dtype}. Convert it: x.astype(np.float32)",
+    )
+    require(
+        x.size > 0 and target.shape == x.shape[:-1],
+        f"cross_entropy: target must be one class for each row of x, {x.shape[:-1]} for {x.shape}; got {target.shape}",
+    )
+    require(
+        target.dtype.kind in "iu",
+        f"cross_entropy: target must be integers; got {target.dtype}. Convert it: target.astype(int)",
+    )
+    require(
+        target.min() >= 0 and target.max() < x.shape[-1],
+        f"cross_entropy: a class must be from 0 to {x.shape[-1] - 1}; got {target.min()} to {target.max()}",
+    )
+    return entropy_of_classes(x, target)
+
+
+@accelerated
+def entropy_of_classes(x: Array, target: Array) -> tuple[Array, Array]:
+    """(1 / n) Σ (log Σ exp(x) - x[t]), and (1 / n) (softmax(x) - 1 at t)."""
+    xp = array_module(x)
+    is_right = target.reshape(*target.shape, 1) == xp.arange(x.shape[-1])
+    x = x - x.max(-1, keepdims=True)  # changes neither, and no exponential overflows
+    log_p = x - xp.log(xp.exp(x).sum(-1, keepdims=True))
+    loss = -xp.where(is_right, log_p, 0).sum() / target.size
+    return loss, (xp.exp(log_p) - is_right) * (1 / target.size)

@@ -1,4 +1,4 @@
-"""Max pooling, its transpose, and plain upsampling.
+"""Max pooling, its transpose, plain upsampling, and averages.
 
 A max pool over windows of s samples is a selection S: one True a window, at its maximum. MaxPool1d is S x,
 MaxUnpool1d is Sᵀ x, and each is the other's backward. S is the mask that the pool returns and the unpool takes.
@@ -133,11 +133,7 @@ class MaxPool1d:
         return maxima(x, self.size)
 
     def _check(self, x: Array) -> None:
-        require_signal(self, x)
-        length, size = x.shape[1], self.size
-        if length % size:
-            nearest = ", ".join(str(m) for m in (length // size * size, -(-length // size) * size) if m)
-            raise ShapeError(f"{self!r}: the length must be a multiple of {size}; got {length}. Nearest: {nearest}")
+        _require_windows(self, x, self.size)
 
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
         """dx = Sᵀ dy."""
@@ -252,6 +248,111 @@ class Upsample1d:
         clips, length, channels = cache
         require_like(self, dy, (clips, length * self.factor, channels), dy.dtype)
         return sum_windows(dy, self.factor), {}
+
+
+class AvgPool1d:
+    """The mean of every window of `size` samples.
+
+    y[n, l, c] = (1 / s) Σ_i x[n, s·l + i, c],    i < s
+
+    Parameters
+    ----------
+    size : int > 0
+        s: window length and stride [samples].
+
+    Shapes
+    ------
+    x (N, L, C) -> y (N, L / s, C)
+
+    Gradient
+    --------
+    dx[n, s·l + i, c] = dy[n, l, c] / s
+
+    Cache
+    -----
+    the shape of x
+
+    Raises
+    ------
+    ShapeError
+        size is not a positive integer, x is not (N, L, C), or L is not a multiple of size.
+
+    Source
+    ------
+    LeCun et al. 1998, "Gradient-based learning applied to document recognition". Same values as torch.nn.AvgPool1d.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = _checked("AvgPool1d", "size", size)
+        self.parameters: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        return f"AvgPool1d({self.size})"
+
+    def forward(self, x: Array) -> tuple[Array, tuple[int, ...]]:
+        """The means, and the shape of x."""
+        _require_windows(self, x, self.size)
+        return sum_windows(x, self.size) / self.size, x.shape
+
+    def backward(self, dy: Array, cache: tuple[int, ...]) -> tuple[Array, dict[str, Array]]:
+        """dx: each dy / s, s times."""
+        clips, length, channels = cache
+        require_like(self, dy, (clips, length // self.size, channels), dy.dtype)
+        return repeat(dy / self.size, self.size), {}
+
+
+class GlobalAveragePool1d:
+    """The mean of each channel over all samples: what a classifier needs, of clips of any length.
+
+    y[n, c] = (1 / L) Σ_l x[n, l, c]
+
+    Shapes
+    ------
+    x (N, L, C) -> y (N, C)
+
+    Gradient
+    --------
+    dx[n, l, c] = dy[n, c] / L
+
+    Cache
+    -----
+    the shape of x
+
+    Raises
+    ------
+    ShapeError
+        x is not (N, L, C), or has no samples.
+
+    Source
+    ------
+    Lin et al. 2014, "Network in network", arXiv:1312.4400, section 3.2. Same values as torch.nn.AdaptiveAvgPool1d(1).
+    """
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        return "GlobalAveragePool1d()"
+
+    def forward(self, x: Array) -> tuple[Array, tuple[int, ...]]:
+        """(N, L, C) -> (N, C), and the shape of x."""
+        require_signal(self, x)
+        require(x.shape[1] > 0, f"{self!r}: no samples have no mean; got {x.shape}")
+        return x.mean(1), x.shape
+
+    def backward(self, dy: Array, cache: tuple[int, ...]) -> tuple[Array, dict[str, Array]]:
+        """dx: each dy / L, L times."""
+        clips, length, channels = cache
+        require_like(self, dy, (clips, channels), dy.dtype)
+        return repeat((dy / length)[:, None], length), {}
+
+
+def _require_windows(layer: object, x: Array, size: int) -> None:
+    require_signal(layer, x)
+    length = x.shape[1]
+    if length % size:
+        nearest = ", ".join(str(m) for m in (length // size * size, -(-length // size) * size) if m)
+        raise ShapeError(f"{layer!r}: the length must be a multiple of {size}; got {length}. Nearest: {nearest}")
 
 
 def _checked(layer: str, name: str, value: int) -> int:

@@ -1,4 +1,4 @@
-"""ELU and hard sigmoid."""
+"""Elementwise maps."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nn1d import ELU, HardSigmoid, ShapeError, cpu
+from nn1d import ELU, HardSigmoid, LeakyReLU, ReLU, ShapeError, Sigmoid, Tanh, cpu
 from nn1d.dispatch import FORMS
 from tests import loops
-from tests.twin import import_torch
+from tests.twin import assert_alike, import_torch
 
 drawn = settings(deadline=None, max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 seeds = st.integers(0, 2**32 - 1)
@@ -49,6 +49,51 @@ def test_hard_sigmoid_is_its_definition(shape: tuple[int, ...], seed: int) -> No
     dx, grads = layer.backward(dy, cache)
     np.testing.assert_allclose(dx, dy * loops.over(loops.hard_sigmoid_slope, x), rtol=1e-15, atol=0)
     assert grads == {}
+
+
+OTHERS: dict[str, tuple[Any, Any, Any, list[float], str]] = {  # layer, its definition, its slope, more, torch's name
+    "ReLU": (ReLU(), loops.relu, loops.relu_slope, [], "ReLU()"),
+    "LeakyReLU": (LeakyReLU(0.1), loops.leaky_relu, loops.leaky_relu_slope, [0.1], "LeakyReLU(0.1)"),
+    "Sigmoid": (Sigmoid(), loops.sigmoid, loops.sigmoid_slope, [], "Sigmoid()"),
+    "Tanh": (Tanh(), loops.tanh, loops.tanh_slope, [], "Tanh()"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_activation_is_its_definition(name: str) -> None:
+    layer, function, slope, more, _ = OTHERS[name]
+    x, dy = 3 * np.random.default_rng(0).standard_normal((2, 3, 20, 4))
+    x.flat[0] = 0  # the kink of those that have one
+    y, cache = layer.forward(x)
+    assert cache is y
+    np.testing.assert_allclose(y, loops.over(function, x, *more), rtol=1e-12, atol=1e-15)
+    dx, grads = layer.backward(dy, cache)
+    # 1 - y² loses digits where y is near 1
+    np.testing.assert_allclose(dx, dy * loops.over(slope, x, *more), rtol=1e-9, atol=1e-14)
+    assert grads == {}
+
+
+@pytest.mark.parametrize(
+    ("layer", "ends", "slopes"),
+    [
+        (ReLU(), [0, 0, 1e4, np.inf], [0, 0, 1, 1]),
+        (LeakyReLU(0.5), [-np.inf, -5e3, 1e4, np.inf], [0.5, 0.5, 1, 1]),
+        (Sigmoid(), [0, 0, 1, 1], [0, 0, 0, 0]),
+        (Tanh(), [-1, -1, 1, 1], [0, 0, 0, 0]),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_an_activation_far_out(layer: Any, ends: list[float], slopes: list[float]) -> None:
+    x = np.array([-np.inf, -1e4, 1e4, np.inf], np.float32)
+    y, cache = layer.forward(x)
+    assert y.tolist() == ends
+    assert layer.backward(np.ones_like(x), cache)[0].tolist() == slopes
+    assert np.isnan(layer.forward(np.full(1, np.nan))[0]).all()  # a broken sample is not hidden
+
+
+def test_a_sigmoid_keeps_the_digits_of_small_numbers() -> None:
+    y, _ = Sigmoid().forward(np.array([-30.0, -700.0]))
+    np.testing.assert_allclose(y, np.exp([-30.0, -700.0]), rtol=1e-12)
 
 
 @drawn
@@ -111,10 +156,20 @@ def test_hard_sigmoid_is_a_clamp_of_torch(torch: Any, dtype: Any, tolerance: flo
     np.testing.assert_allclose(HardSigmoid().backward(dy, cache)[0], theirs.grad.numpy(), rtol=tolerance, atol=0)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-6)])
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_activation_is_that_of_torch(torch: Any, name: str, dtype: Any, tolerance: float) -> None:
+    layer, *_, twin = OTHERS[name]
+    x, dy = (2 * np.random.default_rng(0).standard_normal((2, 3, 50, 4))).astype(dtype)
+    assert_alike(layer, eval(twin, vars(torch.nn)), x, dy, tolerance)
+
+
 MESSAGES = [
     (lambda: ELU(0), "ELU: alpha must be positive; got 0"),
     (lambda: ELU(-1.0), "ELU: alpha must be positive; got -1.0"),
     (lambda: ELU(float("nan")), "ELU: alpha must be positive; got nan"),
+    (lambda: LeakyReLU(0), "LeakyReLU: negative_slope must be between 0 and 1; got 0"),
+    (lambda: LeakyReLU(1.5), "LeakyReLU: negative_slope must be between 0 and 1; got 1.5"),
     (
         lambda: ELU(0.5).backward(np.zeros((1, 3, 1)), np.zeros((1, 4, 1))),
         "ELU(0.5): dy must be like y, float64 (1, 4, 1); got float64 (1, 3, 1)",
@@ -132,9 +187,9 @@ def test_a_mistake_is_named(mistake: Any, message: str) -> None:
         mistake()
 
 
-@pytest.mark.parametrize("layer", [ELU(), HardSigmoid()])
-def test_what_is_no_array_of_floats_is_refused(layer: ELU | HardSigmoid) -> None:
+@pytest.mark.parametrize("layer", [ELU(), HardSigmoid(), ReLU(), LeakyReLU(), Sigmoid(), Tanh()])
+def test_what_is_no_array_of_floats_is_refused(layer: Any) -> None:
     with pytest.raises(ShapeError, match=r"x must hold floats, such as float32; got int64\. Convert it: x\.astype"):
         layer.forward(np.arange(4))
     with pytest.raises(ShapeError, match=r"x must have an axis; got a single number\. Wrap it: x\[None\]"):
-        layer.forward(np.float32(3))  # type: ignore[arg-type]
+        layer.forward(np.float32(3))

@@ -23,7 +23,8 @@ ORDER = [
 ]  # fmt: skip
 LAYERS = [
     "Conv1d", "ConvTranspose1d", "MaxPool1d", "MaxUnpool1d", "Upsample1d", "Fold1d", "Unfold1d", "ELU", "HardSigmoid",
-    "ResidualBlock", "Sequential",
+    "ReLU", "LeakyReLU", "Sigmoid", "Tanh", "Linear", "Softmax", "AvgPool1d", "GlobalAveragePool1d", "LayerNorm",
+    "Dropout", "ResidualBlock", "Sequential",
 ]  # fmt: skip
 CHECKS = {  # what raises for a function that calls it
     "require": "ShapeError", "require_signal": "ShapeError", "require_floats": "ShapeError",

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from inference.export import ExportError, export_onnx, export_torch
 from models.autoencoder import CHANNELS, Autoencoder
 from models.folded import FoldedAutoencoder
-from nn1d import MaxPool1d, named_leaves
+from nn1d import Conv1d, MaxPool1d, named_leaves
 from tests import twin
 
 ABOUT = {"phase": "pretrained", "sample_rate_hz": 16_000}
@@ -138,6 +138,15 @@ def test_the_decoder_of_the_graph_obeys_its_masks(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, y, rtol=0, atol=1e-5)
     (own, _), _ = net.decoder.forward(encoding.representation, encoding.masks)
     assert abs(y - own).max() > 1e-3
+
+
+def test_a_dilated_convolution_keeps_its_dilation(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="needs pip install -e '.[onnx]'")
+    net, path, x = network(), tmp_path / "model.onnx", clips(64)[:1]
+    net.encoder.stages[0].layers["convolution"] = Conv1d(1, 3, 3, 1, 2, 2, rng=np.random.default_rng(5))
+    export_onnx(net, path, ABOUT, "encoder")
+    found = run_onnx(path, clips=x)
+    np.testing.assert_allclose(found["representation"], net.encoder.forward(x)[0].representation, atol=1e-5)
 
 
 def test_the_graph_says_where_it_comes_from_and_holds_no_weight_that_it_does_not_use(tmp_path: Path) -> None:

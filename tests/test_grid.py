@@ -32,17 +32,6 @@ def specs(page: Path) -> list[dict[str, Any]]:
 CASES = {page.stem + "-2" * i: spec for page in PAGES for i, spec in enumerate(specs(page))}
 
 
-class LeakyReLU:
-    def __init__(self, slope: float) -> None:
-        self.slope = slope
-
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.where(x > 0, x, self.slope * x), x
-
-    def backward(self, dy: np.ndarray, cache: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        return np.where(cache > 0, dy, self.slope * dy), {}
-
-
 def layer_of(kind: str, op: dict[str, Any], inputs: list[np.ndarray]) -> Any:
     """The layer of nn1d that a map of the script stands for, with these weights."""
     if kind in ("conv", "conv_transpose"):
@@ -56,12 +45,19 @@ def layer_of(kind: str, op: dict[str, Any], inputs: list[np.ndarray]) -> Any:
         if len(inputs) > 2:
             layer.parameters["bias"] = inputs[2].copy()
         return layer
+    if kind == "layer_norm":
+        layer = nn1d.LayerNorm(inputs[0].shape[1], op["epsilon"], dtype=np.float64)
+        layer.parameters["weight"], layer.parameters["bias"] = inputs[1].copy(), inputs[2].copy()
+        return layer
     return {
         "elu": lambda: nn1d.ELU(op.get("alpha", 1.0)),
-        "leaky_relu": lambda: LeakyReLU(op.get("slope", 0.1)),
+        "leaky_relu": lambda: nn1d.LeakyReLU(op.get("slope", 0.1)),
+        "sigmoid": nn1d.Sigmoid,
         "hard_sigmoid": nn1d.HardSigmoid,
         "max_pool": lambda: nn1d.MaxPool1d(op["size"]),
         "unpool": lambda: nn1d.MaxUnpool1d(op["size"]),
+        "average_pool": lambda: nn1d.AvgPool1d(op["size"]),
+        "dropout": lambda: nn1d.Dropout(op["rate"]),
         "upsample": lambda: nn1d.Upsample1d(op["factor"]),
         "fold": lambda: nn1d.Fold1d(op["size"]),
     }[kind]()
@@ -89,8 +85,18 @@ def neurons(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Ba
     return x @ w + b, lambda d: [d @ w.T, x.T @ d, d.sum(0)]
 
 
+def entropy(x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, Back]:
+    """A target may be spread over classes here: a weighted sum of nn1d's losses."""
+    loss, slope = np.zeros(()), np.zeros(x.shape)
+    for n, c in np.ndindex(x.shape):
+        part, d_row = nn1d.cross_entropy(x[n : n + 1], np.array([c]))
+        loss = loss + target[n, c] * part / len(x)
+        slope[n] += target[n, c] * d_row[0] / len(x)
+    return loss, lambda d: [slope * d]
+
+
 PLAIN: dict[str, Callable[..., tuple[np.ndarray, Back]]] = {
-    "mse": squares, "add": total, "mul": times, "linear": neurons,
+    "mse": squares, "cross_entropy": entropy, "add": total, "mul": times, "linear": neurons,
 }  # fmt: skip
 
 
@@ -99,6 +105,8 @@ def by_nn1d(spec: dict[str, Any], given: Values, dy: np.ndarray | None) -> tuple
     values = dict(given)
     if spec["ops"][-1]["kind"] == "adam":
         return by_adam(spec, values), {}
+    if spec["ops"][-1]["kind"] == "sgd":
+        return by_sgd(spec, values), {}
     undo: list[Back] = []  # of each map: its dy -> the gradients of what went in
     for op in spec["ops"]:
         kind, out = op["kind"], op["out"][0]
@@ -108,7 +116,7 @@ def by_nn1d(spec: dict[str, Any], given: Values, dy: np.ndarray | None) -> tuple
             undo.append(back)
         else:
             layer = layer_of(kind, op, inputs)
-            context = [inputs[1].astype(bool)] if kind == "unpool" else []
+            context = [inputs[1].astype(bool)] if kind in ("unpool", "dropout") else []
             values[out], cache = layer.forward(inputs[0], *context)
             if kind == "max_pool":
                 values[op["out"][1]] = cache
@@ -119,6 +127,20 @@ def by_nn1d(spec: dict[str, Any], given: Values, dy: np.ndarray | None) -> tuple
         for name, gradient in zip(op["in"], back(gradients[op["out"][0]]), strict=False):
             gradients[name] = gradients.get(name, 0) + gradient
     return values, gradients
+
+
+def by_sgd(spec: dict[str, Any], values: Values) -> Values:
+    """The velocity and the place after each step."""
+    velocity, last = spec["ops"]
+    optimiser = nn1d.SGD(last["rate"], velocity["momentum"])
+    p = np.zeros(len(values["g"]))
+    v, places = [], []
+    for g in values["g"].T:
+        optimiser.step(p, g.copy())
+        assert optimiser.velocity is not None
+        v.append(optimiser.velocity.copy())
+        places.append(p.copy())
+    return values | {"v": np.array(v).T, "p": np.array(places).T}
 
 
 def by_adam(spec: dict[str, Any], values: Values) -> Values:
@@ -178,7 +200,7 @@ def compare(tab: Any, spec: dict[str, Any], given: Values, dy: np.ndarray | None
     values, gradients = by_nn1d(spec, given, dy)
     found = shown(tab)
     expected = {f"forward:{name}": array for name, array in values.items()}
-    constants = {op["in"][1] for op in spec["ops"] if op["kind"] in ("mse", "unpool")}
+    constants = {op["in"][1] for op in spec["ops"] if op["kind"] in ("mse", "cross_entropy", "unpool", "dropout")}
     output = set() if dy is not None else {spec["output"]}  # a loss has no dy to show
     expected |= {f"backward:{name}": array for name, array in gradients.items() if name not in constants | output}
     assert set(found) == set(expected)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nn1d import MaxPool1d, MaxUnpool1d, ShapeError, Upsample1d, pool
+from nn1d import AvgPool1d, GlobalAveragePool1d, MaxPool1d, MaxUnpool1d, ShapeError, Upsample1d, pool
 from tests import loops
-from tests.twin import import_torch
+from tests.twin import assert_alike, import_torch
 from tests.wrong import PoolThatMarksEveryTie, PoolThatMarksTheLastTie
 
 drawn = settings(deadline=None, max_examples=50, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -74,6 +74,31 @@ def test_upsampling_is_its_definition(g: Geometry, seed: int) -> None:
     np.testing.assert_array_equal(y, loops.upsample(x, g.size))
     dy = rng.standard_normal(y.shape)
     np.testing.assert_allclose(upsample.backward(dy, cache)[0], loops.sum_windows(dy, g.size), rtol=1e-14, atol=1e-14)
+
+
+@drawn
+@given(geometries, seeds)
+def test_average_pools_are_their_definition(g: Geometry, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((g.clips, g.windows * g.size, g.channels))
+    y, cache = AvgPool1d(g.size).forward(x)
+    np.testing.assert_allclose(y, loops.average_pool(x, g.size), rtol=1e-13, atol=1e-15)
+    dy = rng.standard_normal(y.shape)
+    expected = loops.average_pool_gradient(dy, g.size)
+    np.testing.assert_allclose(AvgPool1d(g.size).backward(dy, cache)[0], expected, rtol=1e-13)
+    whole, cache = GlobalAveragePool1d().forward(x)
+    np.testing.assert_allclose(whole, loops.average_pool(x, x.shape[1])[:, 0], rtol=1e-13, atol=1e-15)
+    dx, _ = GlobalAveragePool1d().backward(dy[:, 0], cache)
+    np.testing.assert_allclose(dx, loops.average_pool_gradient(dy[:, :1], x.shape[1]), rtol=1e-13)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 1e-6)])
+def test_average_pools_are_those_of_torch(dtype: Any, tolerance: float) -> None:
+    torch = import_torch()
+    x, dy = np.random.default_rng(0).standard_normal((2, 3, 12, 4)).astype(dtype)
+    assert_alike(AvgPool1d(3), torch.nn.AvgPool1d(3), x, dy[:, :4], tolerance, signals=True)
+    overall = torch.nn.AdaptiveAvgPool1d(1)
+    assert_alike(GlobalAveragePool1d(), lambda t: overall(t)[:, :, 0], x, dy[:, 0], tolerance, signals=True)
 
 
 @drawn
@@ -247,6 +272,15 @@ MESSAGES = [
     (
         lambda: MaxUnpool1d(2).backward(np.zeros((1, 4, 3)), np.zeros((1, 8, 3), bool)),
         "MaxUnpool1d(2): dy must be like y, float64 (1, 8, 3); got float64 (1, 4, 3)",
+    ),
+    (lambda: AvgPool1d(0), "AvgPool1d: size must be a positive integer; got 0"),
+    (
+        lambda: AvgPool1d(4).forward(np.zeros((1, 9, 1), np.float32)),
+        "AvgPool1d(4): the length must be a multiple of 4; got 9. Nearest: 8, 12",
+    ),
+    (
+        lambda: GlobalAveragePool1d().forward(np.zeros((1, 0, 2))),
+        "GlobalAveragePool1d(): no samples have no mean; got (1, 0, 2)",
     ),
     (lambda: MaxUnpool1d(-1), "MaxUnpool1d: size must be a positive integer; got -1"),
     (

@@ -29,7 +29,7 @@ def test_a_name_has_an_example_that_uses_it(name: str) -> None:
     assert re.search(rf":: nn1d\.{name}\b", section)
 
 
-@pytest.mark.parametrize("name", [*LAYERS, "mse", "Adam"])
+@pytest.mark.parametrize("name", [*LAYERS, "mse", "cross_entropy", "Adam", "SGD"])
 def test_a_layer_leads_to_its_derivation_and_its_source(name: str) -> None:
     page = re.search(r"\]\((\.\./gradients/[\w-]+\.md)", SECTIONS[name])
     source = re.search(r"\[Source\]\((.*?)\)", SECTIONS[name])

@@ -135,7 +135,7 @@ def test_options_keep_their_dashes(site: Path) -> None:
 def test_docstrings_keep_their_equations(site: Path) -> None:
     """As formulas where each sign has a command of LaTeX, else as they are written."""
     page = (site / "docs" / "api" / "nn1d.html").read_text("utf-8")
-    assert r"= b[o] + \sum_{k,c} x[n, s \cdot l + k - p, c]  \cdot  w[k, c, o]" in page  # beside its MathML
+    assert r"= b[o] + \sum_{k,c} x[n, s \cdot l + d \cdot k - p, c]  \cdot  w[k, c, o]" in page  # beside its MathML
     assert page.count('<math display="block">') > 15
     assert (
         'class="sig-param"><span class="n"><span class="pre">in_channels</span></span><span class="p">' in page

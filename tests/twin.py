@@ -47,3 +47,26 @@ def gradients(twin: Any) -> dict[str, np.ndarray]:
         name: p.grad.numpy().transpose(2, 1, 0) if p.ndim == 3 else p.grad.numpy()
         for name, p in twin.named_parameters()
     }
+
+
+def assert_alike(layer: Any, twin: Any, x: np.ndarray, dy: np.ndarray, tolerance: float, signals: bool = False) -> None:
+    """A layer gives the numbers of its twin, forward and backward; `signals` go to the twin as (N, C, L).
+
+    The parameters of both are under the same names, and have been made equal before.
+    """
+    torch = import_torch()
+
+    def there(a: np.ndarray) -> Any:
+        return signal(a) if signals and a.ndim == 3 else torch.from_numpy(a.copy()).requires_grad_()
+
+    theirs = there(x)
+    output = twin(theirs)
+    output.backward(there(dy).detach())
+    y, cache = layer.forward(x)
+    dx, grads = layer.backward(dy, cache)
+    back = array if signals else lambda tensor: tensor.detach().numpy()
+    pairs = {"y": (y, back(output)), "dx": (dx, back(theirs.grad))}
+    for name, p in getattr(twin, "named_parameters", dict)():
+        pairs[name] = grads[name], p.grad.numpy().T
+    for name, (ours, expected) in pairs.items():
+        np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance, err_msg=name)

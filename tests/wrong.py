@@ -13,20 +13,31 @@ import numpy as np
 
 from nn1d import (
     ELU,
+    SGD,
     Adam,
+    AvgPool1d,
     Conv1d,
     ConvTranspose1d,
+    Dropout,
     Fold1d,
+    GlobalAveragePool1d,
     HardSigmoid,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
     MaxPool1d,
     MaxUnpool1d,
+    ReLU,
     ResidualBlock,
     Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
     Unfold1d,
     Upsample1d,
 )
 from nn1d.conv import convolve_transposed, filter_gradient
-from nn1d.gradcheck import MeanSquaredError
+from nn1d.gradcheck import CrossEntropy, MeanSquaredError
 
 
 class SwappedClips(Conv1d):
@@ -67,6 +78,18 @@ class ForgottenStrideOfTheFilters(Conv1d):
     def backward(self, dy: Any, cache: Any) -> Any:
         dx, grads = super().backward(dy, cache)
         return dx, {**grads, "weight": filter_gradient(cache, dy, self.kernel_size, 1, self.padding)}
+
+
+class ForgottenDilation(Conv1d):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        _, grads = super().backward(dy, cache)
+        return convolve_transposed(dy, self.parameters["weight"], self.stride, self.padding, cache.shape[1]), grads
+
+
+class ForgottenDilationOfTheFilters(Conv1d):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        return dx, {**grads, "weight": filter_gradient(cache, dy, self.kernel_size, self.stride, self.padding)}
 
 
 class ForgottenPadding(Conv1d):
@@ -187,6 +210,54 @@ class UpsampleThatTakesTheFirst(Upsample1d):
         return dy[:, :: self.factor].copy(), {}
 
 
+class AverageThatCopies(AvgPool1d):
+    """Each sample gets the whole gradient of its window: the backward of a sum."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        return dx * self.size, grads
+
+
+class AverageOfTheFirst(AvgPool1d):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx = np.zeros(cache)
+        dx[:, :: self.size] = dy
+        return dx, {}
+
+
+class GlobalAverageThatCopies(GlobalAveragePool1d):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, grads = super().backward(dy, cache)
+        return dx * cache[1], grads
+
+
+class NormStraight(LayerNorm):
+    """Mean and deviation taken for constants."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        _, grads = super().backward(dy, cache)
+        return dy * self.parameters["weight"] / np.sqrt(cache.var(-1, keepdims=True) + self.epsilon), grads
+
+
+class NormWithoutTheVariance(LayerNorm):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        _, grads = super().backward(dy, cache)
+        dz = dy * self.parameters["weight"]
+        return (dz - dz.mean(-1, keepdims=True)) / np.sqrt(cache.var(-1, keepdims=True) + self.epsilon), grads
+
+
+class DropoutUnscaled(Dropout):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        kept, _ = cache
+        return dy * kept, {}
+
+
+class DropoutOfAnotherMask(Dropout):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        kept, shape = cache
+        return super().backward(dy, (np.roll(kept, 1), shape))
+
+
 class FoldByChannels(Fold1d):
     """What the backward of PyTorch's order, (c, i), would be."""
 
@@ -253,6 +324,40 @@ class HardSigmoidOfTorch(HardSigmoid):
         return dy * ((cache > 0) & (cache < 1)) / 6, {}
 
 
+class ReLUWithTheSignOfDy(ReLU):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return dy * (dy > 0), {}
+
+
+class LeakyReLUWithoutTheLeak(LeakyReLU):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return dy * (cache > 0), {}
+
+
+class SigmoidTwice(Sigmoid):
+    """The slope formula is for the output; here the output goes through the sigmoid once more."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return super().backward(dy, self.forward(cache)[0])
+
+
+class TanhWithoutTheSquare(Tanh):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return dy * (1 - cache), {}
+
+
+class LinearNotTransposed(Linear):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        _, grads = super().backward(dy, cache)
+        return dy @ self.parameters["weight"], grads
+
+
+class LinearOfTheFirstClip(Linear):
+    def backward(self, dy: Any, cache: Any) -> Any:
+        dx, _ = super().backward(dy, cache)
+        return dx, super().backward(dy[:1], cache[:1])[1]
+
+
 class ResidualWithoutSkip(ResidualBlock):
     def backward(self, dy: Any, cache: Any) -> Any:
         dx, grads = self.body.backward(dy, cache)
@@ -275,6 +380,11 @@ class AdamWithoutCorrection(Adam):
         self.steps = taken + 1
 
 
+class SGDWithARunningMean(SGD):
+    def step(self, parameters: Any, gradient: Any) -> None:
+        super().step(parameters, (1 - self.momentum) * gradient)
+
+
 class ErrorWithoutTheTwo(MeanSquaredError):
     def backward(self, dy: Any, cache: Any) -> Any:
         dx, grads = super().backward(dy, cache)
@@ -287,6 +397,28 @@ class ErrorPerClip(MeanSquaredError):
     def backward(self, dy: Any, cache: Any) -> Any:
         dx, grads = super().backward(dy, cache)
         return dx * dx[0].size, grads
+
+
+class SoftmaxByItself(Softmax):
+    """As if each output came of its own input alone, as a sigmoid's does."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return dy * cache * (1 - cache), {}
+
+
+class EntropyWithoutTheTarget(CrossEntropy):
+    """The probabilities alone: 1 is not taken off at the right class."""
+
+    def forward(self, x: Any, target: Any) -> Any:
+        loss, _ = super().forward(x, target)
+        return loss, Softmax().forward(x)[0] / len(x)
+
+
+class EntropyOfTheSum(CrossEntropy):
+    """Not divided by the number of decisions."""
+
+    def backward(self, dy: Any, cache: Any) -> Any:
+        return cache * dy[0] * len(cache), {}
 
 
 def _signal(rng: np.random.Generator) -> np.ndarray:
@@ -337,6 +469,8 @@ GRADIENTS: dict[str, Build] = {
     },
     "ForgottenStride": _of(ForgottenStride, 3, 3, 3, 2, 1),
     "ForgottenStrideOfTheFilters": _of(ForgottenStrideOfTheFilters, 3, 3, 3, 2, 1),
+    "ForgottenDilation": _of(ForgottenDilation, 3, 3, 3, 1, 1, 2),
+    "ForgottenDilationOfTheFilters": _of(ForgottenDilationOfTheFilters, 3, 3, 3, 1, 1, 2),
     "PoolThatPicksTheLast": lambda rng: (PoolThatPicksTheLast(2), _ranks(rng)),
     "PoolThatSpreads": lambda rng: (PoolThatSpreads(3), _ranks(rng)),
     "UnpoolWithoutMask": lambda rng: (
@@ -346,6 +480,13 @@ GRADIENTS: dict[str, Build] = {
     ),
     "UpsampleThatAverages": lambda rng: (UpsampleThatAverages(2), _signal(rng)),
     "UpsampleThatTakesTheFirst": lambda rng: (UpsampleThatTakesTheFirst(3), _signal(rng)),
+    "AverageThatCopies": lambda rng: (AverageThatCopies(3), _signal(rng)),
+    "AverageOfTheFirst": lambda rng: (AverageOfTheFirst(3), _signal(rng)),
+    "GlobalAverageThatCopies": lambda rng: (GlobalAverageThatCopies(), _signal(rng)),
+    "NormStraight": lambda rng: (NormStraight(3, dtype=np.float64), _signal(rng)),
+    "NormWithoutTheVariance": lambda rng: (NormWithoutTheVariance(3, dtype=np.float64), _signal(rng)),
+    "DropoutUnscaled": lambda rng: (DropoutUnscaled(0.4), _signal(rng), rng.random((3, 12, 3)) < 0.6),
+    "DropoutOfAnotherMask": lambda rng: (DropoutOfAnotherMask(0.4), _signal(rng), rng.random((3, 12, 3)) < 0.6),
     "FoldByChannels": lambda rng: (FoldByChannels(2), _signal(rng)),
     "FoldBackwards": lambda rng: (FoldBackwards(3), _signal(rng)),
     "UnfoldInHalves": lambda rng: (UnfoldInHalves(3), _signal(rng)),
@@ -356,8 +497,17 @@ GRADIENTS: dict[str, Build] = {
     "ReLUSlope": lambda rng: (ReLUSlope(), _signal(rng)),
     "HardSigmoidWithoutEnds": lambda rng: (HardSigmoidWithoutEnds(), 3 * _signal(rng)),
     "HardSigmoidOfTorch": lambda rng: (HardSigmoidOfTorch(), 3 * _signal(rng)),
+    "ReLUWithTheSignOfDy": lambda rng: (ReLUWithTheSignOfDy(), _signal(rng)),
+    "LeakyReLUWithoutTheLeak": lambda rng: (LeakyReLUWithoutTheLeak(0.1), _signal(rng)),
+    "SigmoidTwice": lambda rng: (SigmoidTwice(), _signal(rng)),
+    "TanhWithoutTheSquare": lambda rng: (TanhWithoutTheSquare(), _signal(rng)),
+    "LinearNotTransposed": _of(LinearNotTransposed, 3, 3),
+    "LinearOfTheFirstClip": _of(LinearOfTheFirstClip, 3, 4),
     "ResidualWithoutSkip": lambda rng: (ResidualWithoutSkip(3, rng=rng, dtype=np.float64), _signal(rng)),
     "ResidualWithSkipAlone": lambda rng: (ResidualWithSkipAlone(3, rng=rng, dtype=np.float64), _signal(rng)),
+    "SoftmaxByItself": lambda rng: (SoftmaxByItself(), _signal(rng)),
+    "EntropyWithoutTheTarget": lambda rng: (EntropyWithoutTheTarget(), _signal(rng)[0], rng.integers(0, 3, 12)),
+    "EntropyOfTheSum": lambda rng: (EntropyOfTheSum(), _signal(rng)[0], rng.integers(0, 3, 12)),
     "ErrorWithoutTheTwo": lambda rng: (ErrorWithoutTheTwo(), _signal(rng), _signal(rng)),
     "ErrorPerClip": lambda rng: (ErrorPerClip(), _signal(rng), _signal(rng)),
 }

@@ -124,6 +124,36 @@
         return { terms, slopes: wrong === "first_only" && n > 0 ? slopes.filter((s) => s.to.array !== w) : slopes };
       },
     },
+    layer_norm: {
+      shape: (op, x) => [x.shape, x.axes],
+      formula: ([x, g, b], y) => [
+        `${y}[n,c] = ${g}[c] · (${x}[n,c] − m) / √(v + ε) + ${b}[c]`,
+        {
+          [x]: `d${x} = (dz − mean(dz) − z · mean(dz · z)) / √(v + ε), dz = ${g} · d${y}`,
+          [g]: `d${g}[c] = Σ d${y}[n,c] · z[n,c]`,
+          [b]: `d${b}[c] = Σ d${y}[n,c]`,
+        },
+      ],
+      cell: ({ epsilon }, [n, c], wrong, x, g, b) => {
+        const row = Array.from({ length: x.shape[1] }, (_, k) => x.at(n, k));
+        const mean = row.reduce((sum, ref) => sum + valueOf(ref), 0) / row.length;
+        const gaps = row.map((ref) => valueOf(ref) - mean);
+        const s = Math.sqrt(gaps.reduce((sum, gap) => sum + gap * gap, 0) / row.length + epsilon);
+        const scale = valueOf(g.at(c));
+        const z = gaps[c] / s;
+        const terms = [
+          term([...row, g.at(c)], scale * z, `${nameOf(g.at(c))} · (${nameOf(row[c])} − m)/√(v + ε)`, `(${written(scale)})(${written(z)})`),
+          product(b.at(c)),
+        ];
+        // each x: straight, by the mean, by the variance
+        const slopes = row.map((ref, k) => {
+          const rest = wrong === "straight" ? 0 : 1 / row.length + (z * gaps[k]) / s / row.length;
+          return slope(ref, (scale * ((k === c ? 1 : 0) - rest)) / s, `${nameOf(g.at(c))} · slope of z`, [...row, g.at(c)]);
+        });
+        slopes.push(slope(g.at(c), z, `z[${n}, ${c}]`, row), slope(b.at(c), 1, "1"));
+        return { terms, slopes };
+      },
+    },
     conv: {
       shape: ({ stride, padding }, x, w) => [
         [x.shape[0], Math.floor((x.shape[1] + 2 * padding - w.shape[0]) / stride) + 1, w.shape[2]],
@@ -234,6 +264,34 @@
         return { terms, slopes };
       },
     },
+    average_pool: {
+      shape: ({ size }, x) => [[x.shape[0], x.shape[1] / size, x.shape[2]], ["n", "l", "c"]],
+      formula: ([x], y) => [
+        `${y}[n,l,c] = 1/s · Σ over i of ${x}[n, s·l + i, c]`,
+        { [x]: `d${x}[n, s·l + i, c] = d${y}[n,l,c] / s` },
+      ],
+      cell: ({ size }, [n, l, c], wrong, x) => {
+        const window = Array.from({ length: size }, (_, i) => x.at(n, size * l + i, c));
+        const terms = window.map((ref) => term([ref], valueOf(ref) / size, `${nameOf(ref)}/${size}`, `(${written(valueOf(ref))})/${size}`));
+        const part = wrong === "copies" ? 1 : size;
+        return { terms, slopes: window.map((ref) => slope(ref, 1 / part, `1/${part}`)) };
+      },
+    },
+    dropout: {
+      constants: [1],
+      shape: (op, x) => [x.shape, x.axes],
+      formula: ([x, mask], y) => [`${y} = ${x} · ${mask} / (1 − q)`, { [x]: `d${x} = d${y} · ${mask} / (1 − q)` }],
+      cell: ({ rate }, place, wrong, x, mask) => {
+        const [ref, kept] = [x.at(...place), mask.at(...place)];
+        const on = valueOf(kept) ? 1 : 0;
+        const symbols = `${nameOf(ref)} · ${nameOf(kept)} / ${written(1 - rate)}`;
+        const factor = wrong === "unscaled" ? on : on / (1 - rate);
+        return {
+          terms: [term([ref, kept], (valueOf(ref) * on) / (1 - rate), symbols)],
+          slopes: [slope(ref, factor, `${nameOf(kept)} / ${written(1 - rate)}`, [kept])],
+        };
+      },
+    },
     upsample: {
       shape: ({ factor }, x) => [[x.shape[0], x.shape[1] * factor, x.shape[2]], ["n", "i", "c"]],
       formula: ([x], y) => [
@@ -277,6 +335,14 @@
         return { of: (dy) => (positive(dy) ? 1 : a), value: x > 0 ? 1 : a, symbols: x > 0 ? "1" : "a" };
       },
     ),
+    sigmoid: elementwise(
+      ([x], y) => [`${y} = 1 / (1 + exp(−${x}))`, { [x]: `d${x} = d${y} · ${y} · (1 − ${y})` }],
+      (op, x, name) => ({ value: 1 / (1 + Math.exp(-x)), symbols: `1 / (1 + exp(−${name}))` }),
+      (op, x, y, wrong) => {
+        const out = wrong === "twice" ? 1 / (1 + Math.exp(-y)) : y;
+        return { value: out * (1 - out), symbols: "y · (1 − y)" };
+      },
+    ),
     hard_sigmoid: elementwise(
       ([x], y) => [`${y} = min(max(0.2·${x} + 0.5, 0), 1)`, { [x]: `d${x} = 0.2 · d${y} where 0 < ${y} < 1, else 0` }],
       (op, x, name) => ({ value: Math.min(Math.max(x * 0.2 + 0.5, 0), 1), symbols: `clip(0.2·${name} + 0.5)` }),
@@ -301,6 +367,36 @@
         return { terms, slopes };
       },
     },
+    cross_entropy: {
+      constants: [1],
+      shape: () => [[], []],
+      formula: ([x, t], loss) => [
+        `${loss} = 1/n · Σ ${t}[n,c] · (log Σ exp(${x}[n,k]) − ${x}[n,c])`,
+        { [x]: `d${x}[n,c] = 1/n · (p[n,c] − ${t}[n,c]), p = softmax(${x})` },
+      ],
+      cell: (op, place, wrong, x, target) => {
+        const [n, classes] = x.shape;
+        const terms = [];
+        const slopes = [];
+        for (let row = 0; row < n; row++) {
+          const refs = Array.from({ length: classes }, (_, c) => x.at(row, c));
+          const most = Math.max(...refs.map(valueOf));
+          const sum = refs.reduce((total, ref) => total + Math.exp(valueOf(ref) - most), 0);
+          const goals = refs.map((_, c) => target.at(row, c));
+          const weight = goals.reduce((total, goal) => total + valueOf(goal), 0);
+          refs.forEach((ref, c) => {
+            const gap = most + Math.log(sum) - valueOf(ref);
+            const goal = valueOf(goals[c]);
+            const symbols = `${nameOf(goals[c])} · (log Σ exp − ${nameOf(ref)})/${n}`;
+            terms.push(term([...refs, goals[c]], (goal * gap) / n, symbols, `(${written(goal)})(${written(gap)})/${n}`));
+            const p = (weight * Math.exp(valueOf(ref) - most)) / sum;
+            const off = wrong === "without_target" ? 0 : goal;
+            slopes.push(slope(ref, (p - off) / n, `(p − ${nameOf(goals[c])})/${n}`, [...refs, goals[c]]));
+          });
+        }
+        return { terms, slopes };
+      },
+    },
     adam: {
       // no backward: p, and before it m and v, step by step
       shape: (op, g) => [g.shape, g.axes],
@@ -313,6 +409,25 @@
         const terms = t > 0 ? [term([before], before.array.data[before.index], nameOf(before))] : [];
         const history = Array.from({ length: t + 1 }, (_, s) => g.at(weight, s));
         terms.push(term([mean, square, ...history], step, `(−η · m̂ / (√v̂ + ε) of ${nameOf(mean)}, ${nameOf(square)})`));
+        return { terms, slopes: [] };
+      },
+    },
+    velocity: {
+      shape: (op, g) => [g.shape, g.axes],
+      formula: ([g], v) => [`${v} ← μ·${v} + ${g}`, {}],
+      cell: ({ momentum, out }, [weight, t], wrong, g) => {
+        const ref = g.at(weight, t);
+        const terms = t > 0 ? [product(constant(momentum), g.lab.env[out[0]].at(weight, t - 1))] : [];
+        terms.push(wrong === "running_mean" ? product(constant(1 - momentum), ref) : product(ref));
+        return { terms, slopes: [] };
+      },
+    },
+    sgd: {
+      shape: (op, v) => [v.shape, v.axes],
+      formula: ([v], p) => [`${p} ← ${p} − η · ${v}`, {}],
+      cell: ({ rate, out }, [weight, t], wrong, v) => {
+        const terms = t > 0 ? [product(v.lab.env[out[0]].at(weight, t - 1))] : [];
+        terms.push(product(constant(-rate, "−η"), v.at(weight, t)));
         return { terms, slopes: [] };
       },
     },
@@ -345,7 +460,7 @@
       this.forward(false);
       const top = this.env[output];
       this.isLoss = !dy;
-      this.hasBackward = ops.every(({ kind }) => !["adam", "running_mean"].includes(kind));
+      this.hasBackward = ops.every(({ kind }) => !["adam", "running_mean", "velocity", "sgd"].includes(kind));
       this.dy = dy ? nested(`d${output}`, { axes: top.axes.join(" "), data: dy }) : null;
     }
 

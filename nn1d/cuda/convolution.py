@@ -30,25 +30,36 @@ def fits_shape(shape: tuple[int, ...], stride: int) -> bool:
 
 
 @register("convolve")
-def _convolve(x: Array, w: Array, stride: int, padding: int, outputs: int, b: Array | None = None) -> Array:
-    return convolve(x, w, padding, outputs, b=b) if fits(x, w, stride) else NotImplemented
+def _convolve(
+    x: Array, w: Array, stride: int, padding: int, outputs: int, b: Array | None = None, dilation: int = 1
+) -> Array:
+    return convolve(x, w, padding, outputs, b=b) if dilation == 1 and fits(x, w, stride) else NotImplemented
 
 
 @register("convolve_transposed")
-def _convolve_transposed(y: Array, w: Array, stride: int, padding: int, length: int, b: Array | None = None) -> Array:
-    if not fits(y, w, stride):
+def _convolve_transposed(
+    y: Array, w: Array, stride: int, padding: int, length: int, b: Array | None = None, dilation: int = 1
+) -> Array:
+    if dilation != 1 or not fits(y, w, stride):
         return NotImplemented
     return convolve(y, w, len(w) - 1 - padding, length, backwards=True, b=b)
 
 
 @register("parameter_gradients")
 def parameter_gradients(
-    x: Array, dy: Array, kernel_size: int, stride: int, padding: int, transposed: bool, alpha: float = 0.0
+    x: Array,
+    dy: Array,
+    kernel_size: int,
+    stride: int,
+    padding: int,
+    transposed: bool,
+    dilation: int = 1,
+    alpha: float = 0.0,
 ) -> tuple[Array, Array]:
     """dw and db of a layer whose input is ELU(x); alpha 0 leaves the ELU out."""
     channels = (dy.shape[2], x.shape[2]) if transposed else (x.shape[2], dy.shape[2])
     shape = kernel_size, *channels
-    if not has_kernels(x, dy) or not fits_shape(shape, stride):
+    if dilation != 1 or not has_kernels(x, dy) or not fits_shape(shape, stride):
         return NotImplemented
     if transposed:  # a convolution whose filters are read backwards
         padding = kernel_size - 1 - padding

@@ -87,7 +87,7 @@ class Activated:
             activated_alpha=alpha,
             plus=plus,
         )
-        sizes = layer.kernel_size, layer.stride, layer.padding, layer.transposed
+        sizes = layer.kernel_size, layer.stride, layer.padding, layer.transposed, layer.dilation
         dw, db = kernels.parameter_gradients(x, dy, *sizes, alpha)
         return dx, {"weight": dw} | ({"bias": db} if "bias" in parameters else {})
 
@@ -170,4 +170,4 @@ def _fuse(part: Any) -> Any:
 
 
 def _fits(layer: Any) -> bool:
-    return kernels.fits_shape(layer.parameters["weight"].shape, layer.stride)
+    return layer.dilation == 1 and kernels.fits_shape(layer.parameters["weight"].shape, layer.stride)

@@ -18,12 +18,13 @@ def _ufunc(ufunc: np.ufunc) -> Callable[..., ndarray]:
     return function
 
 
-absolute, add, divide, equal, exp, expm1, greater, isfinite, less, maximum, minimum, multiply, negative, sqrt, square, \
-    subtract, true_divide = (
+absolute, add, divide, equal, exp, expm1, greater, isfinite, less, log, maximum, minimum, multiply, negative, sqrt, \
+    square, subtract, tanh, true_divide = (
         _ufunc(each)
         for each in (
-            np.absolute, np.add, np.divide, np.equal, np.exp, np.expm1, np.greater, np.isfinite, np.less, np.maximum,
-            np.minimum, np.multiply, np.negative, np.sqrt, np.square, np.subtract, np.true_divide,
+            np.absolute, np.add, np.divide, np.equal, np.exp, np.expm1, np.greater, np.isfinite, np.less, np.log,
+            np.maximum, np.minimum, np.multiply, np.negative, np.sqrt, np.square, np.subtract, np.tanh,
+            np.true_divide,
         )
     )  # fmt: skip
 abs = absolute  # noqa: A001  (the names are CuPy's)
