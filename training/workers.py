@@ -67,15 +67,21 @@ class Workers:
         Where these are the last or the middle clips of a batch of `count`, `before` is what this gave for those before
         them: to the same bits, as if one call had had all of them.
         """
-        count = count or len(clips)
         loss: Number
         total: Any
         loss, total = before or (0.0, None)
-        for clip_loss, gradient in self.map(function, *self._rows(sources, clips)):
-            loss += float(clip_loss) / count
-            gradient *= 1 / count
+        for clip_loss, gradient in self.shares(function, sources, clips, count or len(clips)):
+            loss += clip_loss
             total = gradient if total is None else total + gradient
         return loss, total
+
+    def shares(
+        self, function: Callable[..., Gradient], sources: Sequence[np.ndarray], clips: np.ndarray, count: int
+    ) -> Iterator[Gradient]:
+        """What each clip adds to the mean loss and gradient of a batch of `count`."""
+        for clip_loss, gradient in self.map(function, *self._rows(sources, clips)):
+            gradient *= 1 / count
+            yield float(clip_loss) / count, gradient
 
     def mean(
         self,
@@ -114,6 +120,9 @@ class Workers:
 
     def forget(self) -> None:
         """Nothing is recorded."""
+
+    def meet(self) -> None:
+        """There is nobody to wait for."""
 
     def __enter__(self) -> Workers:
         return self
