@@ -107,6 +107,7 @@ def choose_device(settings: Configuration, ranks: Ranks) -> tuple[Any, str, int]
         raise DeviceError(f"{ranks.size} processes train together on CPUs only so far. Give --device cpu")
     threads = (settings.threads or ranks.threads(available_cores())) if module is np else 1
     say(f"{sentence}, {cpu_in_words(threads)}{_together(ranks)}" if module is np else sentence)
+    say(*_idle(ranks, settings.batch_size))
     return module, sentence, threads
 
 
@@ -119,6 +120,14 @@ def _together(ranks: Ranks) -> str:
     others = [f"rank {rank} has {other}" for rank, other in enumerate(kernels) if other != kernels[0]]
     differ = f"; their BLAS kernels differ, and so do last digits by who computes a clip: {', '.join(others[:3])}"
     return f" in each of {ranks.size} ranks{machines}{differ if others else ''}"
+
+
+def _idle(ranks: Ranks, batch_size: int) -> list[str]:
+    """A sentence where steps are too small for the ranks."""
+    if ranks.size <= batch_size:
+        return []
+    return [f"ranks: a step takes {batch_size} clips, so {ranks.size - batch_size} of {ranks.size} ranks have none to "
+            f"train on. Give --batch-size {ranks.size} or more, or take fewer ranks"]  # fmt: skip
 
 
 def prepare_again(

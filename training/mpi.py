@@ -64,6 +64,7 @@ class Ranks:
         self._comm: Any = comm
         self._node: Any = None
         self._stop: Stop | None = None
+        self._leaving = False
 
     @classmethod
     def join(cls) -> Ranks:
@@ -109,11 +110,12 @@ class Ranks:
                 raise error
             return number
         asked = self._stop.asked if self._stop is not None else None
-        mine = np.array([0 if error is None else self.size - self.rank, asked or 0, number], np.int64)
+        mine = np.array([0 if error is None else self.size - self.rank, asked or 0, number, self._leaving], np.int64)
         most = np.empty_like(mine)
         self._wait(self._comm.Iallreduce(mine, most, _mpi().MAX))
         if self._stop is not None and most[1]:
             self._stop.agreed = int(most[1])
+        self._leaving = bool(most[3])  # one has left the block: nobody is there to be met again
         if most[0]:
             self._raise(error, self.size - int(most[0]))
         return int(most[2])
@@ -216,12 +218,15 @@ class Ranks:
     ) -> None:
         if self.size == 1:
             return
-        self._stop = None
-        try:
-            self.meet(error)
-            return
-        except BaseException as first:
-            told = first
+        told = error
+        if not self._leaving:
+            self._stop, self._leaving = None, True
+            try:
+                self.meet(error)
+                return
+            except BaseException as first:
+                told = first
+        assert told is not None
         reason = told if error is None else error
         rank = reason.__dict__.get("rank")  # where it came from, if ranks have met since
         if reason is error and (
@@ -311,10 +316,14 @@ class MpiExecutor:
     ) -> Gradient:
         """The mean loss and gradient of a batch, summed in the order of its clips."""
         mine, numbers = self._ranks.attempt(
-            lambda: list(self._workers.shares(function, sources, self._share(clips), len(clips))),
+            lambda: list(self._workers.by_clip(function, sources, self._share(clips))),
             lambda gradients: gradients[0][1].size if gradients else 0,
         )
-        return self._ranks.chain(numbers, self._dtype, mine)
+        for _, gradient in mine:
+            gradient *= 1 / len(clips)
+        return self._ranks.chain(
+            numbers, self._dtype, [(float(loss) / len(clips), gradient) for loss, gradient in mine]
+        )
 
     def mean(
         self,

@@ -70,18 +70,12 @@ class Workers:
         loss: Number
         total: Any
         loss, total = before or (0.0, None)
-        for clip_loss, gradient in self.shares(function, sources, clips, count or len(clips)):
-            loss += clip_loss
+        count = count or len(clips)
+        for clip_loss, gradient in self.by_clip(function, sources, clips):
+            loss += float(clip_loss) / count
+            gradient *= 1 / count
             total = gradient if total is None else total + gradient
         return loss, total
-
-    def shares(
-        self, function: Callable[..., Gradient], sources: Sequence[np.ndarray], clips: np.ndarray, count: int
-    ) -> Iterator[Gradient]:
-        """What each clip adds to the mean loss and gradient of a batch of `count`."""
-        for clip_loss, gradient in self.map(function, *self._rows(sources, clips)):
-            gradient *= 1 / count
-            yield float(clip_loss) / count, gradient
 
     def mean(
         self,
@@ -103,10 +97,16 @@ class Workers:
     ) -> np.ndarray:
         """The sum over clips of each number, in their order, to that over the clips before them."""
         total = np.asarray(before)
-        for numbers in self.map(function, *self._rows(sources, clips)):
+        for numbers in self.by_clip(function, sources, clips):
             total = total + np.array([float(number) for number in numbers])
             on_clips()
         return total
+
+    def by_clip(
+        self, function: Callable[..., Result], sources: Sequence[np.ndarray], clips: np.ndarray
+    ) -> Iterator[Result]:
+        """function of the rows of each clip, in order."""
+        return self.map(function, *self._rows(sources, clips))
 
     def map_clips(
         self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
