@@ -30,7 +30,8 @@ from training.rank import launch
 from training.signals import Stop, Stopped
 from training.workers import Workers
 
-AT_ONCE = 16  # clips a rank, where they are evaluated or encoded: a wish to stop is seen between two
+AT_ONCE = 16  # clips a rank, where they are evaluated or encoded: a wish to stop is seen between two rounds
+MOST_AT_ONCE = 128  # clips of a round, but at least one a rank: each rank receives what all of them give
 SEGMENT = 1 << 15  # numbers that are handed on at a time, while the next rank adds to those before them
 SPINS = 20  # looks at a message before a rank sleeps
 LONGEST_SLEEP = 0.01  # seconds between two looks
@@ -300,6 +301,7 @@ class MpiExecutor:
     def __init__(self, ranks: Ranks, threads: int) -> None:
         self._ranks, self._workers = ranks, Workers(threads)
         self._dtype: Any = np.float32
+        self._round = max(ranks.size, min(AT_ONCE * ranks.size, MOST_AT_ONCE))
 
     def prepare(self, network: Any) -> tuple[Any, FlatParameters]:
         """The network itself, and its parameters in one vector."""
@@ -347,7 +349,7 @@ class MpiExecutor:
         self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
     ) -> Iterator[Result]:
         """What function gives for each clip, in order, on every rank."""
-        for some in pieces(clips, AT_ONCE * self._ranks.size):
+        for some in pieces(clips, self._round):
             share = self._share(some)
             for results in self._ranks.gather(lambda: list(self._workers.map_clips(function, sources, share))):  # noqa: B023 - called at once
                 yield from results
