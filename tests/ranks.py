@@ -14,18 +14,39 @@ from tests.command import ROOT
 
 THERE = MPIEXEC is not None and importlib.util.find_spec("mpi4py") is not None and Path("/proc/self/environ").exists()
 needs_mpi = pytest.mark.skipif(not THERE, reason="needs Linux, and pip install mpi4py mpich")
+SIGNALLED = """
+import os, runpy, signal, sys
+from training.machine import blas_environment
+os.environ.update(blas_environment())  # before NumPy is imported, as the command does it
+from training.trainer import Trainer
+step, steps = Trainer.step, 0
+
+def signalled(*arguments):
+    global steps
+    steps += 1
+    if steps == {step}:
+        os.kill(os.getpid(), signal.{name})
+    return step(*arguments)
+
+Trainer.step, sys.argv[0] = signalled, "train.py"
+runpy.run_path("train.py", run_name="__main__")
+"""
 
 
-def start_ranks(count: int, *options: str | Path) -> subprocess.Popen[str]:
-    """Start the command in several processes."""
+def start_ranks(count: int, *options: str | Path, last: str | None = None) -> subprocess.Popen[str]:
+    """Start the command in several processes; the last of them runs another program if one is given."""
+    words, python = [str(option) for option in options], sys.executable
+    command = [str(MPIEXEC), "-n", str(count - (last is not None)), python, "train.py", *words]
+    if last is not None:
+        command += [":", "-n", "1", python, "-c", last, *words]
     return subprocess.Popen(
-        [str(MPIEXEC), "-n", str(count), sys.executable, "train.py", *map(str, options)],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+def signalled(step: int, name: str) -> str:
+    """The command as a program that sends itself a signal in a step."""
+    return SIGNALLED.format(step=step, name=name)
 
 
 def pid_of(rank: int, job: int) -> int:

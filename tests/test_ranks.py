@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ranks import MPIEXEC, constants, step_seconds, table
-from tests.command import ROOT, SMALL, outcome, start
+from tests.command import ROOT
 from tests.rank_job import KINDS
-from tests.ranks import needs_mpi, pid_of, start_ranks
+from tests.ranks import needs_mpi
 from tests.test_executor_interface import outcome as outcome_of
 from training.mpi import RankError, Ranks
 from training.rank import launch
@@ -40,29 +39,6 @@ def test_ranks_come_to_the_bits_of_one_process_and_end_together(tmp_path: Path) 
             for rank in range(size):  # of two, the third has had a run of its own
                 found = pickle.loads((tmp_path / f"{size}-{kind}-{rank}.pickle").read_bytes())
                 assert [name for name in expected if found[name] != expected[name]] == [], (size, rank)
-
-
-@needs_mpi
-def test_a_run_that_loses_ranks_goes_on_with_any_number_of_them(tmp_path: Path) -> None:
-    options = ("--db", "demo", *SMALL, "--batch-size", "5", "--checkpoint-every", "0")
-    run = tmp_path / "run"
-    with start_ranks(2, *options, "--out", run) as job:
-        assert "1 thread, " in (first := read_to(job, "device:")) and first.endswith(" in each of 2 ranks\n"), first
-        read_to(job, "pre_training 1:")
-        signal_to(1, job, signal.SIGTERM)
-        output, errors = job.communicate(timeout=60)
-    assert (job.returncode, errors) == (143, "")
-    assert output.endswith(f"stopped by SIGTERM. Go on with: python train.py --resume {run}\n")
-    assert output.count("stopped") == 1  # rank 0 alone speaks
-    with start_ranks(2, "--resume", run) as job:
-        read_to(job, "fine_tuning 1:")
-        signal_to(1, job, signal.SIGKILL)
-        job.communicate(timeout=60)
-    assert job.returncode not in (0, 2)
-    with start("--resume", run) as alone, start(*options, "--out", tmp_path / "whole") as whole:
-        assert (alone.wait(60), whole.wait(60)) == (0, 0)
-    found, expected = outcome(run), outcome(tmp_path / "whole")
-    assert [name for name in expected if found[name] != expected[name]] == []
 
 
 @pytest.mark.parametrize(
@@ -111,16 +87,3 @@ def test_a_process_alone_has_nobody_to_wait_for() -> None:
         ranks.same("clips", 1)
     with pytest.raises(RankError), Ranks():
         raise RankError("of a test")
-
-
-def read_to(job: subprocess.Popen[str], start: str) -> str:
-    """The first line that starts so."""
-    assert job.stdout is not None
-    for line in job.stdout:
-        if line.startswith(start):
-            return line
-    raise AssertionError(f"no line {start}")
-
-
-def signal_to(rank: int, job: subprocess.Popen[str], number: int) -> None:
-    os.kill(pid_of(rank, job.pid), number)
