@@ -9,12 +9,15 @@ from __future__ import annotations
 import dataclasses
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from training.machine import available_cores, keep_freed_memory, start
+from training.rank import silence_others
 
 if __name__ == "__main__":
+    silence_others()
     command = start("train.py", "training.configuration")  # before NumPy is imported
 
 import numpy as np
@@ -31,8 +34,9 @@ from storage.mapped import take_rows
 from training.configuration import Command, Configuration
 from training.data import MISTAKES, Work, clip_rows, prepare, prepare_again
 from training.dual_training import Diverged, DualTraining
+from training.mpi import Ranks
 from training.pipeline import Pipeline
-from training.run_folder import RunError, RunFolder, check_free, new_folder
+from training.run_folder import ReadOnlyRun, RunError, RunFolder, check_free, new_folder
 from training.sanity import dry_run, overfit
 from training.seed import generator
 from training.signals import Stop, Stopped
@@ -44,14 +48,15 @@ def main(command: Command) -> int:
     keep_freed_memory()
     warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: a step that is not finite ends with a sentence
     try:
-        if command.overfit:
-            return 0 if overfit(command.settings) else 1
-        if command.dry_run:
-            dry_run(command.settings)
-        elif command.resume is not None:
-            go_on(*resume(command.resume, command.given))
-        else:
-            go_on(*begin(command.settings))
+        with Ranks.join() as ranks:
+            if command.overfit:
+                return 0 if overfit(command.settings, ranks) else 1
+            if command.dry_run:
+                dry_run(command.settings, ranks)
+            elif command.resume is not None:
+                go_on(*resume(command.resume, command.given, ranks))
+            else:
+                go_on(*begin(command.settings, ranks))
     except Diverged as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
@@ -60,16 +65,17 @@ def main(command: Command) -> int:
     return 0
 
 
-def begin(settings: Configuration) -> tuple[RunFolder, Work]:
+def begin(settings: Configuration, ranks: Ranks) -> tuple[RunFolder, Work]:
     """A new run: its corpus, and its folder."""
-    check_free(folder := settings.out or new_folder(settings), settings.force)
-    work = prepare(settings)
-    return RunFolder.create(folder, work.config, settings.force), work
+    folder = settings.out or new_folder(settings)
+    ranks.first(lambda: check_free(folder, settings.force))
+    work = prepare(settings, ranks=ranks)
+    return own_run(ranks, lambda: RunFolder.create(folder, work.config, settings.force)), work
 
 
-def resume(path: Path, given: dict[str, Any]) -> tuple[RunFolder, Work]:
+def resume(path: Path, given: dict[str, Any], ranks: Ranks) -> tuple[RunFolder, Work]:
     """A run that was saved, to go on with."""
-    run = RunFolder.open(path)
+    run = own_run(ranks, lambda: RunFolder.open(path))
     config, settings = run.read_config()
     if given.get("out", path).resolve() != path.resolve():
         raise RunError(f"--resume: the run is in {path}; got --out {given['out']}. Leave --out out")
@@ -78,11 +84,23 @@ def resume(path: Path, given: dict[str, Any]) -> tuple[RunFolder, Work]:
         settings = dataclasses.replace(settings, tf32="tf32" in given, half="half" in given)
     # a run may come from anybody: where it says that recordings are is read, and nowhere but in the run is written
     settings = dataclasses.replace(settings, cache_dir=given.get("cache_dir"))
-    work = prepare_again(config, settings, given.get("data_dir"), "--resume")
-    again = {name: work.config[name] for name in ("command", "git_commit", "threads", "device")}
+    work = prepare_again(config, settings, given.get("data_dir"), "--resume", ranks)
+    again = {name: work.config[name] for name in ("command", "git_commit", "threads", "ranks", "device")}
     config |= {"settings": settings.written(), "resumed": [*config.get("resumed", []), again]}
     run.write_json("config.json", config)
     return run, work
+
+
+def own_run(ranks: Ranks, make: Callable[[], RunFolder]) -> RunFolder:
+    """The folder of the run, which rank 0 makes and writes into."""
+    made: list[RunFolder] = []
+
+    def path() -> Path:
+        made.append(make())
+        return made[0].path.resolve()
+
+    shared = ranks.first(path)
+    return made[0] if made else ReadOnlyRun(shared)
 
 
 def go_on(run: RunFolder, work: Work) -> None:
@@ -91,6 +109,7 @@ def go_on(run: RunFolder, work: Work) -> None:
     say(f"run: {run.path} ({work.threads} threads, {len(split.train)} training, {len(split.test)} test clips)")
     try:
         with Stop() as stop, work.executor() as executor:
+            work.ranks.heed(stop)
             training = DualTraining(settings, clips.samples, executor, stop.check)
             pipeline = Pipeline(run, training, split, work.names, stop, say_epoch, sys.stderr.isatty())
 
@@ -127,7 +146,7 @@ def go_on(run: RunFolder, work: Work) -> None:
             run.write_results(results)
             if not settings.no_report:
                 threads = work.threads if work.module is np else available_cores()
-                results = publish(run, clips, split, threads, sys.stderr.isatty(), stop.check)
+                results = work.ranks.first(lambda: publish(run, clips, split, threads, sys.stderr.isatty(), stop.check))
     except Stopped as stopped:
         say(f"stopped by {stopped}. Go on with: python train.py --resume {run.path}")
         raise

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Side, exponent, in_turn, machine, seconds, write
+from benchmarks.ranks import measure
 
 BATCHES = (1, 4, 16, 64, 256)
+BATCHES_OF_RANKS = (16, 64)
 SECONDS = (1, 2, 4, 8, 16, 32, 64)
 CORPUS = (100, 300, 1_000, 3_000, 10_000)
 SAMPLE_RATE_HZ = 16_000
@@ -72,6 +74,20 @@ def curve(
     return found
 
 
+def over_ranks(ranks: Sequence[int], samples: int, rounds: int) -> list[dict[str, Any]]:
+    """A step of several processes, each of one thread, at two batches."""
+    points = []
+    for batch in BATCHES_OF_RANKS:
+        for size in ranks:
+            points.append(point := measure(size, batch, samples, rounds))
+            print(
+                f"ranks    {size:>6}, batch {batch:>4} {1e3 * point['step_s']:9.1f} ms a step, of it the chain "
+                f"{1e3 * point['chain_s']:.2f} ms; {point['bytes'] / 1e6:.2f} MB handed on by a rank",
+                flush=True,
+            )
+    return points
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print a line for each point, and the exponents."""
     from training.machine import available_cores
@@ -82,10 +98,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, nargs="*", default=SECONDS, help="of a clip (default: 1 ... 64)")
     parser.add_argument("--corpus", type=int, nargs="*", default=CORPUS, help="clips on disk (default: 100 ... 10000)")
     parser.add_argument("--threads", type=int, nargs="*", default=range(1, cores + 1), help="(default: 1 to all cores)")
+    parser.add_argument("--ranks", type=int, nargs="+", help="processes over MPI, and nothing else")
     parser.add_argument("--samples", type=int, default=64_000, help="length of the other clips (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="counted steps a point (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     options = parser.parse_args(arguments)
+    if options.ranks:
+        write(options.json, {"machine": machine(), "ranks": over_ranks(options.ranks, options.samples, options.rounds)})
+        return 0
     most, length = max(options.threads, default=cores), options.samples
 
     def step(batch: int, samples: int, threads: int) -> Side:

@@ -84,7 +84,14 @@ PARTS = {
         "docs/performance",
         "docs/*",
     ],
-    "The house": ["docs/architecture", "docs/reliability", "docs/dependencies", "CONTRIBUTING", "CHANGELOG"],
+    "The house": [
+        "docs/architecture",
+        "docs/reliability",
+        "docs/scale",
+        "docs/dependencies",
+        "CONTRIBUTING",
+        "CHANGELOG",
+    ],
     "Reference": ["docs/api/*"],
 }
 

@@ -1,6 +1,7 @@
 """Runs that are killed at random moments, or whose writes fail, and that go on: does the same come out?
 
     python -m tests.faults kill --times 50       SIGKILL, resumed each time until the run is done
+    python -m tests.faults ranks --times 10      SIGKILL to one of two or three ranks of MPI, then resumed
     python -m tests.faults write                 each write of a run fails once: the disk takes no more
 
 The outcome is compared byte for byte with that of a run that nothing interrupted: weights, states, representations,
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import collections
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +25,9 @@ from typing import Any
 
 from storage.atomic import SUFFIX
 from tests.command import ROOT, SMALL, make_recordings, outcome, start, train
+from tests.ranks import pid_of, start_ranks
 
+SECONDS_TO_END = 30  # of a command that was killed, and of the ranks that are left
 FAIL = """
 import contextlib, resource, runpy, sys
 from pathlib import Path
@@ -77,8 +82,11 @@ def stage(run: Path) -> str:
     return "before the first state"
 
 
-def kill(times: int, folder: Path, seed: int) -> collections.Counter[str]:
-    """Kill runs at `times` random moments; where they were. AssertionError if one comes to another end."""
+def kill(times: int, folder: Path, seed: int, ranks: bool = False) -> collections.Counter[str]:
+    """Kill runs, or a rank of each, at `times` random moments; where they were.
+
+    AssertionError if one comes to another end, or if a rank that is left does not end in seconds.
+    """
     longer = ("--epochs", "6", "--fine-tune-epochs", "6", "--clip-samples", "16000", "--channels", "8,8")
     given, rng = (*options(folder), *longer), random.Random(seed)
     with start(*given, "--out", folder / "whole") as process:
@@ -94,13 +102,18 @@ def kill(times: int, folder: Path, seed: int) -> collections.Counter[str]:
         while True:
             threads = ("--threads", str(rng.choice([1, 2, 3])))
             made, ended = (run / "config.json").exists(), (run / "results.json").exists()
-            with start("--resume", run, *threads) if made else start(*given, *threads, "--out", run) as process:
+            words: tuple[str | Path, ...] = ("--resume", run, *threads) if made else (*given, *threads, "--out", run)
+            size = rng.choice([2, 3])
+            with start_ranks(size, *words) if ranks else start(*words) as process:
                 wait_for_work(process)
                 try:  # of the work that is left, not of a start that takes longer
                     process.wait(None if ended or found.total() >= times else rng.uniform(0, 0.6 * longest))
                 except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+                    if ranks:
+                        os.kill(pid_of(rng.randrange(size), process.pid), signal.SIGKILL)
+                    else:
+                        process.kill()
+                    process.wait(SECONDS_TO_END)
                     found[stage(run)] += 1
                     continue
             assert process.returncode == 0
@@ -156,13 +169,13 @@ def run_failing(fails: int, size: int, *given: str) -> subprocess.CompletedProce
 def main() -> int:
     """Print what was done; an assertion if a run came to another end."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
-    parser.add_argument("fault", choices=("kill", "write"))
+    parser.add_argument("fault", choices=("kill", "ranks", "write"))
     parser.add_argument("--times", type=int, default=50, help="kills (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if given.fault == "kill":
-            found = kill(given.times, Path(folder), given.seed)
+        if given.fault != "write":
+            found = kill(given.times, Path(folder), given.seed, given.fault == "ranks")
             print(f"{found.total()} kills; every run came to the same end. Where they struck:")
             for name, count in found.most_common():
                 print(f"  {name:<28} {count}")

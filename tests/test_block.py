@@ -63,9 +63,12 @@ def name_of(page: Path) -> str:
 
 
 def program(words: list[str]) -> list[str]:
-    """A command without variables before it and without the folder of the environment."""
+    """A command without variables before it, without what starts it several times, and without its folder."""
     while words and re.fullmatch(r"\w+=\S*", words[0]):
         words = words[1:]
+    if words[0].removeprefix(".venv/bin/") == "mpiexec":
+        assert words[1] == "-n"
+        words = words[3:]
     return [words[0].removeprefix(".venv/bin/"), *words[1:]]
 
 
@@ -80,7 +83,7 @@ def understand(words: list[str]) -> None:
         assert rest[0] == "install"
         for wanted in rest[1:]:
             named = re.fullmatch(r"(?:\.|nn1d)\[([\w,-]+)\]", wanted)
-            known = wanted in ("-e", ".", *extras["oracle"])
+            known = wanted in ("-e", ".", "mpich", *extras["oracle"])
             assert known or (named and set(named[1].split(",")) <= set(extras)), wanted
     elif first == "python" and rest[0] == "train.py":
         if rest[1:] != ["--help"]:

@@ -83,6 +83,9 @@ class Ranks:
     def forget(self) -> None:
         pass
 
+    def meet(self) -> None:
+        pass
+
     def __enter__(self) -> Ranks:
         return self
 

@@ -16,6 +16,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.command import SMALL, make_recordings, outcome, rows, start, train
+from tests.ranks import needs_mpi, signalled, start_ranks
 
 SLOW = ("--clip-samples", "64000", "--channels", "16,16")  # a step takes long enough to send two signals in it
 
@@ -308,3 +309,25 @@ def test_a_dry_run_shows_what_would_be_written(options: tuple[str, ...], whole: 
     assert all(path.name in told or "checkpoints/" in told for path in whole.iterdir() if path.name != "lock")
     assert not (tmp_path / "run").exists()
     assert "holds a run already" in train(*options, "--dry-run", "--out", whole, expect=2).stderr
+
+
+@needs_mpi
+def test_a_run_that_loses_ranks_goes_on_with_any_number_of_them(
+    options: tuple[str, ...], whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with start_ranks(2, *options, "--checkpoint-every", "0", "--out", run, last=signalled(3, "SIGTERM")) as job:
+        output, errors = job.communicate(timeout=60)
+    assert (job.returncode, errors) == (143, "")
+    first, *_, last = output.splitlines()
+    assert re.fullmatch(r"device: CPU, \d+ threads?, .+ in each of 2 ranks", first), first  # and kernels do not differ
+    assert last == f"stopped by SIGTERM. Go on with: python train.py --resume {run}"
+    assert output.count("stopped") == 1  # rank 0 alone speaks
+    assert (run / "checkpoints/pre_training.state.safetensors").exists()
+    with start_ranks(2, "--resume", run, last=signalled(10, "SIGKILL")) as job:  # the third step of phase 2
+        job.communicate(timeout=60)
+    assert job.returncode not in (0, 2)
+    assert (run / "checkpoints/fine_tuning.state.safetensors").exists()
+    train("--resume", run)
+    found, expected = outcome(run), outcome(whole)
+    assert [name for name in expected if found[name] != expected[name]] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from models.autoencoder import check_clip_samples
 from nn1d import DeviceError, ShapeError, find_device
+from nn1d.backend import blas_kernels
 from speech.audio import SAMPLE_RATE_HZ
 from speech.cache import user_cache
 from speech.clip import COPY, Clips, load_clips
@@ -26,14 +28,16 @@ from training.environment import cpu_in_words, surroundings
 from training.executor import Executor
 from training.gpu import GpuExecutor
 from training.machine import available_cores
+from training.mpi import MpiExecutor, RankError, Ranks
 from training.run_folder import RunError
 from training.seed import generator
 from training.terminal import say
 from training.workers import Workers
 
+ALONE = Ranks()
 DEMO_CLIPS = 35
 LISTED_FAULTS = 10  # bad recordings named on the screen; config.json of a run names all
-MISTAKES = (CheckpointError, ConfigurationError, CorpusError, DeviceError, RunError, ShapeError, SplitError)
+MISTAKES = (CheckpointError, ConfigurationError, CorpusError, DeviceError, RankError, RunError, ShapeError, SplitError)
 
 
 class Work(NamedTuple):
@@ -45,6 +49,7 @@ class Work(NamedTuple):
     clips: Clips
     split: Split
     config: dict[str, Any]
+    ranks: Ranks = ALONE
 
     @property
     def names(self) -> list[str]:
@@ -53,29 +58,33 @@ class Work(NamedTuple):
 
     def executor(self) -> Executor:
         """What computes, chosen here for the whole run; to be entered."""
-        return choose_executor(self.module, self.threads)
+        return choose_executor(self.module, self.threads, self.ranks)
 
 
-def choose_executor(module: Any, threads: int) -> Executor:
-    """What computes on NumPy or CuPy: the one place where that is decided."""
+def choose_executor(module: Any, threads: int, ranks: Ranks = ALONE) -> Executor:
+    """What computes on NumPy or CuPy, in one process or several: the one place where that is decided."""
+    if ranks.size > 1:
+        return MpiExecutor(ranks, threads)
     return Workers(threads) if module is np else GpuExecutor(module)
 
 
-def prepare(settings: Configuration, data_dir: Path | None = None) -> Work:
+def prepare(settings: Configuration, data_dir: Path | None = None, ranks: Ranks = ALONE) -> Work:
     """Find the device, read the corpus, split it."""
-    module, sentence, threads = choose_device(settings)
-    clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
+    module, sentence, threads = choose_device(settings, ranks)
+    with ranks.first_of_node():
+        clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
+    ranks.same("clips", clips.sha256)
     split = split_recordings(settings, clips.recordings)
-    config = describe(settings, threads, clips, left_out, directory, split) | {"device": sentence}
-    return Work(settings, module, threads, clips, split, config)
+    config = describe(settings, threads, clips, left_out, directory, split) | {"device": sentence, "ranks": ranks.size}
+    return Work(settings, module, threads, clips, split, config, ranks)
 
 
-def prepare_batch(settings: Configuration) -> Work:
+def prepare_batch(settings: Configuration, ranks: Ranks = ALONE) -> Work:
     """Find the device, and read as many training clips as a step takes; no other recording is opened.
 
     The recordings are split without knowing which of them are bad, and the files of emodb are not verified.
     """
-    module, sentence, threads = choose_device(settings)
+    module, sentence, threads = choose_device(settings, ranks)
     recordings = list_corpus(settings, settings.data_dir, verify=False)[0]
     train = [recordings[i] for i in split_recordings(settings, recordings).train]
     chosen: list[Recording] = []
@@ -87,19 +96,43 @@ def prepare_batch(settings: Configuration) -> Work:
         raise CorpusError(f"{settings.db}: none of the training recordings can be used")
     clips, _ = load_clips(chosen, settings.clip_samples, SAMPLE_RATE_HZ, settings.scale, threads)
     batch = np.arange(len(clips))
-    return Work(settings, module, threads, clips, Split(batch, batch, batch), {"device": sentence})
+    return Work(settings, module, threads, clips, Split(batch, batch, batch), {"device": sentence}, ranks)
 
 
-def choose_device(settings: Configuration) -> tuple[Any, str, int]:
+def choose_device(settings: Configuration, ranks: Ranks) -> tuple[Any, str, int]:
     """NumPy or CuPy, the sentence that says so, and clips at a time on NumPy."""
     check_clip_samples(settings.clip_samples, len(settings.channels))
     module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32, settings.half)
-    threads = (settings.threads or available_cores()) if module is np else 1
-    say(f"{sentence}, {cpu_in_words(threads)}" if module is np else sentence)
+    if ranks.size > 1 and module is not np:
+        raise DeviceError(f"{ranks.size} processes train together on CPUs only so far. Give --device cpu")
+    threads = (settings.threads or ranks.threads(available_cores())) if module is np else 1
+    say(f"{sentence}, {cpu_in_words(threads)}{_together(ranks)}" if module is np else sentence)
+    say(*_idle(ranks, settings.batch_size))
     return module, sentence, threads
 
 
-def prepare_again(config: dict[str, Any], settings: Configuration, data_dir: Path | None, who: str) -> Work:
+def _together(ranks: Ranks) -> str:
+    """Of several ranks how many they are, on how many machines, and whether they compute to the same bits."""
+    if ranks.size == 1:
+        return ""
+    nodes, kernels = zip(*ranks.gather(lambda: (platform.node(), blas_kernels())), strict=True)
+    machines = f" on {len(set(nodes))} machines" if len(set(nodes)) > 1 else ""
+    others = [f"rank {rank} has {other}" for rank, other in enumerate(kernels) if other != kernels[0]]
+    differ = f"; their BLAS kernels differ, and so do last digits by who computes a clip: {', '.join(others[:3])}"
+    return f" in each of {ranks.size} ranks{machines}{differ if others else ''}"
+
+
+def _idle(ranks: Ranks, batch_size: int) -> list[str]:
+    """A sentence where steps are too small for the ranks."""
+    if ranks.size <= batch_size:
+        return []
+    return [f"ranks: a step takes {batch_size} clips, so {ranks.size - batch_size} of {ranks.size} ranks have none to "
+            f"train on. Give --batch-size {ranks.size} or more, or take fewer ranks"]  # fmt: skip
+
+
+def prepare_again(
+    config: dict[str, Any], settings: Configuration, data_dir: Path | None, who: str, ranks: Ranks = ALONE
+) -> Work:
     """What a run worked on, from where its recordings were unless data_dir says otherwise; nothing may have changed."""
     before = Path(config["corpus"]) if config.get("corpus") else None
     there = before is not None and before.is_dir()
@@ -108,7 +141,7 @@ def prepare_again(config: dict[str, Any], settings: Configuration, data_dir: Pat
             f"{who}: the recordings were in {printable(before)}, which is not there any more. If the folder was moved, "
             "name its new place with --data-dir"
         )
-    work = prepare(settings, data_dir or (before if there else settings.data_dir))
+    work = prepare(settings, data_dir or (before if there else settings.data_dir), ranks)
     if any(config.get(name) != work.config[name] for name in ("split", "clips_sha256")):
         raise CorpusError(
             f"{who}: the recordings of {settings.db} are not those that the run began with: "

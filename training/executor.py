@@ -1,6 +1,7 @@
 """What spreads the clips of a training over a machine: threads, a GPU, and whatever else keeps these promises.
 
-`training.workers.Workers` takes a clip a thread, `training.gpu.GpuExecutor` a batch at once. Nobody else asks where the
+`training.workers.Workers` takes a clip a thread, `training.gpu.GpuExecutor` a batch at once, and
+`training.mpi.MpiExecutor` spreads the clips over processes. Nobody else asks where the
 network computes: `DualTraining`, `Trainer` and `Pipeline` hold an executor that was chosen once.
 """
 
@@ -77,6 +78,9 @@ class Executor(Protocol):
 
     def forget(self) -> None:
         """Let go of what was recorded of functions: what they compute has changed."""
+
+    def meet(self) -> None:
+        """Wait until every process that takes part is here: what one of them has written, all can read then."""
 
     def __enter__(self) -> Executor:
         """Begin: a `with` block holds whatever the executor needs."""

@@ -33,6 +33,7 @@ from filelock import FileLock, Timeout
 from nn1d import to_numpy
 from nn1d.backend import Array
 from storage.atomic import UNFINISHED, remove_unfinished, write_atomic
+from storage.mapped import write_rows
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.configuration import Configuration, ConfigurationError
 from training.ownership import Ownership, OwnershipError
@@ -247,6 +248,11 @@ class RunFolder:
         """Write metrics.csv: every measure of every test clip after each phase."""
         self._write_rows("metrics.csv", list(rows[0]), (row.values() for row in rows))
 
+    def write_features(self, rows: Iterator[np.ndarray], count: int) -> None:
+        """Write features.npy, row by row."""
+        with self._writing("features.npy") as path:
+            write_rows(path, rows, count)
+
     def write_page(self, text: str) -> None:
         """Write report.html."""
         self._write("report.html", text)
@@ -348,6 +354,44 @@ class RunFolder:
                 f"run: cannot write into {self.path}: {error.strerror or error}. What was saved before is whole: make "
                 f"room there, then go on with python train.py --resume {self.path}"
             ) from error
+
+
+class ReadOnlyRun(RunFolder):
+    """The folder of a run as a process sees it that takes part in the training and leaves the writing to another one.
+
+    Raises
+    ------
+    RunError
+        The folder is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise RunError(
+                f"run: {path} is not there. Let the run be in a folder that all processes see: --out DIR on a file "
+                "system that the machines share"
+            )
+        self.path = path
+
+    def write_features(self, rows: Iterator[np.ndarray], count: int) -> None:
+        """Take part in computing them."""
+        for _ in rows:
+            pass
+
+    def save_weights(self, phase: str, views: Mapping[str, Array]) -> None:
+        """Nothing is written."""
+
+    def save_state(self, phase: str, trainer: Trainer, named: Named, results: Mapping[str, Any] | None = None) -> None:
+        """Nothing is written."""
+
+    def forget_after(self, phase: str) -> None:
+        """Nothing is removed."""
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+    def _write(self, name: str, text: str) -> None:
+        """Nothing is written."""
 
 
 def check_free(path: Path, force: bool) -> None:

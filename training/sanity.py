@@ -10,9 +10,10 @@ import numpy as np
 
 from storage.mapped import take_rows
 from training.configuration import Configuration
-from training.data import prepare, prepare_batch
+from training.data import ALONE, prepare, prepare_batch
 from training.dual_training import DualTraining
 from training.finite_check import NotFinite
+from training.mpi import Ranks
 from training.run_folder import check_free, new_folder
 from training.terminal import say
 
@@ -20,9 +21,9 @@ OVERFIT_STEPS = 300
 OVERFIT_SHARE = {"pre_training": 0.1, "fine_tuning": 0.5}  # of the variance that may be left
 
 
-def overfit(settings: Configuration) -> bool:
+def overfit(settings: Configuration, ranks: Ranks = ALONE) -> bool:
     """Learn one batch by heart, in both phases; whether that worked. No other clip is read, and nothing is written."""
-    work = prepare_batch(settings)
+    work = prepare_batch(settings, ranks)
     batch = work.split.train
     quick = dataclasses.replace(
         settings, epochs=OVERFIT_STEPS, fine_tune_epochs=OVERFIT_STEPS, patience=OVERFIT_STEPS, batch_size=len(batch),
@@ -52,11 +53,11 @@ def overfit(settings: Configuration) -> bool:
     return learned
 
 
-def dry_run(settings: Configuration) -> None:
+def dry_run(settings: Configuration, ranks: Ranks = ALONE) -> None:
     """One step of each phase, and what a run would write. Nothing is written."""
     folder = settings.out or new_folder(settings)
     check_free(folder, settings.force)
-    work = prepare(settings)
+    work = prepare(settings, ranks=ranks)
     seconds = 0.0
     with work.executor() as executor:
         training = DualTraining(settings, work.clips.samples, executor)

@@ -15,6 +15,9 @@ class Stopped(Exception):
         super().__init__(signal.Signals(number).name)
         self.code = 128 + number
 
+    def __reduce__(self) -> tuple[type[Stopped], tuple[int], dict[str, Any]]:
+        return type(self), (self.code - 128,), self.__dict__
+
 
 class Stop:
     """While it is entered, a signal is written down instead of acted upon.
@@ -23,18 +26,25 @@ class Stop:
     ----------
     asked : int or None
         The signal that came.
+    together : bool
+        Whether processes stop together: `check` raises once they have agreed, and not when a signal comes to one.
+    agreed : int or None
+        The signal that they stop by.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
         self.asked: int | None = None
+        self.together = False
+        self.agreed: int | None = None
         self._before: dict[int, Any] = {}
 
     def check(self) -> None:
         """Raise Stopped if a signal came."""
-        if self.asked is not None:
-            raise Stopped(self.asked)
+        number = self.agreed if self.together else self.asked
+        if number is not None:
+            raise Stopped(number)
 
     def __enter__(self) -> Stop:
         self._before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}

@@ -67,11 +67,11 @@ class Workers:
         Where these are the last or the middle clips of a batch of `count`, `before` is what this gave for those before
         them: to the same bits, as if one call had had all of them.
         """
-        count = count or len(clips)
         loss: Number
         total: Any
         loss, total = before or (0.0, None)
-        for clip_loss, gradient in self.map(function, *self._rows(sources, clips)):
+        count = count or len(clips)
+        for clip_loss, gradient in self.by_clip(function, sources, clips):
             loss += float(clip_loss) / count
             gradient *= 1 / count
             total = gradient if total is None else total + gradient
@@ -97,10 +97,16 @@ class Workers:
     ) -> np.ndarray:
         """The sum over clips of each number, in their order, to that over the clips before them."""
         total = np.asarray(before)
-        for numbers in self.map(function, *self._rows(sources, clips)):
+        for numbers in self.by_clip(function, sources, clips):
             total = total + np.array([float(number) for number in numbers])
             on_clips()
         return total
+
+    def by_clip(
+        self, function: Callable[..., Result], sources: Sequence[np.ndarray], clips: np.ndarray
+    ) -> Iterator[Result]:
+        """function of the rows of each clip, in order."""
+        return self.map(function, *self._rows(sources, clips))
 
     def map_clips(
         self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
@@ -114,6 +120,9 @@ class Workers:
 
     def forget(self) -> None:
         """Nothing is recorded."""
+
+    def meet(self) -> None:
+        """There is nobody to wait for."""
 
     def __enter__(self) -> Workers:
         return self

@@ -1,0 +1,126 @@
+"""mpiexec -n 3 python -m tests.rank_job FOLDER: what ranks promise, looked at from inside; ends by an error on one.
+
+Each rank writes what a whole run has come to for it, so that another process can compare.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.ranks import measure_here
+from nn1d.command import run_command
+from tests.test_executor_interface import CLIPS, SETTINGS, outcome
+from training.mpi import SEGMENT, MpiExecutor, RankError, Ranks
+from training.rank import silence_others
+from training.signals import Stop, Stopped
+
+KINDS = (SETTINGS, dataclasses.replace(SETTINGS, fine_tune_masks=True, batch_size=2, half=True))
+
+
+def raised(function: Callable[[], object]) -> tuple[type[BaseException], str]:
+    """What a call raises."""
+    try:
+        function()
+    except Exception as error:
+        return type(error), str(error)
+    raise AssertionError("nothing was raised")
+
+
+def runs(folder: Path, ranks: Ranks) -> None:
+    """A whole run in two and three ranks, of one and two threads; the third is alone with a run of its own."""
+    from mpi4py import MPI
+
+    for kind, settings in enumerate(KINDS):
+        for size in (2, 3):
+            some = Ranks(MPI.COMM_WORLD.Split(ranks.rank // size))
+            name = f"{size}-{kind}-{ranks.rank}"
+            found = outcome(MpiExecutor(some, 1 + ranks.rank % 2), folder / name, settings)
+            (folder / f"{name}.pickle").write_bytes(pickle.dumps(found))
+
+
+def chain(ranks: Ranks) -> None:
+    """Longer than a segment, and with a rank that has no clip."""
+    rng = np.random.default_rng(0)
+    numbers = 2 * SEGMENT + 77
+    clips = [(float(loss), rng.standard_normal(numbers).astype(np.float32)) for loss in rng.uniform(size=5)]
+    for ends in ((2, 4, 5), (4, 4, 5), (3, 5, 5)):
+        loss, total = 0.0, np.zeros(numbers, np.float32)
+        for clip_loss, gradient in clips:
+            loss, total = loss + clip_loss, total + gradient
+        start = (0, *ends)[ranks.rank]
+        mine = [(clip_loss, gradient.copy()) for clip_loss, gradient in clips[start : ends[ranks.rank]]]
+        found_loss, found = ranks.chain(numbers, np.float32, mine)
+        assert found_loss == loss
+        assert found.tobytes() == total.tobytes()
+
+
+def errors(ranks: Ranks) -> None:
+    """What one rank raises all raise, and they can go on."""
+    executor = MpiExecutor(ranks, 1)
+
+    def function(numbers: np.ndarray, x: np.ndarray) -> list[int]:
+        if numbers[0] >= 7:
+            raise ArithmeticError(f"clip {numbers[0]}")
+        return [int(numbers[0])]
+
+    with executor:
+        found = raised(lambda: list(executor.map_clips(function, [CLIPS], np.arange(13))))
+        assert found == (ArithmeticError, "clip 7")  # the first, as in one process
+        assert list(executor.map_clips(function, [CLIPS], np.arange(6))) == list(range(6))
+    assert raised(lambda: ranks.same("names", ranks.rank // 2)) == (
+        RankError, "rank 2 of 3 has other names than rank 0. All need the same ones",
+    )  # fmt: skip
+    assert ranks.first(lambda: ranks.rank) == 0
+    assert raised(lambda: ranks.first(lambda: [][ranks.rank])) == (IndexError, "list index out of range")
+
+
+def stops(ranks: Ranks) -> None:
+    """A signal to the last rank stops all where they next meet, and not before."""
+    stop = Stop()
+    ranks.heed(stop)
+    if ranks.rank == 2:
+        stop.asked = 15
+    stop.check()
+    ranks.meet()
+    assert raised(stop.check) == (Stopped, "SIGTERM")
+    again = Stop()
+    ranks.heed(again)
+    if ranks.rank == 0:
+        again.asked = 2
+    assert raised(lambda: ranks.first(again.check)) == (Stopped, "SIGINT")  # what rank 0 does alone it leaves at once
+
+
+def node(ranks: Ranks, folder: Path) -> None:
+    """One rank makes what the others find."""
+    with ranks.first_of_node():
+        there = (folder / "made").exists()
+        (folder / "made").touch()
+    assert ranks.gather(lambda: there) == [False, True, True]
+
+
+def main(folder: Path) -> int:
+    """Everything; then an error that nobody expects on rank 1."""
+    with Ranks.join() as ranks:
+        for look in (chain, errors, stops):
+            look(ranks)
+        node(ranks, folder)
+        runs(folder, ranks)
+        if figures := measure_here(4, 640, 1):
+            (folder / "figures.json").write_text(json.dumps(figures))
+        print("done", flush=True)
+        if ranks.rank == 1:
+            return 1 // 0
+        ranks.meet()
+    return 0
+
+
+if __name__ == "__main__":
+    silence_others()
+    sys.exit(run_command("job", lambda: main(Path(sys.argv[1])), RankError))
