@@ -1,5 +1,3 @@
-"use strict";
-
 const data = JSON.parse(document.querySelector("#data").textContent);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const LOOP_S = 0.05; // the shortest part that is repeated
@@ -202,18 +200,10 @@ function makeDeck(clip) {
   find(".curve").setAttribute("aria-label", `Distortion of ${clip.name} over time`);
   const columns = find(".wave").viewBox.baseVal.width;
   find(".curve").append(...clip.curves.map((curve, i) => path(`l${i + 1}`, line(curve, columns))));
+  const [low, high] = data.scales.distortion_db;
+  labelAxis(find(".distortion"), [[0, `${high} dB`], [high / (high - low), "0"], [1, signed(low)]]);
   if (!clip.curves.length) find(".distortion").remove();
-  for (const { title, uri } of clip.images ?? []) {
-    const image = make("img", { src: uri, alt: `${title} of ${clip.name}` });
-    region.before(make("figure", {}, make("figcaption", {}, title), image));
-  }
-  const tick = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 600].find((step) => seconds / step <= 6) ?? seconds;
-  for (let k = 0; k * tick <= seconds; k++) {
-    const percent = (100 * k * tick) / seconds;
-    const mark = make("span", { style: `left:${percent}%` }, `${Number((k * tick).toFixed(1))} s`);
-    if (percent > 95) mark.classList.add("last");
-    find(".ticks").append(mark);
-  }
+  const reveal = addPictures(deck, clip, player);
   clip.worst.forEach((segments, phase) => {
     const paragraph = make("p", { class: "worst" }, `Worst segments ${data.phases[phase + 1]}: `);
     for (const [start, end, db] of segments) {
@@ -238,6 +228,7 @@ function makeDeck(clip) {
   });
 
   let moving = false;
+  let seen = 0; // the position that was scrolled to
   function show() {
     const now = player.position();
     const { playing, version, loop } = player;
@@ -245,6 +236,7 @@ function makeDeck(clip) {
     deck.dataset.position = now;
     versions[version].checked = true;
     head.style.left = `${(100 * now) / seconds}%`;
+    if (now !== seen) reveal((seen = now) / seconds);
     time.textContent = `${now.toFixed(2)} of ${seconds.toFixed(2)} s`;
     if (document.activeElement !== seek || playing) seek.value = now;
     region.hidden = whole.hidden = loop === null;
@@ -270,7 +262,7 @@ function makeDeck(clip) {
   }
 
   function second(event) {
-    const box = stack.getBoundingClientRect();
+    const box = find(".over").getBoundingClientRect();
     return Math.max(0, Math.min(seconds, (seconds * (event.clientX - box.left)) / box.width));
   }
 

@@ -18,6 +18,8 @@ from speech.clip import Clips
 from speech.distortion import MEASURES, missing
 from speech.split import Split
 
+SCRIPTS = ("picture.js", "page.js")  # one after the other in the page; the first has functions only
+
 
 def describe_run(config: Mapping[str, Any], db: str, results: Mapping[str, Any], split: Split) -> dict[str, Any]:
     """What the page says of the whole run.
@@ -139,7 +141,7 @@ def render(content: Mapping[str, Any], data: Mapping[str, Any], clips: Clips) ->
         {
             **content,
             "css": jinja2.utils.markupsafe.Markup((here / "page.css").read_text("utf-8")),
-            "script": jinja2.utils.markupsafe.Markup((here / "page.js").read_text("utf-8")),
+            "script": jinja2.utils.markupsafe.Markup("".join((here / name).read_text("utf-8") for name in SCRIPTS)),
             "data": data,
             "hint": hint,
         }
