@@ -18,6 +18,7 @@ class Player {
   constructor(uris, seconds, changed = () => {}) {
     Object.assign(this, { uris, seconds, changed });
     this.version = 0;
+    this.levels = uris.map(() => 1); // gains
     this.offset = 0; // where playing began, or goes on
     this.loop = null; // [from, to] in seconds
     this.sources = [];
@@ -51,7 +52,7 @@ class Player {
     this.began = now;
     this.sources = this.buffers.map((buffer, version) => {
       const source = new AudioBufferSourceNode(this.context, { buffer });
-      const gain = new GainNode(this.context, { gain: version === this.version ? 1 : 0 });
+      const gain = new GainNode(this.context, { gain: version === this.version ? this.levels[version] : 0 });
       if (this.loops()) {
         const [loopStart, loopEnd] = this.loop.map((edge) => edge + this.lead);
         Object.assign(source, { loop: true, loopStart, loopEnd });
@@ -109,7 +110,7 @@ class Player {
   choose(version) {
     this.version = version;
     this.sources.forEach(({ gain }, i) => {
-      gain.gain.setTargetAtTime(i === version ? 1 : 0, this.context.currentTime, FADE_S);
+      gain.gain.setTargetAtTime(i === version ? this.levels[i] : 0, this.context.currentTime, FADE_S);
     });
     this.changed();
   }
@@ -302,8 +303,8 @@ for (const i of data.chosen) document.querySelector("#decks").append(makeDeck(da
 
 for (const name of ["pointerdown", "focusin"]) {
   document.addEventListener(name, (event) => {
-    const deck = event.target.closest(".deck");
-    if (deck) used = deck.player;
+    const deck = event.target.closest(".deck, .card");
+    if (deck) used = deck.player ?? null;
     else if (!event.target.closest("#all")) used = null;
   });
 }

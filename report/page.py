@@ -18,7 +18,7 @@ from speech.clip import Clips
 from speech.distortion import MEASURES, missing
 from speech.split import Split
 
-SCRIPTS = ("picture.js", "page.js")  # one after the other in the page; the first has functions only
+SCRIPTS = ("picture.js", "page.js", "blind.js")  # one after the other in the page; the first has functions only
 
 
 def describe_run(config: Mapping[str, Any], db: str, results: Mapping[str, Any], split: Split) -> dict[str, Any]:
