@@ -18,7 +18,12 @@ from speech.clip import Clips
 from speech.distortion import MEASURES, missing
 from speech.split import Split
 
-SCRIPTS = ("picture.js", "page.js", "blind.js")  # one after the other in the page; the first has functions only
+SCRIPTS = (
+    "picture.js",
+    "page.js",
+    "blind.js",
+    "live.js",
+)  # one after the other in the page; the first has functions only
 
 
 def describe_run(config: Mapping[str, Any], db: str, results: Mapping[str, Any], split: Split) -> dict[str, Any]:
@@ -142,6 +147,7 @@ def render(content: Mapping[str, Any], data: Mapping[str, Any], clips: Clips) ->
             **content,
             "css": jinja2.utils.markupsafe.Markup((here / "page.css").read_text("utf-8")),
             "script": jinja2.utils.markupsafe.Markup("".join((here / name).read_text("utf-8") for name in SCRIPTS)),
+            "network_script": jinja2.utils.markupsafe.Markup((here / "network.js").read_text("utf-8")),
             "data": data,
             "hint": hint,
         }
