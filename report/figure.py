@@ -91,6 +91,15 @@ def write_figure(place: Place, name: str, figure: Figure, kinds: Sequence[str] =
     return text
 
 
+def svg_text(figure: Figure) -> str:
+    """A figure as write_figure writes it, without a file."""
+    memory = io.BytesIO()
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # as there
+        figure.savefig(memory, format="svg", metadata={"Date": None}, facecolor=PAPER)
+    return memory.getvalue().decode()
+
+
 def write_clip_figures(
     place: Place,
     stem: str,
@@ -303,7 +312,7 @@ def spectrograms_of(waveforms: Mapping[str, np.ndarray], sample_rate_hz: int) ->
     if len(waveforms["original"]) <= MEL_WINDOW // 2:
         return {}
     _, loudest_db = log_mel(waveforms["original"], sample_rate_hz)
-    mel = {TITLES[name]: log_mel(y, sample_rate_hz, loudest_db)[0] for name, y in waveforms.items()}
+    mel = {TITLES.get(name, name): log_mel(y, sample_rate_hz, loudest_db)[0] for name, y in waveforms.items()}
     first = mel[TITLES["original"]]
     return mel | {f"{title} − original": y - first for title, y in mel.items() if y is not first}
 

@@ -96,7 +96,7 @@ function makeLive(section) {
     const db = siSdr(original, rebuilt);
     told.textContent = `decoded in ${seconds.toFixed(2)} s, SI-SDR ${signed(db, 1)} dB`;
     const most = Math.max(1e-9, ...buffers.map((buffer) => buffer.getChannelData(0).reduce((a, b) => Math.max(a, Math.abs(b)), 0)));
-    wave.replaceChildren(...buffers.map((buffer, i) => path(`w${i}`, shape(buffer.getChannelData(0), most))));
+    wave.replaceChildren(...buffers.map((buffer, i) => path(`w${i} v${i}`, shape(buffer.getChannelData(0), most))));
     section.result = rebuilt;
     showPlayer();
   }

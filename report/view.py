@@ -84,7 +84,7 @@ def show_spectrograms(spectrograms: Mapping[str, np.ndarray]) -> list[str]:
     Without the differences, which the page works out of them.
     """
     low, high = SPECTRUM_DB
-    versions = [values for name, values in spectrograms.items() if name in figure.TITLES.values()]
+    versions = [values for name, values in spectrograms.items() if " − " not in name]
     levels = [np.clip(_shortened(values.T, SPECTRUM_COLUMNS).T, low, high) for values in versions]
     return [_text(np.rint((level - low) * (255 / (high - low))).astype(np.uint8)) for level in levels]
 
