@@ -1,4 +1,4 @@
-"""Make the listening page of a run again: python -m report RUN
+"""Make the listening page of a run again: python -m report RUN; of several side by side: python -m report RUN RUN2 ...
 
 A command like train.py. The recordings must be where they were, or in the folder that --data-dir names.
 """
@@ -8,33 +8,79 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from pathlib import Path
+from typing import Any
 
 from training.machine import keep_freed_memory, start
 
 if __name__ == "__main__":
     options = start("report", "report.arguments")  # before NumPy is imported
 
+from inference.model import WEIGHTS, load_run
 from nn1d.command import run_command
+from report.comparison import PAGE, Compared, check_place, compare, read_evaluations
 from report.listening import publish
+from storage.atomic import write_atomic
 from training.data import MISTAKES, prepare_again
-from training.run_folder import RunFolder
+from training.run_folder import RunError, RunFolder, read_config
+
+# In place of what was the GPU's, and of a folder to write into that a stranger's run may name.
+HERE: dict[str, Any] = {"device": "cpu", "gpu_memory": None, "tf32": False, "half": False, "cache_dir": None}
 
 
 def main(options: argparse.Namespace) -> None:
     """Run the command."""
     keep_freed_memory()
+    if options.others:
+        side_by_side([options.run, *options.others], options.out, options.data_dir)
+        return
+    if options.out is not None:
+        raise RunError(f"report: -o is for several runs; {options.run} has its page in its folder. Leave -o out")
     run = RunFolder.open(options.run, "run")
     try:
         run.read_results()  # before the corpus, which takes longer
         config, settings = run.read_config("run")
-        settings = dataclasses.replace(
-            settings, device="cpu", gpu_memory=None, tf32=False, half=False, cache_dir=None
-        )  # what was the GPU's, and a folder to write into that a stranger's run may name
+        settings = dataclasses.replace(settings, **HERE)
         work = prepare_again(config, settings, options.data_dir, "run")
         publish(run, work.clips, work.split, work.threads, sys.stderr.isatty())
     finally:
         run.release()
     print(f"{options.run / 'report.html'}: {(options.run / 'report.html').stat().st_size / 1e6:.1f} MB")
+
+
+def side_by_side(paths: list[Path], out: Path | None, data_dir: Path | None) -> None:
+    """Write one page of several runs."""
+    place = out or paths[0] / PAGE
+    for path in paths:
+        read_config(path, "run")
+    check_place(place)
+    text = compare([read_compared(path, data_dir) for path in paths])
+    if out is None:
+        run = RunFolder.open(paths[0], "run")
+        try:
+            run.write_comparison(text)
+        finally:
+            run.release()
+    else:
+        write_atomic(out, text.encode())
+    print(f"{place}: {place.stat().st_size / 1e6:.1f} MB")
+
+
+def read_compared(path: Path, data_dir: Path | None) -> Compared:
+    """A run with its corpus and its networks."""
+    run = RunFolder.open(path, "run")
+    try:
+        config, settings = run.read_config("run")
+        results, history = run.read_results(), run.read_history()
+    finally:
+        run.release()
+    if "distortion" not in results:
+        raise RunError(f"report: {path} has no listening page yet. Make it first: python -m report {path}")
+    evaluations = read_evaluations(path)
+    settings = dataclasses.replace(settings, **HERE)
+    work = prepare_again(config, settings, data_dir, "run")
+    models = {phase: load_run(path, weights, work.threads) for phase, weights in WEIGHTS.items()}
+    return Compared(path, config, settings, results, history, evaluations, models, work)
 
 
 if __name__ == "__main__":

@@ -19,5 +19,9 @@ def read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace
     """
     parser = Parser(command="report", prog="python -m report", description="Make the listening page of a run again.")
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder that train.py printed")
+    parser.add_argument("others", type=Path, nargs="*", metavar="RUN", help="others, to stand beside it in one page")
+    parser.add_argument(
+        "-o", dest="out", type=Path, metavar="FILE", help="of several runs: comparison.html in the first"
+    )
     parser.add_argument("--data-dir", type=Path, metavar="PATH", help="where the recordings are, if they have moved")
     return parser.parse_args(arguments)

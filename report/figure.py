@@ -14,11 +14,11 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from speech.audio import SAMPLE_RATE_HZ
 from speech.distortion import MEASURES
-from speech.spectrum import magnitudes, mel_bands
+from speech.spectrum import magnitudes, mel_bands, mel_corners
 from storage.atomic import new_file
 
 P = ParamSpec("P")
@@ -58,6 +58,8 @@ STYLE: dict[Any, Any] = {
 )
 COLUMNS = 1600  # of a waveform in a figure
 MEL_WINDOW, MEL_BANDS, MEL_DEPTH_DB, DIFFERENCE_DB = 512, 80, 80.0, 30.0
+BAND_HZ = mel_corners(SAMPLE_RATE_HZ, MEL_BANDS)[1:-1]  # where each band of a spectrogram peaks
+TICKS_KHZ = (0.5, 1, 2, 4)
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -87,6 +89,15 @@ def write_figure(place: Place, name: str, figure: Figure, kinds: Sequence[str] =
             if kind == "svg":
                 text = memory.getvalue().decode()
     return text
+
+
+def svg_text(figure: Figure) -> str:
+    """A figure as write_figure writes it, without a file."""
+    memory = io.BytesIO()
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # as there
+        figure.savefig(memory, format="svg", metadata={"Date": None}, facecolor=PAPER)
+    return memory.getvalue().decode()
 
 
 def write_clip_figures(
@@ -182,9 +193,10 @@ def draw_spectrograms(spectrograms: Mapping[str, np.ndarray], seconds: float, ti
         image = axes.imshow(
             values, cmap=colours, vmin=low, vmax=high, origin="lower", aspect="auto", extent=(0, seconds, 0, MEL_BANDS)
         )
-        axes.set(title=name, ylabel="mel band")
+        axes.set(title=name, ylabel="kHz")
+        axes.set_yticks(0.5 + np.interp(1000 * np.array(TICKS_KHZ), BAND_HZ, np.arange(MEL_BANDS)), TICKS_KHZ)
         axes.grid(visible=False)
-        figure.colorbar(image, ax=axes, label="dB")
+        figure.colorbar(image, ax=axes, label="dB more than there" if "−" in name else "dB")
     panels[-1].set(xlabel="time [s]")
     figure.suptitle(title)
     return figure
@@ -300,7 +312,7 @@ def spectrograms_of(waveforms: Mapping[str, np.ndarray], sample_rate_hz: int) ->
     if len(waveforms["original"]) <= MEL_WINDOW // 2:
         return {}
     _, loudest_db = log_mel(waveforms["original"], sample_rate_hz)
-    mel = {TITLES[name]: log_mel(y, sample_rate_hz, loudest_db)[0] for name, y in waveforms.items()}
+    mel = {TITLES.get(name, name): log_mel(y, sample_rate_hz, loudest_db)[0] for name, y in waveforms.items()}
     first = mel[TITLES["original"]]
     return mel | {f"{title} − original": y - first for title, y in mel.items() if y is not first}
 
@@ -316,8 +328,6 @@ def unit_range(frames: np.ndarray) -> np.ndarray:
     return (frames - low) / np.where(high > low, high - low, 1)
 
 
-def picture(values: np.ndarray, colours: str, low: float, high: float) -> bytes:
-    """An array (rows, columns) as a PNG without axes, the first row at the top."""
-    memory = io.BytesIO()
-    imsave(memory, values, cmap=colours, vmin=low, vmax=high, format="png")
-    return memory.getvalue()
+def colour_table(name: str) -> bytes:
+    """The 256 colours of a colour map of matplotlib, red, green and blue a byte each."""
+    return bytes(matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes())

@@ -64,6 +64,7 @@ def publish(
         clip_map,
         emotion,
         figure,
+        live,
         page,
         rate,
         view,
@@ -116,7 +117,9 @@ def publish(
                     sound.write_wav(run.place(f"audio/{stem}.{name}.wav"), samples, SAMPLE_RATE_HZ)
                 title = f"{clips.recordings[i].name} ({why})"
                 figure.write_clip_figures(figures, stem, title, sounds, spectrograms, frames, SAMPLE_RATE_HZ)
-                shown[i] |= {"why": why, "images": view.show_pictures(spectrograms, frames)}
+                shown[i] |= {"why": why, "spectrograms": view.show_spectrograms(spectrograms)}
+                shown[i] |= {"representation": view.show_representation(frames)}
+                shown[i] |= {"level": [float(clips.offset[i]), float(clips.scale[i])]}
                 shown[i] |= view.show_sounds(sounds, encode)
             xy, share = clip_map.project(features, clips, step)
             for key, names in clip_map.kinds_of(clips).items():
@@ -135,6 +138,8 @@ def publish(
             data = {
                 "phases": [figure.TITLES[name] for name in ("original", *models)],
                 "measures": page.describe_measures(),
+                "scales": view.describe_scales(),
+                "network": live.describe_network(models),
                 "shown": page.measures_shown([evaluation.values for evaluation in everything]),
                 "chosen": [test.index(i) for i in chosen],
                 "clips": list(shown.values()),

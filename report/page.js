@@ -1,5 +1,3 @@
-"use strict";
-
 const data = JSON.parse(document.querySelector("#data").textContent);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const LOOP_S = 0.05; // the shortest part that is repeated
@@ -20,6 +18,7 @@ class Player {
   constructor(uris, seconds, changed = () => {}) {
     Object.assign(this, { uris, seconds, changed });
     this.version = 0;
+    this.levels = uris.map(() => 1); // gains
     this.offset = 0; // where playing began, or goes on
     this.loop = null; // [from, to] in seconds
     this.sources = [];
@@ -53,7 +52,7 @@ class Player {
     this.began = now;
     this.sources = this.buffers.map((buffer, version) => {
       const source = new AudioBufferSourceNode(this.context, { buffer });
-      const gain = new GainNode(this.context, { gain: version === this.version ? 1 : 0 });
+      const gain = new GainNode(this.context, { gain: version === this.version ? this.levels[version] : 0 });
       if (this.loops()) {
         const [loopStart, loopEnd] = this.loop.map((edge) => edge + this.lead);
         Object.assign(source, { loop: true, loopStart, loopEnd });
@@ -111,7 +110,7 @@ class Player {
   choose(version) {
     this.version = version;
     this.sources.forEach(({ gain }, i) => {
-      gain.gain.setTargetAtTime(i === version ? 1 : 0, this.context.currentTime, FADE_S);
+      gain.gain.setTargetAtTime(i === version ? this.levels[i] : 0, this.context.currentTime, FADE_S);
     });
     this.changed();
   }
@@ -149,6 +148,11 @@ function path(className, d) {
 function number(value) {
   if (value === null) return "-";
   return typeof value === "string" ? (value[0] === "-" ? "-∞" : "∞") : String(Number(value.toPrecision(3)));
+}
+
+/** Which colour a version has: that of its phase, whatever the run. */
+function hue(version) {
+  return version && ((version - 1) % 2) + 1;
 }
 
 function address(clip) {
@@ -193,27 +197,19 @@ function makeDeck(clip) {
   const versions = data.phases.map((title, version) => {
     const input = make("input", { type: "radio", name: `version-${data.clips.indexOf(clip)}`, value: version });
     input.addEventListener("change", () => player.choose(version));
-    find("fieldset").append(make("label", {}, input, make("span", { class: `c${version}` }, title)));
+    find("fieldset").append(make("label", {}, input, make("span", { class: `c${hue(version)}` }, title)));
     return input;
   });
 
   find(".wave").setAttribute("aria-label", `Waveforms of ${clip.name}`);
-  find(".wave").append(...clip.waves.map((wave, i) => path(`w${i}`, outline(wave))));
+  find(".wave").append(...clip.waves.map((wave, i) => path(`w${hue(i)} v${i}`, outline(wave))));
   find(".curve").setAttribute("aria-label", `Distortion of ${clip.name} over time`);
   const columns = find(".wave").viewBox.baseVal.width;
-  find(".curve").append(...clip.curves.map((curve, i) => path(`l${i + 1}`, line(curve, columns))));
+  find(".curve").append(...clip.curves.map((curve, i) => path(`l${hue(i + 1)} v${i + 1}`, line(curve, columns))));
+  const [low, high] = data.scales.distortion_db;
+  labelAxis(find(".distortion"), [[0, `${high} dB`], [high / (high - low), "0"], [1, signed(low)]]);
   if (!clip.curves.length) find(".distortion").remove();
-  for (const { title, uri } of clip.images ?? []) {
-    const image = make("img", { src: uri, alt: `${title} of ${clip.name}` });
-    region.before(make("figure", {}, make("figcaption", {}, title), image));
-  }
-  const tick = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 600].find((step) => seconds / step <= 6) ?? seconds;
-  for (let k = 0; k * tick <= seconds; k++) {
-    const percent = (100 * k * tick) / seconds;
-    const mark = make("span", { style: `left:${percent}%` }, `${Number((k * tick).toFixed(1))} s`);
-    if (percent > 95) mark.classList.add("last");
-    find(".ticks").append(mark);
-  }
+  const reveal = addPictures(deck, clip, player);
   clip.worst.forEach((segments, phase) => {
     const paragraph = make("p", { class: "worst" }, `Worst segments ${data.phases[phase + 1]}: `);
     for (const [start, end, db] of segments) {
@@ -238,6 +234,7 @@ function makeDeck(clip) {
   });
 
   let moving = false;
+  let seen = 0; // the position that was scrolled to
   function show() {
     const now = player.position();
     const { playing, version, loop } = player;
@@ -245,6 +242,7 @@ function makeDeck(clip) {
     deck.dataset.position = now;
     versions[version].checked = true;
     head.style.left = `${(100 * now) / seconds}%`;
+    if (now !== seen) reveal((seen = now) / seconds);
     time.textContent = `${now.toFixed(2)} of ${seconds.toFixed(2)} s`;
     if (document.activeElement !== seek || playing) seek.value = now;
     region.hidden = whole.hidden = loop === null;
@@ -270,7 +268,7 @@ function makeDeck(clip) {
   }
 
   function second(event) {
-    const box = stack.getBoundingClientRect();
+    const box = find(".over").getBoundingClientRect();
     return Math.max(0, Math.min(seconds, (seconds * (event.clientX - box.left)) / box.width));
   }
 
@@ -310,8 +308,8 @@ for (const i of data.chosen) document.querySelector("#decks").append(makeDeck(da
 
 for (const name of ["pointerdown", "focusin"]) {
   document.addEventListener(name, (event) => {
-    const deck = event.target.closest(".deck");
-    if (deck) used = deck.player;
+    const deck = event.target.closest(".deck, .card");
+    if (deck) used = deck.player ?? null;
     else if (!event.target.closest("#all")) used = null;
   });
 }
@@ -391,7 +389,7 @@ function rowOf(clip) {
   if (clip.sounds) {
     data.phases.forEach((title, version) => {
       const label = `Play ${clip.name}, ${title}, ${clip.seconds.toFixed(2)} s`;
-      const button = make("button", { type: "button", class: `c${version}`, title, "aria-label": label }, "▶");
+      const button = make("button", { type: "button", class: `c${hue(version)}`, title, "aria-label": label }, "▶");
       button.addEventListener("click", () => {
         const player = (used = playerOf(clip));
         if (player.playing && player.version === version) player.pause();
@@ -472,91 +470,3 @@ function open() {
 list();
 addEventListener("hashchange", open);
 open();
-
-// ---------------------------------------------------------------------------------------------------- distributions
-
-const measure = document.querySelector("#measure");
-const distributions = [...document.querySelectorAll(".distribution")];
-measure.addEventListener("change", () => distributions.forEach((figure, i) => (figure.hidden = i !== Number(measure.value))));
-measure.dispatchEvent(new Event("change")); // a page that is loaded again may remember another choice
-
-// ---------------------------------------------------------------------------------------------------- map
-
-const plane = document.querySelector("#plane");
-const hovered = document.querySelector("#hovered");
-const shapes = JSON.parse(document.querySelector("#shapes").textContent);
-const place = (point) => point.transform.baseVal[0].matrix;
-const points = [...plane.querySelectorAll("g")].sort((a, b) => place(a).e - place(b).e);
-const tested = new Map(data.places.map((i, k) => [i, data.clips[k]]));
-const heard = new Map(); // sounds of points
-let current = -1;
-
-function soundOf(point) {
-  const i = Number(point.dataset.clip);
-  if (!heard.has(i)) {
-    const clip = tested.get(i);
-    if (clip?.sounds) heard.set(i, new Player([clip.sounds[0]], clip.seconds));
-    else if (i in data.sounds) heard.set(i, new Player([data.sounds[i]], Infinity));
-  }
-  return heard.get(i);
-}
-
-function point(index) {
-  if (current >= 0) points[current].classList.remove("on");
-  current = index;
-  if (current < 0) return;
-  const { name, about, clip } = points[current].dataset;
-  points[current].classList.add("on");
-  hovered.textContent = `${name}: ${about}${soundOf(points[current]) ? "" : ", its sound is not in this page"}`;
-  const view = tested.get(Number(clip));
-  if (view?.sounds) hovered.append(" ", make("a", { href: address(view) }, "open the clip"));
-}
-
-function nearest(event) {
-  const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(plane.getScreenCTM().inverse());
-  let best = -1;
-  let distance = 25;
-  points.forEach((other, i) => {
-    const d = Math.hypot(place(other).e - x, place(other).f - y);
-    if (d < distance) [best, distance] = [i, d];
-  });
-  return best;
-}
-
-function hear() {
-  const player = current < 0 ? undefined : soundOf(points[current]);
-  if (!player) return;
-  player.seek(0);
-  player.play();
-}
-
-plane.addEventListener("pointermove", (event) => {
-  const index = nearest(event);
-  if (index >= 0 && index !== current) point(index);
-});
-plane.addEventListener("click", (event) => {
-  const index = nearest(event);
-  if (index < 0) return;
-  point(index);
-  hear();
-});
-plane.addEventListener("keydown", (event) => {
-  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-  if (step) point((current + step + points.length) % points.length);
-  else if (event.key === "Enter" || event.key === " ") hear();
-  else return;
-  event.preventDefault();
-});
-const keys = [...document.querySelectorAll(".by input")];
-keys.forEach((input, k) => {
-  function colour() {
-    if (!input.checked) return;
-    for (const { dataset, lastElementChild: shape } of points) {
-      shape.setAttribute("fill", dataset.colours.split(" ")[k]);
-      shape.setAttribute("d", shapes[dataset.shapes.split(" ")[k]]);
-    }
-    for (const legend of document.querySelectorAll(".legend")) legend.hidden = legend.dataset.by !== input.value;
-  }
-  input.addEventListener("change", colour);
-  colour();
-});

@@ -18,6 +18,10 @@ from speech.clip import Clips
 from speech.distortion import MEASURES, missing
 from speech.split import Split
 
+SUMMARY = "Medians over the test clips, and means with 95 % bootstrap intervals. ↑ higher is better, ↓ lower is better"
+# One after the other in the page; the first has functions only. The last is of a page with a map.
+SCRIPTS = ("picture.js", "page.js", "blind.js", "live.js", "map.js")
+
 
 def describe_run(config: Mapping[str, Any], db: str, results: Mapping[str, Any], split: Split) -> dict[str, Any]:
     """What the page says of the whole run.
@@ -44,6 +48,11 @@ def describe_run(config: Mapping[str, Any], db: str, results: Mapping[str, Any],
     ]
     shown = [name for name in MEASURES if any(measures[name]["clips"] for measures in distortion.values())]
     cells = {name: _summary_cells([measures[name] for measures in distortion.values()]) for name in shown}
+    rows = [(title(name), cells[name]) for name in shown]
+    columns = [
+        *(f"{phase}: {word}" for phase in ("pre-training", "fine-tuning") for word in ("median", "mean [95 %]")),
+        "undefined",
+    ]
     machine = config.get("machine", {})
     around = {
         "git commit": config.get("git_commit"),
@@ -55,20 +64,20 @@ def describe_run(config: Mapping[str, Any], db: str, results: Mapping[str, Any],
     return {
         "title": f"{corpus_title(config, db)}: what the network makes of speech",
         "lead": f"Medians of {len(split.test)} test clips: {'; '.join(lead)}.",
-        "table": paper_table(results),
-        "command": shlex.join(["python", *config.get("command", [])]),
+        "mark": "",
+        "tables": [paper_table(results)],
+        "commands": [shlex.join(["python", *config.get("command", [])])],
         "test_clips": len(split.test),
-        "summary_columns": [
-            *(f"{title}: {word}" for title in ("pre-training", "fine-tuning") for word in ("median", "mean [95 %]")),
-            "undefined",
-        ],
-        "summary_rows": [(title(name), cells[name]) for name in shown],
+        "summary_columns": columns,
+        "summary_rows": rows,
+        "summaries": [(SUMMARY, columns, rows)],
         "dashes": dashes(shown),
-        "mask_table": mask_table(results["masks"]),
+        "mask_tables": [mask_table(results["masks"])],
         "split": [
             *((part, [len(getattr(split, part))]) for part in ("train", "validation", "test")),
             ("left out", [len(config.get("left_out", []))]),
         ],
+        "setting_columns": ["value"],
         "settings": [(name, [value]) for name, value in config["settings"].items()],
         "surroundings": [(name, [value]) for name, value in around.items()],
     }
@@ -128,6 +137,7 @@ def render(content: Mapping[str, Any], data: Mapping[str, Any], clips: Clips) ->
     clips : Clips
     """
     here = Path(__file__).parent
+    scripts = SCRIPTS if content["map"] else SCRIPTS[:-1]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -139,7 +149,8 @@ def render(content: Mapping[str, Any], data: Mapping[str, Any], clips: Clips) ->
         {
             **content,
             "css": jinja2.utils.markupsafe.Markup((here / "page.css").read_text("utf-8")),
-            "script": jinja2.utils.markupsafe.Markup((here / "page.js").read_text("utf-8")),
+            "script": jinja2.utils.markupsafe.Markup("".join((here / name).read_text("utf-8") for name in scripts)),
+            "network_script": jinja2.utils.markupsafe.Markup((here / "network.js").read_text("utf-8")),
             "data": data,
             "hint": hint,
         }

@@ -19,7 +19,9 @@ from speech.worst_segments import distortion_over_time
 
 COLUMNS = 600  # of a waveform in the page
 CHANNEL_COLUMNS = 500  # of a representation
+SPECTRUM_COLUMNS = 1000
 CURVE_DB = (-40, 20)  # of distortion over time
+SPECTRUM_DB = (-80, 10)  # of a spectrogram's bytes; 0 is the loudest of the original
 
 
 def describe_clip(recording: Recording, seconds: float, evaluations: Sequence[ClipEvaluation]) -> dict[str, Any]:
@@ -76,13 +78,41 @@ def show_sounds(sounds: Mapping[str, np.ndarray], encode: Encode) -> dict[str, A
     }
 
 
-def show_pictures(spectrograms: Mapping[str, np.ndarray], frames: np.ndarray) -> list[dict[str, str]]:
-    """Spectrograms and the representation (frames, channels) as pictures with a title."""
-    pictures = {name: figure.picture(values[::-1], *figure.scale_of(name)) for name, values in spectrograms.items()}
-    channels = figure.unit_range(_shortened(frames, CHANNEL_COLUMNS)).T
-    title = f"representation: {len(channels)} channels, each on its own range"
-    pictures[title] = figure.picture(channels, "viridis", 0, 1)
-    return [{"title": name, "uri": figure.data_uri("image/png", content)} for name, content in pictures.items()]
+def show_spectrograms(spectrograms: Mapping[str, np.ndarray]) -> list[str]:
+    """The spectrograms of figure.spectrograms_of as bytes, 0 and 255 the limits SPECTRUM_DB, the lowest band first.
+
+    Without the differences, which the page works out of them.
+    """
+    low, high = SPECTRUM_DB
+    versions = [values for name, values in spectrograms.items() if " − " not in name]
+    levels = [np.clip(_shortened(values.T, SPECTRUM_COLUMNS).T, low, high) for values in versions]
+    return [_text(np.rint((level - low) * (255 / (high - low))).astype(np.uint8)) for level in levels]
+
+
+def show_representation(frames: np.ndarray) -> dict[str, Any]:
+    """The channels of a representation (frames, channels): bytes of each on its own range, and these ranges."""
+    frames = _shortened(frames, CHANNEL_COLUMNS)
+    return {
+        "bytes": _text(np.rint(255 * figure.unit_range(frames).T).astype(np.uint8)),
+        "low": [float(f"{value:.4g}") for value in frames.min(axis=0)],
+        "high": [float(f"{value:.4g}") for value in frames.max(axis=0)],
+    }
+
+
+def describe_scales() -> dict[str, Any]:
+    """What the bytes of spectrograms stand for, and the colours that they are shown in."""
+    return {
+        "bytes_db": SPECTRUM_DB,
+        "distortion_db": CURVE_DB,
+        "level_db": [-figure.MEL_DEPTH_DB, 0],
+        "difference_db": [-figure.DIFFERENCE_DB, figure.DIFFERENCE_DB],
+        "hz": [round(float(hz), 1) for hz in figure.BAND_HZ],
+        "ticks_khz": figure.TICKS_KHZ,
+        "colours": {
+            kind: _text(np.frombuffer(figure.colour_table(name), np.uint8))
+            for kind, name in (("level", "magma"), ("difference", "RdBu_r"), ("channel", "viridis"))
+        },
+    }
 
 
 def _shortened(frames: np.ndarray, columns: int) -> np.ndarray:

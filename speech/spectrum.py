@@ -167,14 +167,24 @@ def mel_bands(sample_rate_hz: int, window: int, bands: int) -> np.ndarray:
     ------
     Slaney 1998, Auditory Toolbox, version 2; the default of librosa.filters.mel
     """
+    corners = mel_corners(sample_rate_hz, bands)[:, None]
+    hz = np.arange(window // 2 + 1) * sample_rate_hz / window
+    width = np.diff(corners, axis=0)
+    rising, falling = (hz - corners[:-2]) / width[:-1], (corners[2:] - hz) / width[1:]
+    return 2 / (corners[2:] - corners[:-2]) * np.maximum(0, np.minimum(rising, falling))
+
+
+def mel_corners(sample_rate_hz: int, bands: int) -> np.ndarray:
+    """Where the triangles of `mel_bands` begin, and so where those before them peak: band m peaks at corner m + 1.
+
+    Shapes
+    ------
+    -> (bands + 2,), rising from 0 Hz to half the rate [Hz]
+    """
     knee_mel, factor = 15.0, math.log(6.4) / 27
 
     def to_mel(hz: float) -> float:
         return hz * 3 / 200 if hz < 1000 else knee_mel + math.log(hz / 1000) / factor
 
     mel = np.linspace(0, to_mel(sample_rate_hz / 2), bands + 2)
-    corners = np.where(mel < knee_mel, mel * 200 / 3, 1000 * np.exp((mel - knee_mel) * factor))[:, None]
-    hz = np.arange(window // 2 + 1) * sample_rate_hz / window
-    width = np.diff(corners, axis=0)
-    rising, falling = (hz - corners[:-2]) / width[:-1], (corners[2:] - hz) / width[1:]
-    return 2 / (corners[2:] - corners[:-2]) * np.maximum(0, np.minimum(rising, falling))
+    return np.where(mel < knee_mel, mel * 200 / 3, 1000 * np.exp((mel - knee_mel) * factor))

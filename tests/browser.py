@@ -39,7 +39,9 @@ def opened(browser: Any, address: str, width: int, scheme: str) -> Iterator[Any]
     faults: list[str] = []
     tab.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
     tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.on("request", lambda sent: None if sent.url.startswith(("file:", "data:")) else faults.append(sent.url))
+    tab.on(
+        "request", lambda sent: None if sent.url.startswith(("file:", "data:", "blob:")) else faults.append(sent.url)
+    )
     try:
         tab.goto(address)
         yield tab

@@ -11,6 +11,7 @@ results.json                         losses of both phases, ablation of the mask
 metrics.csv                          a line a test clip and phase: every measure of distortion
 probe.json                           what is in the representation, once python -m inference probe has asked
 report.html, figures/, audio/        the listening page, its figures and sounds
+comparison.html                      this run and others side by side, once python -m report RUN RUN2 has made it
 lock                                 held by the process that writes here
 .nn1d-run.json                       which of these the run has written: nothing else is replaced or removed
 """
@@ -48,6 +49,7 @@ FILES = (
     "metrics.csv",
     "probe.json",
     "report.html",
+    "comparison.html",
 )
 FOLDERS = ("checkpoints", "figures", "audio")
 WEIGHTS = {"pre_training": "pretrained.safetensors", "fine_tuning": "finetuned.safetensors"}
@@ -57,12 +59,13 @@ AFTER = {  # what no longer holds when a phase goes on
         "metrics.csv",
         "probe.json",
         "report.html",
+        "comparison.html",
         "clips.csv",
         "features.npy",
         "checkpoints/fine_tuning.state.safetensors",
         "checkpoints/fine_tuning.state.previous.safetensors",
     ),
-    "fine_tuning": ("results.json", "metrics.csv", "report.html"),
+    "fine_tuning": ("results.json", "metrics.csv", "report.html", "comparison.html"),
 }
 SINCE_0_1 = {"finding": "summary", "loss_halvings": "loss_log2_backoff"}  # names in files, before and now
 Named = Callable[[Array], Mapping[str, Array]]
@@ -256,6 +259,10 @@ class RunFolder:
     def write_page(self, text: str) -> None:
         """Write report.html."""
         self._write("report.html", text)
+
+    def write_comparison(self, text: str) -> None:
+        """Write comparison.html: this run and others side by side."""
+        self._write("comparison.html", text)
 
     def save_weights(self, phase: str, views: Mapping[str, Array]) -> None:
         """Write the weights under their dotted names; the live model stays where it is."""
