@@ -32,7 +32,7 @@ from nn1d import (
 )
 from nn1d.backend import Array
 from nn1d.initial import Initializer, glorot_uniform
-from nn1d.layer import Layer, Tree, parameters_of
+from nn1d.layer import Layer, Tree, generator, parameters_of
 
 CHANNELS = (16, 16, 32, 32, 64)
 POOL = 2
@@ -80,8 +80,8 @@ class Encoder:
         Filters of each stage; its length is the depth.
     kernel_size : odd int > 0
         [samples]
-    rng : numpy.random.Generator
-        Where the initial weights are drawn from.
+    rng : numpy.random.Generator or int
+        Where the initial weights are drawn from, or a seed.
     initial : function (rng, shape) -> array
     residual_gain : float
         Scales the initial weights of the last convolution of each residual block: a small one starts each block near
@@ -111,12 +111,12 @@ class Encoder:
         channels: tuple[int, ...] = CHANNELS,
         kernel_size: int = 3,
         *,
-        rng: np.random.Generator,
+        rng: np.random.Generator | int,
         initial: Initializer = glorot_uniform,
         residual_gain: float = 1.0,
         dtype: Any = np.float32,
     ) -> None:
-        last = scaled(initial, residual_gain)
+        rng, last = generator("Encoder", rng), scaled(initial, residual_gain)
         self.stages = []
         for i, (before, after) in enumerate(zip((1, *channels), channels, strict=False)):
             activation: dict[str, Layer] = {"activation": ELU()} if i > 0 else {}
@@ -212,7 +212,7 @@ class Decoder:
         channels: tuple[int, ...] = CHANNELS,
         kernel_size: int = 3,
         *,
-        rng: np.random.Generator,
+        rng: np.random.Generator | int,
         initial: Initializer = glorot_uniform,
         residual_gain: float = 1.0,
         output: str = "hard_sigmoid",
@@ -220,7 +220,7 @@ class Decoder:
     ) -> None:
         if output not in ("hard_sigmoid", "linear"):
             raise ShapeError(f"Decoder: output must be hard_sigmoid or linear; got {output!r}")
-        last = scaled(initial, residual_gain)
+        rng, last = generator("Decoder", rng), scaled(initial, residual_gain)
         own: dict[str, Any] = {"rng": rng, "initial": initial, "dtype": dtype}
         self.stages = []
         for before, after in zip(reversed(channels), (*reversed(channels[:-1]), 1), strict=True):
@@ -317,13 +317,14 @@ class Autoencoder:
         channels: tuple[int, ...] = CHANNELS,
         kernel_size: int = 3,
         *,
-        rng: np.random.Generator,
+        rng: np.random.Generator | int,
         initial: Initializer = glorot_uniform,
         residual_gain: float = 1.0,
         output: str = "hard_sigmoid",
         tied: bool = False,
         dtype: Any = np.float32,
     ) -> None:
+        rng = generator("Autoencoder", rng)
         own: dict[str, Any] = {"rng": rng, "initial": initial, "residual_gain": residual_gain, "dtype": dtype}
         self.encoder = Encoder(channels, kernel_size, **own)
         self.decoder = Decoder(channels, kernel_size, output=output, **own)

@@ -22,7 +22,7 @@ from models.autoencoder import CHANNELS, POOL, Trace, check_clip_samples, scaled
 from nn1d import ELU, Conv1d, ConvTranspose1d, Fold1d, HardSigmoid, ResidualBlock, Sequential, Unfold1d
 from nn1d.backend import Array
 from nn1d.initial import Initializer, glorot_uniform
-from nn1d.layer import Tree, require
+from nn1d.layer import Tree, generator, require
 
 # Of the audio's size: how large signals are inside at the start. An ELU is the straighter the smaller they are.
 QUIET = 0.3
@@ -59,12 +59,12 @@ class FoldedEncoder(Sequential):
         channels: tuple[int, ...] = CHANNELS,
         kernel_size: int = 3,
         *,
-        rng: np.random.Generator,
+        rng: np.random.Generator | int,
         initial: Initializer = glorot_uniform,
         residual_gain: float = 1.0,
         dtype: Any = np.float32,
     ) -> None:
-        drawn: dict[str, Any] = {"rng": rng, "initial": initial, "dtype": dtype}
+        drawn: dict[str, Any] = {"rng": generator("FoldedEncoder", rng), "initial": initial, "dtype": dtype}
         last = scaled(initial, residual_gain)
         stages = {}
         for i, (before, after) in enumerate(zip((1, *channels), channels, strict=False)):
@@ -122,7 +122,7 @@ class FoldedDecoder(Sequential):
         channels: tuple[int, ...] = CHANNELS,
         kernel_size: int = 3,
         *,
-        rng: np.random.Generator,
+        rng: np.random.Generator | int,
         initial: Initializer = glorot_uniform,
         residual_gain: float = 1.0,
         output: str = "hard_sigmoid",
@@ -132,7 +132,7 @@ class FoldedDecoder(Sequential):
             output in ("hard_sigmoid", "linear"),
             f"FoldedDecoder: output must be hard_sigmoid or linear; got {output!r}",
         )
-        drawn: dict[str, Any] = {"rng": rng, "initial": initial, "dtype": dtype}
+        drawn: dict[str, Any] = {"rng": generator("FoldedDecoder", rng), "initial": initial, "dtype": dtype}
         last = scaled(initial, residual_gain)
         stages: dict[str, Any] = {}
         for i, (before, after) in enumerate(zip(reversed(channels), (*reversed(channels[:-1]), 1), strict=True)):
@@ -183,7 +183,7 @@ class FoldedAutoencoder:
         channels: tuple[int, ...] = CHANNELS,
         kernel_size: int = 3,
         *,
-        rng: np.random.Generator,
+        rng: np.random.Generator | int,
         initial: Initializer = glorot_uniform,
         isometric: bool = False,
         residual_gain: float = 1.0,
@@ -191,6 +191,7 @@ class FoldedAutoencoder:
         tied: bool = False,
         dtype: Any = np.float32,
     ) -> None:
+        rng = generator("FoldedAutoencoder", rng)
         drawn: dict[str, Any] = {"rng": rng, "initial": initial, "residual_gain": residual_gain, "dtype": dtype}
         self.encoder = FoldedEncoder(channels, kernel_size, **drawn)
         self.decoder = FoldedDecoder(channels, kernel_size, output=output, **drawn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from nn1d.backend import Array, array_module
+from nn1d.backend import Array, array_module, masked
 from nn1d.dispatch import accelerated
 from nn1d.layer import require, require_floats, require_like
 
@@ -104,7 +104,7 @@ class HardSigmoid:
 
     Gradient
     --------
-    dx = 0.2·dy where 0 < y < 1, else 0
+    dx = 0.2·dy where 0 < y < 1, else 0, even if dy is NaN or infinite
 
     Cache
     -----
@@ -139,8 +139,7 @@ class HardSigmoid:
         y = cache
         require_like(self, dy, y.shape, y.dtype)
         dx = dy * 0.2
-        dx *= (y > 0) & (y < 1)
-        return dx, {}
+        return masked(dx, (y > 0) & (y < 1), out=dx), {}
 
 
 class ReLU:
@@ -186,7 +185,7 @@ class ReLU:
         """dx = dy where y > 0, else 0."""
         y = cache
         require_like(self, dy, y.shape, y.dtype)
-        return dy * (y > 0), {}
+        return masked(dy, y > 0), {}
 
 
 class LeakyReLU:

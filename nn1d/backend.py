@@ -87,3 +87,21 @@ def view(x: Array, first: int, shape: tuple[int, ...], steps: tuple[int, ...]) -
         return np.ndarray(shape, x.dtype, x, start, strides)
     on_gpu: Any = x
     return type(on_gpu)(shape, x.dtype, on_gpu.data + start, strides)
+
+
+def masked(x: Array, mask: Array, out: Array | None = None) -> Array:
+    """x where the mask is True, and 0 elsewhere, whatever x is there: a product would make NaN of infinity times 0.
+
+    On the CPU it is an AND of bits, with all ones or all zeros: about as fast as a product, where np.where takes nine
+    times as long.
+
+    Shapes
+    ------
+    x of floats, mask of bool that broadcasts to it -> the shape of x; what `out` holds may be overwritten
+    """
+    xp = array_module(x)
+    if xp is not np:
+        chosen: Array = xp.where(mask, x, x.dtype.type(0))
+        return chosen
+    integers, ones = f"i{x.itemsize}", -mask.view(np.int8)  # True, 1, becomes -1: all ones, in however many bytes
+    return np.bitwise_and(x.view(integers), ones, out=None if out is None else out.view(integers)).view(x.dtype)

@@ -17,7 +17,7 @@ import numpy as np
 from nn1d.backend import Array, array_module
 from nn1d.dispatch import accelerated
 from nn1d.initial import Initializer, glorot_uniform
-from nn1d.layer import require, require_like, require_signal
+from nn1d.layer import generator, require, require_dtype, require_like, require_signal
 
 
 @accelerated(half="rounded")
@@ -147,8 +147,8 @@ class Conv1d(_FilterBank):
         d: samples from one tap to the next. Above 1 only the plain form fits, which is slower.
     bias : bool
         False leaves b out.
-    rng : numpy.random.Generator
-        Where the initial weights are drawn from.
+    rng : numpy.random.Generator or int
+        Where the initial weights are drawn from, or the seed of a generator for this layer alone.
     initial : function (rng, shape) -> array
         One of nn1d.initial.
     dtype : float32 or float64
@@ -171,7 +171,7 @@ class Conv1d(_FilterBank):
     Raises
     ------
     ShapeError
-        A size is not a positive integer, x is not (N, L, C), or L + 2p < d·(K - 1) + 1.
+        A size is not a positive integer, dtype or rng is none of those, x is not (N, L, C), or L + 2p < d·(K - 1) + 1.
 
     Source
     ------
@@ -191,15 +191,16 @@ class Conv1d(_FilterBank):
         dilation: int = 1,
         *,
         bias: bool = True,
-        rng: np.random.Generator,
+        rng: np.random.Generator | int,
         initial: Initializer = glorot_uniform,
         dtype: Any = np.float32,
     ) -> None:
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
         _check_sizes("Conv1d", {**sizes, "stride": stride, "padding": padding, "dilation": dilation}, {"padding": 0})
-        weight = initial(rng, (kernel_size, in_channels, out_channels))
-        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
-        self.stride, self.padding, self.dilation = stride, padding, dilation
+        require_dtype("Conv1d", dtype)
+        weight = initial(generator("Conv1d", rng), (kernel_size, in_channels, out_channels))
+        self.in_channels, self.out_channels, self.kernel_size = int(in_channels), int(out_channels), int(kernel_size)
+        self.stride, self.padding, self.dilation = int(stride), int(padding), int(dilation)
         self.parameters = _parameters(weight, out_channels, bias, dtype)
 
     def outputs(self, length: int) -> int:
@@ -252,8 +253,8 @@ class ConvTranspose1d(_FilterBank):
     Raises
     ------
     ShapeError
-        A size is not a positive integer, output_padding is not smaller than the stride, x is not (N, L, C), or nothing
-        of the output would be left.
+        A size is not a positive integer, output_padding is not smaller than the stride, dtype or rng is none of those,
+        x is not (N, L, C), or nothing of the output would be left.
 
     Source
     ------
@@ -274,7 +275,7 @@ class ConvTranspose1d(_FilterBank):
         output_padding: int = 0,
         *,
         bias: bool = True,
-        rng: np.random.Generator,
+        rng: np.random.Generator | int,
         initial: Initializer = glorot_uniform,
         dtype: Any = np.float32,
     ) -> None:
@@ -285,12 +286,13 @@ class ConvTranspose1d(_FilterBank):
             output_padding < stride,
             f"ConvTranspose1d: output_padding must be smaller than the stride, {stride}; got {output_padding}",
         )
+        require_dtype("ConvTranspose1d", dtype)
         # drawn as (K, C, O), so that fan_in counts what an output is the sum of
-        weight = initial(rng, (kernel_size, in_channels, out_channels)).swapaxes(1, 2)
-        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
-        self.stride, self.padding = stride, padding
+        weight = initial(generator("ConvTranspose1d", rng), (kernel_size, in_channels, out_channels)).swapaxes(1, 2)
+        self.in_channels, self.out_channels, self.kernel_size = int(in_channels), int(out_channels), int(kernel_size)
+        self.stride, self.padding = int(stride), int(padding)
         self.parameters = _parameters(weight, out_channels, bias, dtype)
-        self.output_padding = output_padding
+        self.output_padding = int(output_padding)
 
     def outputs(self, length: int) -> int:
         """How many samples come out of `length`."""

@@ -7,14 +7,15 @@ of a GPU as well, where no kernel fits.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from nn1d.backend import Array, array_module, vector_instructions, view
+from nn1d.backend import Array, array_module, masked, vector_instructions, view
 from nn1d.dispatch import register
+from nn1d.index_cache import cached_indices
 
+MOST_COPIED = 1 << 24  # samples that windows at the ends see, copied; beyond it tap by tap takes less memory
 SMALL_PRODUCT = 1_000_000  # multiplications up to which OpenBLAS works on the operands as they lie, without packing
 
 
@@ -29,13 +30,14 @@ class Windows(NamedTuple):
     inside: np.ndarray  # whether they see it (E, K, 1)
 
 
-@lru_cache(maxsize=4096)
-def windows(length: int, kernel_size: int, stride: int, padding: int, outputs: int, most_rows: int) -> Windows:
+@cached_indices
+def windows(length: int, kernel_size: int, stride: int, padding: int, outputs: int, most_rows: int) -> Windows | None:
     """Sort the windows s·l - p + (0 ... K-1), l < outputs, of a signal.
 
     Every m-th window, m = ⌈K / s⌉, is clear of the one before, so the signal holds m groups of windows that are the
     rows of a matrix without a copy. A group is cut into products of at most `most_rows` rows. The rest are the windows
-    that hang over an end of the signal, where zeros are seen, and the few that do not fill the last product.
+    that hang over an end of the signal, where zeros are seen, and the few that do not fill the last product: None if
+    these see more than MOST_COPIED samples.
     """
     groups = -(-kernel_size // stride)
     first = min(max(0, -(-padding // stride)), outputs)  # the first window that starts inside
@@ -44,6 +46,8 @@ def windows(length: int, kernel_size: int, stride: int, padding: int, outputs: i
     fewest = max(1, -(-rows // most_rows))
     products = min(range(fewest, 2 * fewest), key=lambda count: rows % count)
     rows //= products
+    if (outputs - products * groups * rows) * kernel_size > MOST_COPIED:
+        return None
     ends = np.r_[:first, first + products * groups * rows : outputs]
     samples = ends[:, None] * stride - padding + np.arange(kernel_size)
     inside = (samples >= 0) & (samples < length)
@@ -70,7 +74,7 @@ def frames(x: Array, cut: Windows, kernel_size: int, stride: int, padding: int) 
     start = (cut.first * stride - padding) * channels
     bulk = view(x, start, (clips, *cut.bulk, width), (length * channels, *steps, 1))
     ends = x.take(cut.samples, axis=1)
-    ends *= array_module(x).asarray(cut.inside)
+    ends = masked(ends, array_module(x).asarray(cut.inside), out=ends)
     return bulk, ends.reshape(clips, len(cut.ends), width)
 
 
@@ -97,6 +101,8 @@ def convolve(
         return NotImplemented
     xp, (taps, channels, channels_out) = array_module(x), w.shape
     cut = windows(x.shape[1], taps, stride, padding, outputs, most_rows(*w.shape))
+    if cut is None:
+        return NotImplemented
     bulk, ends = frames(xp.ascontiguousarray(x), cut, taps, stride, padding)
     w = w.reshape(taps * channels, channels_out)
     y = xp.empty((len(x), outputs, channels_out), x.dtype)
@@ -127,7 +133,10 @@ def convolve_transposed(
         taps = w[phase::stride]
         first = -(-(padding - phase) // stride)  # windows before the one whose tap `phase` is the first sample inside
         samples = range(first * stride + phase - padding, length, stride)
-        x[:, samples.start :: stride] = convolve_transposed(y, taps, 1, first, len(samples))
+        part = convolve_transposed(y, taps, 1, first, len(samples))
+        if part is NotImplemented:
+            return NotImplemented
+        x[:, samples.start :: stride] = part
     if b is not None:
         add_bias(x, b)
     return x
@@ -140,6 +149,8 @@ def filter_gradient(x: Array, y: Array, kernel_size: int, stride: int, padding: 
         return NotImplemented
     xp, channels, channels_out = array_module(x), x.shape[2], y.shape[2]
     cut = windows(x.shape[1], kernel_size, stride, padding, y.shape[1], most_rows(kernel_size, channels, channels_out))
+    if cut is None:
+        return NotImplemented
     bulk, ends = frames(xp.ascontiguousarray(x), cut, kernel_size, stride, padding)
     y = xp.ascontiguousarray(y)
     # (..., O, rows) @ (..., rows, K·C), summed over clips, products and groups

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nn1d.backend import Array, array_module
-from nn1d.layer import require, require_floats, require_like
+from nn1d.backend import Array, array_module, masked
+from nn1d.layer import require, require_array, require_floats, require_like
 
 
 class Dropout:
@@ -66,15 +66,16 @@ class Dropout:
         require_floats(self, x)
         if kept is None:
             return x, (None, x.shape)
+        require_array(self, kept, "mask")
         require(
             kept.shape == x.shape and kept.dtype == bool,
             f"{self!r}: the mask must be bool {x.shape}; got {kept.dtype} {kept.shape}. Draw it: draw(rng, x.shape)",
         )
         kept = array_module(x).asarray(kept)
-        return x * kept * (1 / (1 - self.rate)), (kept, x.shape)
+        return masked(x, kept) * (1 / (1 - self.rate)), (kept, x.shape)
 
     def backward(self, dy: Array, cache: tuple[Array | None, tuple[int, ...]]) -> tuple[Array, dict[str, Array]]:
         """dx = dy·kept / (1 - q)."""
         kept, shape = cache
         require_like(self, dy, shape, dy.dtype)
-        return (dy if kept is None else dy * kept * (1 / (1 - self.rate))), {}
+        return (dy if kept is None else masked(dy, kept) * (1 / (1 - self.rate))), {}

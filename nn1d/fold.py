@@ -8,7 +8,7 @@ has its inverse for a transpose: each of the two layers is the other's backward,
 from __future__ import annotations
 
 from nn1d.backend import Array
-from nn1d.layer import ShapeError, require, require_like, require_signal
+from nn1d.layer import ShapeError, require, require_like, require_signal, require_size
 
 
 class Fold1d:
@@ -46,7 +46,7 @@ class Fold1d:
     """
 
     def __init__(self, size: int) -> None:
-        self.size = _checked("Fold1d", size)
+        self.size = require_size("Fold1d", "size", size)
         self.parameters: dict[str, Array] = {}
 
     def __repr__(self) -> str:
@@ -66,7 +66,7 @@ class Fold1d:
     def backward(self, dy: Array, cache: tuple[int, ...]) -> tuple[Array, dict[str, Array]]:
         """dx: dy, unfolded."""
         clips, length, channels = cache
-        require_like(self, dy, (clips, length // self.size, self.size * channels), dy.dtype)
+        require_like(self, dy, (clips, length // self.size, self.size * channels), None)
         return dy.reshape(cache), {}
 
 
@@ -103,7 +103,7 @@ class Unfold1d:
     """
 
     def __init__(self, size: int) -> None:
-        self.size = _checked("Unfold1d", size)
+        self.size = require_size("Unfold1d", "size", size)
         self.parameters: dict[str, Array] = {}
 
     def __repr__(self) -> str:
@@ -123,10 +123,5 @@ class Unfold1d:
     def backward(self, dy: Array, cache: tuple[int, ...]) -> tuple[Array, dict[str, Array]]:
         """dx: dy, folded."""
         clips, length, channels = cache
-        require_like(self, dy, (clips, length * self.size, channels // self.size), dy.dtype)
+        require_like(self, dy, (clips, length * self.size, channels // self.size), None)
         return dy.reshape(cache), {}
-
-
-def _checked(layer: str, size: int) -> int:
-    require(isinstance(size, int) and size > 0, f"{layer}: size must be a positive integer; got {size!r}")
-    return size

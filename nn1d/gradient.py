@@ -16,7 +16,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nn1d.backend import Array, array_module, to_numpy
-from nn1d.layer import ShapeError, Tree, add_shared, first_names, map_leaves, named_leaves, named_parameters
+from nn1d.layer import (
+    ShapeError,
+    Tree,
+    add_shared,
+    first_names,
+    generator,
+    map_leaves,
+    named_leaves,
+    named_parameters,
+    require_apart,
+    require_array,
+)
 
 
 class Slope(NamedTuple):
@@ -79,7 +90,7 @@ def check_gradients(
     layer: Any,
     x: Array,
     *context: Any,
-    rng: np.random.Generator,
+    rng: np.random.Generator | int,
     epsilon: float = 3e-6,
     tolerance: float = 1e-6,
     name: str | None = None,
@@ -94,9 +105,9 @@ def check_gradients(
     x : float64 array or tree of them
     *context
         Further arguments of forward, such as the mask of an unpool. No gradient is checked for them.
-    rng : numpy.random.Generator
-        Where dy and the directions are drawn from. Not a new one with the seed that x was drawn with: dy would be x,
-        and a backward that looks at one instead of the other goes unseen.
+    rng : numpy.random.Generator or int
+        Where dy and the directions are drawn from, or a seed. Not a new generator with the seed that x was drawn with:
+        dy would be x, and a backward that looks at one instead of the other goes unseen.
     epsilon : float
         ε, along a direction of length 1. Kinks (a max pool has them where two samples tie) must be further away.
     tolerance : float
@@ -116,7 +127,8 @@ def check_gradients(
         A slope is wrong, or a promise of the protocol is broken: backward must not write into its arguments, forward
         must not change the layer, gradients must have the form, shapes and dtype of what they are gradients of.
     ShapeError
-        x or a parameter is not float64: differences need the digits.
+        x or a parameter is not float64: differences need the digits. Or two parameters that are not the same array have
+        memory in common.
 
     Source
     ------
@@ -136,12 +148,16 @@ def check_gradients(
     leaves = {"input": x} if hasattr(x, "dtype") else {f"input.{path}": leaf for path, leaf in named_leaves(x)}
     first = first_names(layer.parameters)  # a parameter that layers share moves under all its names at once
     leaves |= named_parameters(layer.parameters)
+    # a seed is likely that of x as well: another stream, or dy would be x
+    rng = rng if isinstance(rng, np.random.Generator) else generator("check_gradients", rng).spawn(1)[0]
     for path, leaf in leaves.items():
+        require_array("check_gradients", leaf, "x" if path == "input" else path)
         if leaf.dtype != np.float64:
             raise ShapeError(
                 f"check_gradients: {path} of {title} must be float64; got {leaf.dtype}. Pass dtype=np.float64"
             )
 
+    require_apart("check_gradients", leaves)
     arguments = {"input": x, "parameters": layer.parameters}
     before = map_leaves(lambda leaf: leaf.copy(), arguments)
     y, cache = layer.forward(x, *context)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from nn1d.backend import array_module, to_numpy
-from nn1d.layer import ShapeError, Tree, first_names, named_leaves, named_parameters
+from nn1d.layer import ShapeError, Tree, first_names, named_leaves, named_parameters, require, require_array
 
 
 def load_parameters(parameters: Tree, arrays: Mapping[str, np.ndarray]) -> None:
@@ -30,8 +30,9 @@ def load_parameters(parameters: Tree, arrays: Mapping[str, np.ndarray]) -> None:
     ------
     ShapeError
         Names are missing, unexpected or misshapen, or a shared parameter comes with different numbers: all of them are
-        listed, and nothing is changed.
+        listed, and nothing is changed. Or what comes under a name is no array of numbers.
     """
+    _check_arrays("load_parameters", arrays)
     leaves, first = named_parameters(parameters), first_names(parameters)
     faults = [f"missing {name}" for name in leaves if name not in arrays]
     faults += [f"unexpected {name}" for name in arrays if name not in first]
@@ -70,6 +71,7 @@ def from_torch(parameters: Tree, state: Mapping[str, np.ndarray]) -> None:
     ShapeError
         As load_parameters.
     """
+    _check_arrays("from_torch", state)
     load_parameters(parameters, {name: _reversed_axes(array) for name, array in state.items()})
 
 
@@ -83,6 +85,16 @@ def to_torch(parameters: Tree) -> dict[str, np.ndarray]:
     Conv1d (K, C, O) -> (O, C, K); ConvTranspose1d (K, O, C) -> (C, O, K); Linear (C, O) -> (O, C); vectors as they are
     """
     return {name: np.ascontiguousarray(_reversed_axes(to_numpy(array))) for name, array in named_leaves(parameters)}
+
+
+def _check_arrays(function: str, arrays: Mapping[str, np.ndarray]) -> None:
+    require(
+        isinstance(arrays, Mapping),
+        f"{function}: needs arrays by name, such as dict(...); got {type(arrays).__name__}",
+    )
+    for name, array in arrays.items():
+        require_array(function, array, str(name))
+        require(array.dtype.kind in "fiu", f"{function}: {name} must hold numbers; got {array.dtype}")
 
 
 def _reversed_axes(array: np.ndarray) -> np.ndarray:

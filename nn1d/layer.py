@@ -5,9 +5,12 @@ A tree is an array, or a dictionary, list or named tuple of trees. The gradient 
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -44,10 +47,51 @@ def require(condition: bool, message: str) -> None:
         raise ShapeError(message)
 
 
+def require_array(owner: object, x: object, name: str = "x") -> None:
+    """Raise ShapeError unless x is an array of NumPy or CuPy."""
+    if isinstance(x, (np.ndarray, np.generic)) or array_module(cast(Array, x)) is not np:
+        return
+    kind = f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
+    word = name.removeprefix("the ")
+    cure = f"{word}.detach().cpu().numpy()" if kind.startswith("torch.") else f"np.asarray({word}, np.float32)"
+    cure = f"np.asarray({word}, bool)" if word == "mask" and not kind.startswith("torch.") else cure
+    owner = owner if isinstance(owner, str) else repr(owner)
+    raise ShapeError(f"{owner}: {name} must be an array of NumPy or CuPy; got {kind}. Convert it: {cure}")
+
+
+def require_size(layer: str, name: str, value: object, least: int = 1) -> int:
+    """The value as an int; raise ShapeError unless it is an integer, of Python or NumPy, that is large enough."""
+    if not isinstance(value, (int, np.integer)) or value < least:
+        needed = "a positive integer" if least == 1 else f"an integer of at least {least}"
+        raise ShapeError(f"{layer}: {name} must be {needed}; got {value!r}")
+    return int(value)
+
+
+def generator(layer: str, rng: np.random.Generator | int) -> np.random.Generator:
+    """The generator itself, or a new one of an integer seed; nothing else would draw the same weights again."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if not isinstance(rng, (int, np.integer)) or rng < 0:
+        raise ShapeError(
+            f"{layer}: rng must be a numpy.random.Generator or a seed of at least 0; got {rng!r}. "
+            "Make one: np.random.default_rng(0)"
+        )
+    return np.random.default_rng(int(rng))
+
+
+def require_dtype(layer: str, dtype: Any) -> None:
+    """Raise ShapeError unless parameters of this type can be trained: float32, or float64."""
+    with suppress(TypeError):
+        if dtype is not None and np.dtype(dtype) in (np.float32, np.float64):
+            return
+    raise ShapeError(f"{layer}: dtype must be float32 or float64; got {getattr(dtype, '__name__', repr(dtype))}")
+
+
 def require_floats(layer: object, x: Array, name: str = "x") -> None:
     """Raise ShapeError unless x is an array of floats: a layer computes in the numbers that it is given."""
+    require_array(layer, x, name)
     require(x.ndim > 0, f"{layer!r}: {name} must have an axis; got a single number. Wrap it: {name}[None]")
-    if x.dtype.kind != "f":
+    if x.dtype.kind != "f" or x.dtype.itemsize > 8:  # the extended double has no integers of its size
         raise ShapeError(
             f"{layer!r}: {name} must hold floats, such as float32; got {x.dtype}. Convert it: {name}.astype(np.float32)"
         )
@@ -67,8 +111,10 @@ def require_signal(layer: object, x: Array, channels: int | None = None, name: s
 
 
 def require_like(layer: object, dy: Array, shape: tuple[int, ...], dtype: Any) -> None:
-    """Raise ShapeError unless dy has the shape and dtype of the output that it is the gradient of."""
-    if dy.shape != shape or dy.dtype != dtype:
+    """Raise ShapeError unless dy has the shape and dtype, or None for any, of the output that it is the gradient of."""
+    require_array(layer, dy, "dy")
+    if dy.shape != shape or (dtype is not None and dy.dtype != dtype):
+        dtype = dy.dtype if dtype is None else dtype
         raise ShapeError(f"{layer!r}: dy must be like y, {dtype} {shape}; got {dy.dtype} {dy.shape}")
 
 
@@ -153,7 +199,8 @@ class FlatParameters:
 
     The layers keep working: their dictionaries are pointed at the views, so an update of the vector in place is an
     update of every layer. Then Adam is its formula on one array, and a checkpoint is a dictionary of views. An array
-    that several layers hold has one place in the vector and one view, under the first of its names.
+    that several layers hold has one place in the vector and one view, under the first of its names. Copied or pickled
+    together with the layers, the copy is the vector of the copied layers.
 
     Parameters
     ----------
@@ -169,18 +216,23 @@ class FlatParameters:
         Every parameter, in the order of the tree.
     views : dict
         Dotted name -> view into the vector, such as encoder.0.convolution.weight.
+
+    Raises
+    ------
+    ShapeError
+        The parameters are not of one dtype, one is no array, or two that are not the same array have memory in common.
     """
 
     def __init__(self, tree: dict[str, Tree], module: ModuleType = np) -> None:
         self._first = first_names(tree)
         leaves = named_parameters(tree)
+        _require_one_dtype(leaves)
+        require_apart("FlatParameters", leaves)
         self.vector = module.asarray(flatten(leaves))
         self.views: dict[str, Array] = {}
-        start = 0
-        for name, leaf in leaves.items():
-            self.views[name] = self.vector[start : start + leaf.size].reshape(leaf.shape)
-            start += leaf.size
-        self._point(tree, "")
+        self._shapes = {name: leaf.shape for name, leaf in leaves.items()}
+        self._places = list(_places(tree, ""))
+        self._point()
 
     def flatten(self, gradients: Tree, part: str = "") -> Array:
         """What backward returned, as one new vector; the gradients of a shared parameter add.
@@ -198,13 +250,50 @@ class FlatParameters:
         inside = f"{part}." if part else ""
         return flatten({name: gradient for name, gradient in total.items() if name.startswith(inside)})
 
-    def _point(self, tree: Tree, prefix: str) -> None:
-        for name, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            path = f"{prefix}.{name}" if prefix else str(name)
-            if isinstance(child, (dict, list)):
-                self._point(child, path)
-            else:
-                tree[name] = self.views[self._first[path]]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a copy: layers that were copied with this vector are pointed at views of the new one."""
+        vars(self).update(state)
+        self._point()
+
+    def _point(self) -> None:
+        start = 0
+        for name, shape in self._shapes.items():
+            self.views[name] = self.vector[start : start + math.prod(shape)].reshape(shape)
+            start += math.prod(shape)
+        for innermost, name, path in self._places:
+            innermost[name] = self.views[self._first[path]]
+
+
+def _places(tree: Tree, prefix: str) -> Iterator[tuple[Any, Any, str]]:
+    """Of each leaf of nested dictionaries and lists: the innermost one, the key in it, and the dotted name."""
+    for name, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        path = f"{prefix}.{name}" if prefix else str(name)
+        if isinstance(child, (dict, list)):
+            yield from _places(child, path)
+        else:
+            yield tree, name, path
+
+
+def _require_one_dtype(leaves: Mapping[str, Array]) -> None:
+    first: dict[Any, str] = {}
+    for name, leaf in leaves.items():
+        require_array("FlatParameters", leaf, name)
+        first.setdefault(leaf.dtype, name)
+    listed = " and ".join(f"{dtype} ({name})" for dtype, name in first.items())
+    require(
+        len(first) < 2,
+        f"FlatParameters: all parameters must have one dtype; got {listed}. Build every layer with the same dtype",
+    )
+
+
+def require_apart(owner: str, leaves: Mapping[str, Array]) -> None:
+    """Raise ShapeError if two arrays that are not one have memory in common: are they one parameter or two?"""
+    for (one, a), (other, b) in itertools.combinations(leaves.items(), 2):
+        require(
+            array_module(a) is not np or not np.may_share_memory(a, b) or not np.shares_memory(a, b),
+            f"{owner}: {one} and {other} are different arrays over one memory. To share a parameter let both layers "
+            "hold the same array; to have two, copy one",
+        )
 
 
 def flatten(tree: Tree) -> Array:

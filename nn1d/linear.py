@@ -9,7 +9,7 @@ import numpy as np
 from nn1d.backend import Array
 from nn1d.dispatch import accelerated
 from nn1d.initial import Initializer, glorot_uniform
-from nn1d.layer import ShapeError, require, require_floats, require_like
+from nn1d.layer import ShapeError, generator, require_dtype, require_floats, require_like, require_size
 
 
 @accelerated(half="rounded")
@@ -37,8 +37,8 @@ class Linear:
         C and O.
     bias : bool
         False leaves b out.
-    rng : numpy.random.Generator
-        Where the initial weights are drawn from.
+    rng : numpy.random.Generator or int
+        Where the initial weights are drawn from, or the seed of a generator for this layer alone.
     initial : function (rng, shape) -> array
         One of nn1d.initial, asked for the filters (1, C, O).
     dtype : float32 or float64
@@ -74,17 +74,15 @@ class Linear:
         out_channels: int,
         *,
         bias: bool = True,
-        rng: np.random.Generator,
+        rng: np.random.Generator | int,
         initial: Initializer = glorot_uniform,
         dtype: Any = np.float32,
     ) -> None:
-        for name, size in (("in_channels", in_channels), ("out_channels", out_channels)):
-            require(
-                isinstance(size, (int, np.integer)) and size > 0,
-                f"Linear: {name} must be an integer of at least 1; got {size!r}",
-            )
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.parameters: dict[str, Array] = {"weight": initial(rng, (1, in_channels, out_channels))[0].astype(dtype)}
+        self.in_channels = require_size("Linear", "in_channels", in_channels)
+        self.out_channels = require_size("Linear", "out_channels", out_channels)
+        require_dtype("Linear", dtype)
+        weight = initial(generator("Linear", rng), (1, self.in_channels, self.out_channels))[0]
+        self.parameters: dict[str, Array] = {"weight": weight.astype(dtype)}
         if bias:
             self.parameters["bias"] = np.zeros(out_channels, dtype)
 

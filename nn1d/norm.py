@@ -13,7 +13,7 @@ import numpy as np
 
 from nn1d.backend import Array
 from nn1d.dispatch import accelerated
-from nn1d.layer import ShapeError, require, require_floats, require_like
+from nn1d.layer import ShapeError, require, require_dtype, require_floats, require_like, require_size
 
 
 @accelerated(half="rounded")
@@ -80,12 +80,10 @@ class LayerNorm:
     """
 
     def __init__(self, channels: int, epsilon: float = 1e-5, *, dtype: Any = np.float32) -> None:
-        require(
-            isinstance(channels, (int, np.integer)) and channels > 0,
-            f"LayerNorm: channels must be an integer of at least 1; got {channels!r}",
-        )
+        self.channels = require_size("LayerNorm", "channels", channels)
+        require_dtype("LayerNorm", dtype)
         require(epsilon > 0, f"LayerNorm: epsilon must be positive; got {epsilon!r}")
-        self.channels, self.epsilon = channels, float(epsilon)
+        self.epsilon = float(epsilon)
         self.parameters: dict[str, Array] = {"weight": np.ones(channels, dtype), "bias": np.zeros(channels, dtype)}
 
     def __repr__(self) -> str:

@@ -6,16 +6,15 @@ MaxUnpool1d is Sᵀ x, and each is the other's backward. S is the mask that the 
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
-from nn1d.backend import Array, array_module
+from nn1d.backend import Array, array_module, masked
 from nn1d.dispatch import accelerated
-from nn1d.layer import ShapeError, require, require_like, require_signal
+from nn1d.index_cache import cached_indices
+from nn1d.layer import ShapeError, require, require_array, require_like, require_signal, require_size
 
 
-@lru_cache(maxsize=64)
+@cached_indices
 def _side_by_side(length: int, size: int) -> np.ndarray:
     """The samples 0, s, 2s, ..., then 1, s + 1, ...: the first of every window, then the second of every window."""
     return np.arange(length).reshape(length // max(size, 1), size).T.ravel()
@@ -60,15 +59,14 @@ def maxima(x: Array, size: int) -> Array:
 @accelerated
 def select(x: Array, mask: Array, size: int) -> Array:
     """S x: of each window the sample that the mask marks."""
-    return sum_windows(x * mask, size)
+    return sum_windows(masked(x, mask), size)
 
 
 @accelerated
 def place(x: Array, mask: Array, size: int) -> Array:
-    """Sᵀ x: each sample where the mask marks its window, 0 elsewhere. A multiplication, never a scatter."""
+    """Sᵀ x: each sample where the mask marks its window, 0 elsewhere. A selection, never a scatter."""
     y = repeat(x, size)
-    y *= mask
-    return y
+    return masked(y, mask, out=y)
 
 
 @accelerated
@@ -99,7 +97,7 @@ class MaxPool1d:
 
     Gradient
     --------
-    dx[n, s·l + i, c] = mask[n, s·l + i, c] · dy[n, l, c]
+    dx[n, s·l + i, c] = dy[n, l, c] where mask[n, s·l + i, c], 0 elsewhere, even if dy is NaN or infinite
 
     Cache
     -----
@@ -116,7 +114,7 @@ class MaxPool1d:
     """
 
     def __init__(self, size: int) -> None:
-        self.size = _checked("MaxPool1d", "size", size)
+        self.size = require_size("MaxPool1d", "size", size)
         self.parameters: dict[str, Array] = {}
 
     def __repr__(self) -> str:
@@ -138,14 +136,14 @@ class MaxPool1d:
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
         """dx = Sᵀ dy."""
         mask = cache
-        require_like(self, dy, (len(mask), mask.shape[1] // self.size, mask.shape[2]), dy.dtype)
+        require_like(self, dy, (len(mask), mask.shape[1] // self.size, mask.shape[2]), None)
         return place(dy, mask, self.size), {}
 
 
 class MaxUnpool1d:
     """Put every sample back where the pool found its maximum, and zeros elsewhere.
 
-    y[n, s·l + i, c] = mask[n, s·l + i, c] · x[n, l, c]
+    y[n, s·l + i, c] = x[n, l, c] where mask[n, s·l + i, c], 0 elsewhere, even if x is NaN or infinite
 
     Parameters
     ----------
@@ -158,7 +156,7 @@ class MaxUnpool1d:
 
     Gradient
     --------
-    dx[n, l, c] = Σ_i mask[n, s·l + i, c] · dy[n, s·l + i, c]
+    dx[n, l, c] = dy[n, s·l + i, c] at the i that mask marks
 
     Cache
     -----
@@ -167,7 +165,7 @@ class MaxUnpool1d:
     Raises
     ------
     ShapeError
-        size is not a positive integer, x is not (N, L, C), or the mask is not (N, s·L, C).
+        size is not a positive integer, x is not (N, L, C), or the mask is not (N, s·L, C) of bool.
 
     Source
     ------
@@ -175,7 +173,7 @@ class MaxUnpool1d:
     """
 
     def __init__(self, size: int) -> None:
-        self.size = _checked("MaxUnpool1d", "size", size)
+        self.size = require_size("MaxUnpool1d", "size", size)
         self.parameters: dict[str, Array] = {}
 
     def __repr__(self) -> str:
@@ -185,6 +183,11 @@ class MaxUnpool1d:
         """Sᵀ x, and the mask."""
         require_signal(self, x)
         shape = (len(x), self.size * x.shape[1], x.shape[2])
+        require_array(self, mask, "the mask")
+        require(
+            mask.dtype == bool,
+            f"{self!r}: the mask must be of bool, as a pool gives it; got {mask.dtype}. Convert it: mask.astype(bool)",
+        )
         require(
             mask.shape == shape,
             f"{self!r}: the mask must be {shape} for x {x.shape}; got {mask.shape}. "
@@ -195,7 +198,7 @@ class MaxUnpool1d:
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
         """dx = S dy."""
         mask = cache
-        require_like(self, dy, mask.shape, dy.dtype)
+        require_like(self, dy, mask.shape, None)
         return select(dy, mask, self.size), {}
 
 
@@ -232,7 +235,7 @@ class Upsample1d:
     """
 
     def __init__(self, factor: int) -> None:
-        self.factor = _checked("Upsample1d", "factor", factor)
+        self.factor = require_size("Upsample1d", "factor", factor)
         self.parameters: dict[str, Array] = {}
 
     def __repr__(self) -> str:
@@ -246,7 +249,7 @@ class Upsample1d:
     def backward(self, dy: Array, cache: tuple[int, ...]) -> tuple[Array, dict[str, Array]]:
         """dx: the sum of each f samples."""
         clips, length, channels = cache
-        require_like(self, dy, (clips, length * self.factor, channels), dy.dtype)
+        require_like(self, dy, (clips, length * self.factor, channels), None)
         return sum_windows(dy, self.factor), {}
 
 
@@ -283,7 +286,7 @@ class AvgPool1d:
     """
 
     def __init__(self, size: int) -> None:
-        self.size = _checked("AvgPool1d", "size", size)
+        self.size = require_size("AvgPool1d", "size", size)
         self.parameters: dict[str, Array] = {}
 
     def __repr__(self) -> str:

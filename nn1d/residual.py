@@ -10,7 +10,7 @@ from nn1d.activation import ELU
 from nn1d.backend import Array
 from nn1d.conv import Conv1d, ConvTranspose1d
 from nn1d.initial import Initializer, glorot_uniform
-from nn1d.layer import Layer, Tree, parameters_of, require
+from nn1d.layer import Layer, Tree, generator, parameters_of, require
 from nn1d.sequential import Sequential
 
 
@@ -29,8 +29,8 @@ class ResidualBlock:
         The class of the two layers inside.
     alpha : float > 0
         Of the ELUs.
-    rng : numpy.random.Generator
-        Where the initial weights are drawn from.
+    rng : numpy.random.Generator or int
+        Where the initial weights are drawn from, or a seed.
     initial, last_initial : function (rng, shape) -> array
         For the first and for the last filter bank; a small last one makes a new block nearly an identity.
     dtype : float32 or float64
@@ -64,16 +64,16 @@ class ResidualBlock:
         *,
         convolution: type[Conv1d] | type[ConvTranspose1d] = Conv1d,
         alpha: float = 1.0,
-        rng: np.random.Generator,
+        rng: np.random.Generator | int,
         initial: Initializer = glorot_uniform,
         last_initial: Initializer | None = None,
         dtype: Any = np.float32,
     ) -> None:
         require(
-            isinstance(kernel_size, int) and kernel_size % 2 == 1,
+            isinstance(kernel_size, (int, np.integer)) and kernel_size % 2 == 1,
             f"ResidualBlock: kernel_size must be odd, to keep the length; got {kernel_size!r}",
         )
-        padding = kernel_size // 2
+        rng, padding = generator("ResidualBlock", rng), int(kernel_size) // 2
         self.body = Sequential(
             ELU(alpha),
             convolution(channels, channels, kernel_size, 1, padding, rng=rng, initial=initial, dtype=dtype),

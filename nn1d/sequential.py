@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nn1d.backend import Array
-from nn1d.layer import Layer, Tree, parameters_of
+from nn1d.layer import Layer, Tree, parameters_of, require
 
 
 class Sequential:
@@ -35,10 +35,23 @@ class Sequential:
     Raises
     ------
     ShapeError
-        One of the layers raises it.
+        One of the layers raises it; a name is that of two layers, or has a dot, which stands between names; or what is
+        given is no layer.
     """
 
     def __init__(self, *layers: Layer, **named: Layer) -> None:
+        for name in named:
+            require(
+                "." not in name and not (name.isdecimal() and int(name) < len(layers)),
+                f"Sequential: a layer cannot be named {name!r}: "
+                + ("a dot stands between names" if "." in name else "that is the name of another one, by its number"),
+            )
+        for layer in (*layers, *named.values()):
+            require(
+                hasattr(layer, "forward") and hasattr(layer, "backward"),
+                f"Sequential: needs layers, with forward and backward; got {layer!r}"
+                + (". Unpack the list: Sequential(*layers)" if isinstance(layer, (list, tuple)) else ""),
+            )
         self.layers: dict[str, Layer] = {str(i): layer for i, layer in enumerate(layers)} | named
 
     def __repr__(self) -> str:

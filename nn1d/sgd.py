@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from nn1d.backend import Array, array_module
-from nn1d.layer import require
+from nn1d.layer import require, require_array
 
 
 class SGD:
@@ -39,14 +41,16 @@ class SGD:
     """
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
-        require(learning_rate >= 0, f"SGD: learning_rate must not be negative; got {learning_rate!r}")
+        for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+            require(0 <= value < math.inf, f"SGD: {name} must be finite and not negative; got {value!r}")
         require(0 <= momentum < 1, f"SGD: momentum must be in [0, 1); got {momentum!r}")
-        require(weight_decay >= 0, f"SGD: weight_decay must not be negative; got {weight_decay!r}")
         self.learning_rate, self.momentum, self.weight_decay = learning_rate, float(momentum), float(weight_decay)
         self.velocity: Array | None = None
 
     def step(self, parameters: Array, gradient: Array) -> None:
         """Update the parameters, any array, in place."""
+        require_array("SGD", parameters, "parameters")
+        require_array("SGD", gradient, "gradient")
         require(
             parameters.shape == gradient.shape,
             f"SGD: the gradient must have the shape of the parameters, {parameters.shape}; got {gradient.shape}",

@@ -54,8 +54,8 @@ def test_linear_is_that_of_torch(dtype: Any, tolerance: float) -> None:
 
 
 MESSAGES = [
-    (lambda rng: Linear(0, 2, rng=rng), "Linear: in_channels must be an integer of at least 1; got 0"),
-    (lambda rng: Linear(2, -1, rng=rng), "Linear: out_channels must be an integer of at least 1; got -1"),
+    (lambda rng: Linear(0, 2, rng=rng), "Linear: in_channels must be a positive integer; got 0"),
+    (lambda rng: Linear(2, -1, rng=rng), "Linear: out_channels must be a positive integer; got -1"),
     (
         lambda rng: Linear(3, 2, rng=rng).forward(np.zeros((3, 4), np.float32)),
         "Linear(3 -> 2): x must be (..., 3), channels last; got (3, 4)",

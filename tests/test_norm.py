@@ -58,7 +58,7 @@ def test_layer_norm_is_that_of_torch(dtype: Any, tolerance: float) -> None:
 
 
 MESSAGES = [
-    (lambda: LayerNorm(0), "LayerNorm: channels must be an integer of at least 1; got 0"),
+    (lambda: LayerNorm(0), "LayerNorm: channels must be a positive integer; got 0"),
     (lambda: LayerNorm(3, 0.0), "LayerNorm: epsilon must be positive; got 0.0"),
     (
         lambda: LayerNorm(3).forward(np.zeros((3, 4), np.float32)),

@@ -76,6 +76,7 @@ def test_every_window_is_in_the_bulk_or_at_an_end(g: Geometry, longer: int, most
     length = g.length + longer
     outputs = g._replace(length=length).outputs
     cut = windows(length, g.taps, g.stride, g.padding, outputs, most)
+    assert cut is not None
     bulk = [cut.first + int(np.dot(index, cut.steps)) for index in np.ndindex(cut.bulk)]
     assert sorted([*bulk, *cut.ends]) == list(range(outputs))
     assert all(0 <= l * g.stride - g.padding <= length - g.taps for l in bulk)
@@ -87,6 +88,7 @@ def test_every_window_is_in_the_bulk_or_at_an_end(g: Geometry, longer: int, most
 
 def test_the_cut_leaves_least_over() -> None:
     cut = windows(103, 1, 1, 0, 103, 30)  # 4, 5, 6 or 7 products would leave 3, 3, 1 or 5 of 103 rows
+    assert cut is not None
     assert cut.bulk == (6, 1, 17)
     assert cut.ends.tolist() == [102]
 

@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(THREADS) max_pool(
     }
 }
 
-// place: y[s·l + i, c] = x[l, c] · mask[s·l + i, c]; without a mask repeat: y[s·l + i, c] = x[l, c]
+// place: y[s·l + i, c] = x[l, c] where mask[s·l + i, c], else 0; without a mask repeat: y[s·l + i, c] = x[l, c]
 template <typename T, int N>
 __global__ void __launch_bounds__(THREADS) place(
     const T* __restrict__ x, const bool* __restrict__ mask, T* __restrict__ y, long long windows, int size,
@@ -65,13 +65,13 @@ __global__ void __launch_bounds__(THREADS) place(
         if (mask) {
             const Pack<bool, N> marks = read<N>(mask + at, N, true);
 #pragma unroll
-            for (int j = 0; j < N; ++j) placed.v[j] = T(Sum<T>(placed.v[j]) * Sum<T>(marks.v[j]));
+            for (int j = 0; j < N; ++j) placed.v[j] = marks.v[j] ? placed.v[j] : T(0);
         }
         write<N>(y + at, placed, N, true);
     }
 }
 
-// select: y[l, c] = Σ_i x[s·l + i, c] · mask[s·l + i, c]; without a mask sum_windows: y[l, c] = Σ_i x[s·l + i, c]
+// select: y[l, c] = Σ_i (x[s·l + i, c] where mask[s·l + i, c]); without a mask sum_windows: y[l, c] = Σ_i x[s·l + i, c]
 template <typename T, int N>
 __global__ void __launch_bounds__(THREADS) select(
     const T* __restrict__ x, const bool* __restrict__ mask, T* __restrict__ y, long long windows, int size,
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(THREADS) select(
         Pack<bool, N> marks;
         if (mask) marks = read<N>(mask + at, N, true);
 #pragma unroll
-        for (int j = 0; j < N; ++j) sum.v[j] += Sum<T>(value.v[j]) * (mask ? Sum<T>(marks.v[j]) : Sum<T>(1));
+        for (int j = 0; j < N; ++j) sum.v[j] += !mask || marks.v[j] ? Sum<T>(value.v[j]) : Sum<T>(0);
     }
     Pack<T, N> answer;
 #pragma unroll
