@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from training import schema
+from training.configuration import ConfigurationError, read_arguments
 from training.run_folder import RunError, RunFolder, read_config
 
 KEPT = Path(__file__).with_name("version_0_1") / "run"
@@ -78,3 +79,10 @@ def test_what_is_wrong_with_results_is_named(tmp_path: Path, results: dict[str, 
     with pytest.raises(RunError, match=r"is not what train\.py wrote \(Expected `int`, got `str` - at `\$\.clips`\)"):
         run.read_results()
     run.release()
+
+
+@pytest.mark.parametrize("text", ["seed = " + "7" * 5000, "seed = \0", "clip = 1" + "0" * 400, "seed = 1" + "0" * 40])
+def test_numbers_of_any_length_in_toml_are_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "settings.toml").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"^(--config: .*: |seed |clip )[^\n]*$"):
+        read_arguments(["--config", str(tmp_path / "settings.toml")])

@@ -410,9 +410,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"--config: {path} is not TOML: byte {error.start} is not UTF-8. Write one setting a line, like epochs = 3"
         ) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # Python refuses a number of more digits than 4,300
+        reason = error if isinstance(error, (tomllib.TOMLDecodeError, RecursionError)) else "a number is too long"
         raise ConfigurationError(
-            f"--config: {path} is not TOML: {error}. Write one setting a line, like epochs = 3"
+            f"--config: {path} is not TOML: {reason}. Write one setting a line, like epochs = 3"
         ) from None
     try:
         return _converted(settings)
