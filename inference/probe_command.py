@@ -150,10 +150,10 @@ def _heard(path: Path, settings: Configuration, clips: Clips, directory: Path | 
         _place(own.db, config.get("corpus")),
         _place(settings.db, None if directory is None else str(directory.resolve())),
     )
-    heard = {_key(before, name) for part in ("train", "validation") for name in config.get("split", {}).get(part, [])}
-    if own.validate_on == "test":
-        heard = {_key(before, name) for name in config["split"]["train"]}
-    contents = {content for part in ("train", "validation") for content in config.get("contents", {}).get(part, [])}
+    parts, of_part = config.get("split", {}), config.get("contents") or {}
+    of_training = ("train",) if own.validate_on == "test" else ("train", "validation")
+    heard = {_key(before, name) for part in of_training for name in parts.get(part, [])}
+    contents = {content for part in ("train", "validation") for content in of_part.get(part, [])}
     of_clip = [
         _key(now, name) in heard or content in contents
         for name, content in zip(_names(clips), clips.contents, strict=True)

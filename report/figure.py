@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -73,6 +74,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
+NOT_XML = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # a label with one is no picture at all
 Place = Callable[[str], Path]  # where a file of a name is to be written, such as folder.joinpath
 
 
@@ -84,10 +86,12 @@ def write_figure(place: Place, name: str, figure: Figure, kinds: Sequence[str] =
         for kind in kinds:
             memory = io.BytesIO()
             figure.savefig(memory, format=kind, dpi=120, metadata=metadata[kind], facecolor=PAPER)
-            with new_file(place(f"{name}.{kind}")) as file:
-                file.write(memory.getvalue())
+            content = memory.getvalue()
             if kind == "svg":
-                text = memory.getvalue().decode()
+                text = NOT_XML.sub("\N{REPLACEMENT CHARACTER}", content.decode())
+                content = text.encode()
+            with new_file(place(f"{name}.{kind}")) as file:
+                file.write(content)
     return text
 
 

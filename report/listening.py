@@ -23,7 +23,7 @@ from speech.clip import Clips
 from speech.distortion import MEASURES
 from speech.split import Split
 from storage.mapped import DamagedError, load_rows, take_rows, write_rows
-from training.run_folder import RunFolder, read_config
+from training.run_folder import RunError, RunFolder, read_config
 from training.seed import generator
 from training.workers import Workers
 
@@ -71,7 +71,8 @@ def publish(
     )  # with matplotlib and jinja2: a second that --help need not wait
 
     config, settings = read_config(run.path, "report")
-    results = run.read_results()
+    results, history = run.read_results(), run.read_history()
+    _check_of_one_run(run, settings.db, results, history)
     models = {phase: load_run(run.path, weights, threads) for phase, weights in WEIGHTS.items()}
     test = np.sort(split.test).tolist()
     with Workers(threads) as workers:
@@ -126,7 +127,7 @@ def publish(
                 figure.write_figure(figures, f"map-{key}", figure.draw_map(xy, share, names, f"all clips by {key}"))
             content = {
                 **page.describe_run(config, settings.db, results, split),
-                "losses": _losses(run, results, figures),
+                "losses": _losses(history, results, figures),
                 "distributions": _distributions(figures, metrics),
                 "emotion": emotion.emotion_section(run.path, figures, xy, share, clips),
                 "rate": rate.rate_section(results, figures),
@@ -151,6 +152,20 @@ def publish(
             data["sounds"] = _map_sounds(clips, {i for i in test if "sounds" in shown[i]}, room)
             run.write_page(page.render(content, data, clips))
     return results
+
+
+def _check_of_one_run(
+    run: RunFolder, db: str, results: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> None:
+    """Raise RunError where the files of a run are not of one another."""
+    epochs = {(line["phase"], line["epoch"]) for line in history}
+    best = {(phase, results[phase]["best_epoch"]) for phase in WEIGHTS}
+    if results["db"] != db or not best <= epochs:
+        other = "config.json" if results["db"] != db else "history.csv"
+        raise RunError(
+            f"report: {run.path / 'results.json'} is not of the same run as {other}. Go on with the run, which writes "
+            f"it: python train.py --resume {run.path}"
+        )
 
 
 def _choose(
@@ -186,11 +201,12 @@ def _features(run: RunFolder, model: Model, clips: Clips, workers: Workers) -> n
         return write_rows(run.place(path.name), workers.map(represent, range(len(clips))), len(clips))
 
 
-def _losses(run: RunFolder, results: Mapping[str, Any], place: Callable[[str], Path]) -> list[dict[str, str]]:
+def _losses(
+    history: Sequence[Mapping[str, Any]], results: Mapping[str, Any], place: Callable[[str], Path]
+) -> list[dict[str, str]]:
     """Loss over epochs of both phases, on the same axes."""
     from report import figure
 
-    history = run.read_history()
     losses = [epoch[column] for epoch in history for column in ("train_loss", "val_loss")]
     drawn = []
     for phase, title in (("pre_training", "Pre-training"), ("fine_tuning", "Fine-tuning")):

@@ -258,4 +258,6 @@ def frame_and_hop(sample_rate_hz: int) -> tuple[int, int]:
 
 def snr_db(loss: float, variance: float) -> float:
     """Signal-to-noise ratio of a reconstruction: 10·log10(variance / mean squared error) [dB]."""
-    return 10 * math.log10(variance / loss) if loss > 0 else math.inf
+    if loss <= 0:
+        return math.inf
+    return 10 * math.log10(variance / loss) if variance / loss > 0 else -math.inf

@@ -9,13 +9,20 @@ import pytest
 pytest.importorskip("resource", reason="peak memory is measured as Unix tells it")
 from tests.fuzz import KINDS, fuzz
 
-GOOD = {"audio files": "read", "config.json": "read", "command lines": "accepted", "shapes given to layers": "computed"}
+GOOD = {
+    "files of a run": "config.json, evaluate: a result",
+    "audio files": "read",
+    "config.json": "read",
+    "command lines": "accepted",
+    "shapes given to layers": "computed",
+}
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "files of a run, shown"])  # which takes minutes
 def test_bad_input_ends_with_a_result_or_a_sentence(kind: str, tmp_path: Path) -> None:
-    found = fuzz(kind, 300, tmp_path)
-    assert found.total() == 300
+    count = 25 if kind == "files of a run" else 300  # each of them is a command
+    found = fuzz(kind, count, tmp_path)
+    assert found.total() == count
     assert len(found) > 1  # neither all refused nor all taken
     assert kind not in GOOD or found[GOOD[kind]] > 0

@@ -16,6 +16,7 @@ from models.autoencoder import CHANNELS, POOL
 from nn1d.command import Parser, nearest
 
 CORPORA = ("demo", "emodb", "savee", "ravdess", "cremad", "tess", "folder")  # not imported: --help is quick so
+WHOLE = 2**53  # the largest integer that a setting, or a file of a run, may hold
 SEPARATOR = "+"  # between several, as speech/corpus.py reads them
 INITIALS = ("glorot_uniform", "he_normal", "lecun_normal")
 EXTENDS = ("epochs", "fine_tune_epochs")  # may be raised when a run is resumed
@@ -263,8 +264,11 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
     }
     if not fits[rule["kind"]]:
         raise ConfigurationError(f"{name} must be {NAMES.get(rule['kind'], 'text')}; got {value!r}")
-    if rule["kind"] is Path and "\0" in str(value):
+    if rule["kind"] is Path and not _is_place(str(value)):
         raise ConfigurationError(f"{name} must be a path, which has no zero byte in it; got {str(value)!r}")
+    for number in value if isinstance(value, tuple) else [value]:
+        if type(number) is int and abs(number) > WHOLE:
+            raise ConfigurationError(f"{name} must be at most {WHOLE}; got a number of {_digits(number)} digits")
     for part in value.split(SEPARATOR) if rule["choices"] and rule["several"] else [value]:
         if rule["choices"] and part not in rule["choices"]:
             raise ConfigurationError(
@@ -276,6 +280,19 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         raise ConfigurationError(f"{name} must be above {rule['above']}; got {value!r}")
     if rule["kind"] is float and not abs(value) < float("inf"):
         raise ConfigurationError(f"{name} must be finite; got {value!r}")
+
+
+def _is_place(path: str) -> bool:
+    """Whether a file system can be asked for a path: no zero byte, and what is no Unicode as Python writes bytes."""
+    try:
+        return b"\0" not in path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+
+
+def _digits(number: int) -> int:
+    """About how many decimal digits an integer has; Python refuses to write very long ones."""
+    return int(number.bit_length() * 0.30103) + 1
 
 
 class Command(NamedTuple):
@@ -393,9 +410,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"--config: {path} is not TOML: byte {error.start} is not UTF-8. Write one setting a line, like epochs = 3"
         ) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # Python refuses a number of more digits than 4,300
+        reason = error if isinstance(error, (tomllib.TOMLDecodeError, RecursionError)) else "a number is too long"
         raise ConfigurationError(
-            f"--config: {path} is not TOML: {error}. Write one setting a line, like epochs = 3"
+            f"--config: {path} is not TOML: {reason}. Write one setting a line, like epochs = 3"
         ) from None
     try:
         return _converted(settings)

@@ -208,7 +208,7 @@ def recordings_changed(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 def _contents_by_name(config: dict[str, Any]) -> dict[str, str]:
     """Of each clip of a run; contents are empty where config.json does not know them."""
-    names, contents = config.get("split", {}), config.get("contents", {})
+    names, contents = config.get("split", {}), config.get("contents") or {}
     return {
         name: content
         for part in ("train", "validation", "test")

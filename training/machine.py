@@ -14,6 +14,7 @@ from typing import Any
 
 PACKAGES = (  # that nn1d does without and everything else needs: the extra `speech`, by the names of its modules
     "scipy", "soundfile", "tqdm", "safetensors", "pooch", "filelock", "pystoi", "matplotlib", "jinja2",
+    "msgspec",
 )  # fmt: skip
 SKYLAKEX = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}  # what the kernels of this name execute
 

@@ -35,6 +35,7 @@ from nn1d import to_numpy
 from nn1d.backend import Array
 from storage.atomic import UNFINISHED, remove_unfinished, write_atomic
 from storage.mapped import write_rows
+from training import schema
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.configuration import Configuration, ConfigurationError
 from training.ownership import Ownership, OwnershipError
@@ -198,14 +199,14 @@ class RunFolder:
         cure = f"Go on with the run, which writes it: python train.py --resume {self.path}"
         try:
             results = json.loads(path.read_text("utf-8"))
-            if {"pre_training", "fine_tuning", "masks", "test_variance", "db", "clips"} <= set(results):
-                masks = results["masks"]
-                return results | {"masks": {SINCE_0_1.get(name, name): part for name, part in masks.items()}}
+            if isinstance(results, dict) and isinstance(results.get("masks"), dict):
+                masks = {SINCE_0_1.get(name, name): part for name, part in results["masks"].items()}
+                results |= {"masks": masks}
+            return dict(schema.check_results(results))
         except FileNotFoundError:
             raise RunError(f"run: {self.path} has not come to its end (no results.json). {cure}") from None
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-            pass
-        raise RunError(f"run: {path} is not what train.py wrote. {cure}")
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"run: {path} is not what train.py wrote{_detail(error)}. {cure}") from error
 
     def read_history(self) -> list[dict[str, Any]]:
         """The lines of history.csv, with numbers where they are.
@@ -218,14 +219,10 @@ class RunFolder:
         path = self.path / "history.csv"
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                lines = [
-                    {"phase": line["phase"], "epoch": int(line["epoch"])}
-                    | {name: float(line[name]) for name in Epoch._fields if name != "epoch"}
-                    for line in csv.DictReader(file)
-                ]
+                lines = schema.read_lines(list(csv.DictReader(file)))
             if lines:
-                return lines
-        except (OSError, ValueError, LookupError, TypeError, csv.Error):
+                return [dict(line) for line in lines]
+        except (OSError, ValueError, csv.Error):
             pass
         cure = f"Go on with the run, which writes it: python train.py --resume {self.path}"
         raise RunError(f"run: {path} is not there, or not what train.py wrote. {cure}")
@@ -298,7 +295,7 @@ class RunFolder:
             if not path.exists():
                 continue
             try:
-                results = self._load_state(path, trainer, named)
+                results = self._load_state(path, phase, trainer, named)
             except CheckpointError as error:
                 damaged = damaged or error
                 continue
@@ -311,18 +308,24 @@ class RunFolder:
         return None
 
     @staticmethod
-    def _load_state(path: Path, trainer: Trainer, named: Named) -> Mapping[str, Any] | None:
+    def _load_state(path: Path, phase: str, trainer: Trainer, named: Named) -> Mapping[str, Any] | None:
         views = named(trainer.parameters)
         shapes = {f"{kind}.{name}": tuple(view.shape) for kind in ARRAYS for name, view in views.items()}
-        arrays, state = load_checkpoint(path, shapes)
+        arrays, about = load_checkpoint(path, shapes)
         vectors = {kind: np.concatenate([arrays[f"{kind}.{name}"].ravel() for name in views]) for kind in ARRAYS}
+        if not all(np.isfinite(vector).all() for vector in vectors.values()):
+            raise CheckpointError(f"{path}: holds numbers that are NaN or infinite")
+        about = {SINCE_0_1.get(name, name): value for name, value in about.items()}
+        if isinstance(history := about.get("history"), list):  # 0.1 had the phase first
+            about["history"] = [line[-len(Epoch._fields) :] if isinstance(line, list) else line for line in history]
         try:
-            state = {SINCE_0_1.get(name, name): value for name, value in state.items()}
-            state["history"] = [line[-len(Epoch._fields) :] for line in state["history"]]  # 0.1 had the phase first
-            trainer.load_state_dict({"loss_log2_backoff": 0} | state | vectors)
-            return state["results"]
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError(f"{path}: its metadata are not those of a phase") from error
+            state = schema.check_state(about)
+        except schema.FormError as error:
+            raise CheckpointError(f"{path}: its metadata are not those of a phase{_detail(error)}") from error
+        if state["phase"] != phase:
+            raise CheckpointError(f"{path}: is of {state['phase']}, not of {phase}")
+        trainer.load_state_dict({"loss_log2_backoff": 0} | dict(state) | vectors)
+        return state["results"]
 
     def forget_after(self, phase: str) -> None:
         """Remove what was made from the end of a phase that goes on."""
@@ -342,7 +345,7 @@ class RunFolder:
 
     def _write(self, name: str, text: str) -> None:
         with self._writing(name) as path:
-            write_atomic(path, text.encode("utf-8"))
+            write_atomic(path, text.encode("utf-8", "backslashreplace"))  # a command line may hold what is no Unicode
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[Path]:
@@ -484,11 +487,16 @@ def read_config(path: Path, who: str = "run") -> tuple[dict[str, Any], Configura
     _check_run(path, who)
     path = path / "config.json"
     try:
-        config = json.loads(path.read_text("utf-8"))
-        return config, Configuration.read(config["settings"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        reason = error if isinstance(error, ConfigurationError) else "it is not what train.py wrote"
+        config = schema.check(json.loads(path.read_text("utf-8")), schema.Config)
+        return dict(config), Configuration.read(config["settings"])
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error if isinstance(error, ConfigurationError) else f"it is not what train.py wrote{_detail(error)}"
         raise RunError(f"{who}: cannot read {path}: {reason}. Start a new run") from error
+
+
+def _detail(error: Exception) -> str:
+    """What of a file has another form than it should have, where that is known."""
+    return f" ({error})" if isinstance(error, schema.FormError) else ""
 
 
 def _check_run(path: Path, who: str) -> None:
