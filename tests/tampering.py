@@ -31,6 +31,7 @@ from tests.command import QUICK, ROOT, make_recordings
 from training.checkpoint import save_checkpoint
 from training.configuration import read_arguments as read_options
 from training.data import MISTAKES
+from training.mpi import Ranks
 
 DIGITS, RAW = "7" * 5000, "a number of 5,000 digits"
 VALUES: dict[str, Any] = {
@@ -119,7 +120,7 @@ class Tampered:
             str(manifest), "--cache-dir", str(self.cache), "--threads", "1", "--scale", "corpus", "--no-report",
         ]  # fmt: skip
         command = read_options([*options, "--out", str(self.whole)])
-        self._ended(lambda: self.train["go_on"](*self.train["begin"](command.settings)))
+        self._ended(lambda: self.train["go_on"](*self.train["begin"](command.settings, Ranks())))
         self.source = self.whole
         self._ended(lambda: self.command("probe"))
         self.source = self.run
@@ -197,7 +198,7 @@ class Tampered:
         """Run a command on the run, without the start of a process."""
         run, data = str(self.source), ["--data-dir", str(self.recordings)]
         if name == "resume":
-            folder, work = self.train["resume"](Path(run), {"cache_dir": self.cache})
+            folder, work = self.train["resume"](Path(run), {"cache_dir": self.cache}, Ranks())
             self.train["go_on"](folder, work)
         elif name == "report":
             with pytest.MonkeyPatch.context() as patch:  # pictures of sounds and PNG files take most of the time
