@@ -54,7 +54,8 @@ RATE = {"what": "pcm", "bits": 3, "fixed_bits_per_second": 48e3, "entropy_bits_p
 )
 def test_altered_rates_are_refused(results: dict[str, Any], altered: dict[str, Any]) -> None:
     schema.check_results(results | {"rates": {"test_clips": 1, "rates": [RATE]}})
-    for rates in ([], [RATE | altered], [{}]):
+    several: list[list[dict[str, Any]]] = [[], [RATE | altered], [{}]]
+    for rates in several:
         with pytest.raises(schema.FormError):
             schema.check_results(results | {"rates": {"test_clips": 1, "rates": rates}})
 
