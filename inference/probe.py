@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from speech.fold import fold_names
 
@@ -66,6 +67,7 @@ def check_installed() -> None:
         raise ProbeError("probe: needs scikit-learn: pip install -e '.[probe]'")
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # in products this small threads wait longer than they work
 def cross_validate(
     features: Callable[[str], Mapping[str, np.ndarray]],
     labels: Sequence[str],
