@@ -180,6 +180,7 @@ def compare(runs: Sequence[Compared]) -> str:
         "dashes": page.dashes(page.measures_shown([values for part in measures for values in part])),
         "distributions": [],
         "emotion": None,
+        "rate": None,
         "map": None,
         "mask_tables": [part["mask_tables"][0] for part in described],
         "settings": [(key, [str(settings[key]) for settings in written]) for key in different],

@@ -48,7 +48,7 @@ MISTAKES = {
         "    optimiser.step(flat.vector, grads)",
         "dict",
     ),
-    "the seed for the generator": ("rng = np.random.default_rng(0)", "rng = 0", "Generator"),
+    "the seed for the generator": ("rng = np.random.default_rng(0)", "rng = np.random.RandomState(0)", "Generator"),
     "an attribute that no array has": ("    print(step, float(loss), abs(dx).max())", "    print(dx.cpu())", "cpu"),
 }
 
