@@ -80,28 +80,29 @@ Place = Callable[[str], Path]  # where a file of a name is to be written, such a
 
 def write_figure(place: Place, name: str, figure: Figure, kinds: Sequence[str] = ("svg", "png")) -> str:
     """Write name.svg and name.png; the text of the SVG. The same figure gives the same bytes."""
-    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "png": {"Software": None}}
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of letters that the font lacks: they are boxes in the PNG
-        for kind in kinds:
-            memory = io.BytesIO()
-            figure.savefig(memory, format=kind, dpi=120, metadata=metadata[kind], facecolor=PAPER)
-            content = memory.getvalue()
-            if kind == "svg":
-                text = NOT_XML.sub("\N{REPLACEMENT CHARACTER}", content.decode())
-                content = text.encode()
-            with new_file(place(f"{name}.{kind}")) as file:
-                file.write(content)
+    for kind in kinds:
+        content = _rendered(figure, kind)
+        with new_file(place(f"{name}.{kind}")) as file:
+            file.write(content)
+        if kind == "svg":
+            text = content.decode()
     return text
 
 
 def svg_text(figure: Figure) -> str:
     """A figure as write_figure writes it, without a file."""
+    return _rendered(figure, "svg").decode()
+
+
+def _rendered(figure: Figure, kind: str) -> bytes:
+    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "png": {"Software": None}}
     memory = io.BytesIO()
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # as there
-        figure.savefig(memory, format="svg", metadata={"Date": None}, facecolor=PAPER)
-    return memory.getvalue().decode()
+        warnings.simplefilter("ignore", UserWarning)  # of letters that the font lacks: they are boxes in the PNG
+        figure.savefig(memory, format=kind, dpi=120, metadata=metadata[kind], facecolor=PAPER)
+    if kind == "svg":
+        return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", memory.getvalue().decode()).encode()
+    return memory.getvalue()
 
 
 def write_clip_figures(
