@@ -277,6 +277,16 @@ def rate(options: argparse.Namespace) -> None:
     """Rebuild the run's test clips from quantised representations, and the recordings at fewer bits beside them."""
     if options.output is not None:
         check_output(options, (".json",), [])
+        write_atomic(options.output, (json.dumps(judged_rates(options), indent=2) + "\n").encode())
+        return
+    with RunFolder.open(options.run, "rate") as run:
+        results = run.read_results()  # before the work, which takes minutes
+        run.write_results(results | {"rates": judged_rates(options)})
+    say(f"written: {options.run / 'results.json'}; python -m report {options.run} shows it")
+
+
+def judged_rates(options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of `rate`, which are printed as well."""
     config, settings = read_config(options.run)
     models = {
         weights: load_run(options.run, weights, options.threads)
@@ -295,17 +305,8 @@ def rate(options: argparse.Namespace) -> None:
                 given = (name, model, clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
                 lines += representation_rates(*given, on_clip=lambda: bar.update() and None)
         lines += recording_rates(clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
-    figures = {"run": options.run.resolve().name, "test_clips": len(test), "rates": as_json(lines)}
     print(as_lines(lines))
-    if options.output is not None:
-        write_atomic(options.output, (json.dumps(figures, indent=2) + "\n").encode())
-        return
-    run = RunFolder.open(options.run, "rate")
-    try:
-        run.write_results(run.read_results() | {"rates": figures})
-    finally:
-        run.release()
-    say(f"written: {options.run / 'results.json'}; python -m report {options.run} shows it")
+    return {"run": options.run.resolve().name, "test_clips": len(test), "rates": as_json(lines)}
 
 
 def export(options: argparse.Namespace) -> None:

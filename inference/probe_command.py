@@ -345,11 +345,8 @@ def _write(options: argparse.Namespace, output: Path | None, report: Mapping[str
     if output is None and (options.train is not None or options.db is not None or len(options.runs) > 1):
         return
     if output is None:
-        run = RunFolder.open(options.runs[0], "probe")
-        try:
+        with RunFolder.open(options.runs[0], "probe") as run:
             run.write_json("probe.json", report)
-        finally:
-            run.release()
         say(f"written: {options.runs[0] / 'probe.json'}; python -m report {options.runs[0]} shows it")
     elif output.suffix == ".json":
         write_atomic(output, (json.dumps(report, indent=1) + "\n").encode())

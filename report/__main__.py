@@ -22,7 +22,7 @@ from report.comparison import PAGE, Compared, check_place, compare, read_evaluat
 from report.listening import publish
 from storage.atomic import write_atomic
 from training.data import MISTAKES, prepare_again
-from training.run_folder import RunError, RunFolder, read_config
+from training.run_folder import ReadOnlyRun, RunError, RunFolder, read_config
 
 # In place of what was the GPU's, and of a folder to write into that a stranger's run may name.
 HERE: dict[str, Any] = {"device": "cpu", "gpu_memory": None, "tf32": False, "half": False, "cache_dir": None}
@@ -36,15 +36,12 @@ def main(options: argparse.Namespace) -> None:
         return
     if options.out is not None:
         raise RunError(f"report: -o is for several runs; {options.run} has its page in its folder. Leave -o out")
-    run = RunFolder.open(options.run, "run")
-    try:
+    with RunFolder.open(options.run, "run") as run:
         run.read_results()  # before the corpus, which takes longer
         config, settings = run.read_config("run")
         settings = dataclasses.replace(settings, **HERE)
         work = prepare_again(config, settings, options.data_dir, "run")
         publish(run, work.clips, work.split, work.threads, sys.stderr.isatty())
-    finally:
-        run.release()
     print(f"{options.run / 'report.html'}: {(options.run / 'report.html').stat().st_size / 1e6:.1f} MB")
 
 
@@ -56,11 +53,8 @@ def side_by_side(paths: list[Path], out: Path | None, data_dir: Path | None) -> 
     check_place(place)
     text = compare([read_compared(path, data_dir) for path in paths])
     if out is None:
-        run = RunFolder.open(paths[0], "run")
-        try:
+        with RunFolder.open(paths[0], "run") as run:
             run.write_comparison(text)
-        finally:
-            run.release()
     else:
         write_atomic(out, text.encode())
     print(f"{place}: {place.stat().st_size / 1e6:.1f} MB")
@@ -68,12 +62,9 @@ def side_by_side(paths: list[Path], out: Path | None, data_dir: Path | None) -> 
 
 def read_compared(path: Path, data_dir: Path | None) -> Compared:
     """A run with its corpus and its networks."""
-    run = RunFolder.open(path, "run")
-    try:
-        config, settings = run.read_config("run")
-        results, history = run.read_results(), run.read_history()
-    finally:
-        run.release()
+    run = ReadOnlyRun(path)
+    config, settings = run.read_config("run")
+    results, history = run.read_results(), run.read_history()
     if "distortion" not in results:
         raise RunError(f"report: {path} has no listening page yet. Make it first: python -m report {path}")
     evaluations = read_evaluations(path)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
 
 from report.__main__ import main
 from report.arguments import read_arguments
@@ -48,6 +49,18 @@ def runs(listened: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 def page_data(page: Path) -> dict[str, Any]:
     text = page.read_text("utf-8")
     return dict(json.loads(text.split('<script type="application/json" id="data">')[1].split("</script>")[0]))
+
+
+def test_a_run_that_another_process_writes_into_is_only_read(runs: tuple[Path, Path]) -> None:
+    from report.__main__ import read_compared
+
+    before = {path: path.stat() for path in runs[1].rglob("*")}
+    with FileLock(runs[1] / "lock"):
+        assert len(read_compared(runs[1], None).history) == 4
+    after = {path: path.stat() for path in runs[1].rglob("*")}
+    assert {path: (stat.st_mtime_ns, stat.st_ino) for path, stat in before.items() if path.name != "lock"} == {
+        path: (stat.st_mtime_ns, stat.st_ino) for path, stat in after.items() if path.name != "lock"
+    }
 
 
 def test_the_clips_of_both_runs_are_under_one_player(runs: tuple[Path, Path], listened: Path) -> None:

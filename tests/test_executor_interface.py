@@ -98,27 +98,23 @@ class Ranks:
 
 def outcome(executor: Executor, folder: Path, settings: Configuration) -> dict[str, Any]:
     """A whole run: both phases, representations and the ablation."""
-    run = RunFolder.create(folder, {})
-    try:
-        with Stop() as stop, executor:
-            training = DualTraining(settings, CLIPS, executor, stop.check)
-            names = [str(i) for i in range(len(CLIPS))]
-            pipeline = Pipeline(run, training, SPLIT, names, stop, lambda phase, epoch, improved: None, False)
-            first = pipeline.fit("pre_training", training.pre_training(SPLIT.train, SPLIT.validation))
-            features = pipeline.encode()
-            second = pipeline.fit("fine_tuning", training.fine_tuning(features, SPLIT.train, SPLIT.validation))
-            rng = np.random.default_rng(1)
-            masks = mask_ablation(
-                training.network, CLIPS, SPLIT.test, lambda clip, y: float(y[clip]), rng=rng, executor=executor
-            )
-            for results in (first, second):
-                del results["seconds"]
-            history = [line.rsplit(",", 1)[0] for line in (folder / "history.csv").read_text().splitlines()]
-            weights = training.flat.vector.tobytes()
-            return {"first": first, "second": second, "features": features.tobytes(), "masks": masks,
-                    "history": history, "weights": weights}  # fmt: skip
-    finally:
-        run.release()
+    with RunFolder.create(folder, {}) as run, Stop() as stop, executor:
+        training = DualTraining(settings, CLIPS, executor, stop.check)
+        names = [str(i) for i in range(len(CLIPS))]
+        pipeline = Pipeline(run, training, SPLIT, names, stop, lambda phase, epoch, improved: None, False)
+        first = pipeline.fit("pre_training", training.pre_training(SPLIT.train, SPLIT.validation))
+        features = pipeline.encode()
+        second = pipeline.fit("fine_tuning", training.fine_tuning(features, SPLIT.train, SPLIT.validation))
+        rng = np.random.default_rng(1)
+        masks = mask_ablation(
+            training.network, CLIPS, SPLIT.test, lambda clip, y: float(y[clip]), rng=rng, executor=executor
+        )
+        for results in (first, second):
+            del results["seconds"]
+        history = [line.rsplit(",", 1)[0] for line in (folder / "history.csv").read_text().splitlines()]
+        weights = training.flat.vector.tobytes()
+        return {"first": first, "second": second, "features": features.tobytes(), "masks": masks,
+                "history": history, "weights": weights}  # fmt: skip
 
 
 @pytest.mark.parametrize("changes", [{}, {"fine_tune_masks": True, "batch_size": 1, "half": True}])

@@ -132,5 +132,9 @@ def test_the_command_prints_and_writes_the_figures(run: Path, recordings: Path, 
     assert figures["rates"][-1]["si_sdr_db"] is None  # infinite
     assert figures["test_clips"] == 1
     assert "| finetuned | 3 |" in done.stdout
+    ended = (run / "results.json").rename(tmp_path / "results.json")
+    begun = inference("rate", run, "--data-dir", tmp_path / "nowhere", expect=2)
+    assert "has not come to its end" in begun.stderr  # before any work
+    ended.rename(run / "results.json")
     refused = inference("rate", run, "--bits", "3,20", expect=2)
     assert "must be from 1 to 16, or 32 for numbers as they are; got '3,20'" in refused.stderr

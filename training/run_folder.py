@@ -77,7 +77,7 @@ class RunError(RuntimeError):
 
 
 class RunFolder:
-    """The folder of a run, which this process alone may write into until it ends.
+    """The folder of a run, which this process alone may write into: to its end, or to that of a `with` block.
 
     Only files that the run has written are ever replaced or removed (training/ownership.py), and nothing behind a link.
 
@@ -182,6 +182,12 @@ class RunFolder:
     def release(self) -> None:
         """Let another process write here."""
         self._lock.release()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def read_config(self, who: str = "--resume") -> tuple[dict[str, Any], Configuration]:
         """What config.json holds, and its settings."""
@@ -367,7 +373,7 @@ class RunFolder:
 
 
 class ReadOnlyRun(RunFolder):
-    """The folder of a run as a process sees it that takes part in the training and leaves the writing to another one.
+    """The folder of a run for a process that only reads: it may take part in the training, and another one writes.
 
     Raises
     ------
