@@ -14,7 +14,7 @@ with the same filters it is its transpose. An ELU stands before every convolutio
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class FoldedEncoder(Sequential):
     @property
     def convolutions(self) -> list[Conv1d]:
         """One a stage, the one that reads the audio first."""
-        return [stage.layers["convolution"] for stage in self.layers.values()]  # type: ignore[attr-defined]
+        return [cast(Any, stage).layers["convolution"] for stage in self.layers.values()]
 
     def forward(self, x: Array) -> tuple[Array, list[Any]]:
         """Down the stages."""
@@ -153,7 +153,7 @@ class FoldedDecoder(Sequential):
     def convolutions(self) -> list[ConvTranspose1d]:
         """One a stage, the one that makes the audio first: each answers the encoder's of the same place."""
         stages = list(self.layers.values())[: self.depth]
-        return [stage.layers["convolution"] for stage in reversed(stages)]  # type: ignore[attr-defined]
+        return [cast(Any, stage).layers["convolution"] for stage in reversed(stages)]
 
 
 class FoldedAutoencoder:

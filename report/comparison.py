@@ -173,8 +173,9 @@ def compare(runs: Sequence[Compared]) -> str:
         "commands": [shlex.join(["python", *run.config.get("command", [])]) for run in runs],
         "losses": drawn,
         "summaries": [
-            (f"{name}, its {part['test_clips']} test clips", part["summary_columns"], part["summary_rows"])
+            (f"{name}, its {part['test_clips']} test clips", columns, rows)
             for name, part in zip(names, described, strict=True)
+            for _, columns, rows in part["summaries"]
         ],
         "test_clips": len(common),
         "dashes": page.dashes(page.measures_shown([values for part in measures for values in part])),

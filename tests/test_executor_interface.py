@@ -53,11 +53,13 @@ class Ranks:
     def mean_gradient(
         self, function: Callable[..., Gradient], sources: Sequence[np.ndarray], clips: np.ndarray
     ) -> Gradient:
-        total = None
+        loss: float = 0.0
+        total: Any = None
         for rank, share in self.shares("mean_gradient", clips):
-            total = rank.mean_gradient(function, sources, share, len(clips), total)
-        assert total is not None
-        return total
+            for clip_loss, gradient in rank.by_clip(function, sources, share):
+                gradient *= 1 / len(clips)
+                loss, total = loss + float(clip_loss) / len(clips), gradient if total is None else total + gradient
+        return loss, total
 
     def mean(
         self,
@@ -66,9 +68,10 @@ class Ranks:
         clips: np.ndarray,
         on_clips: Callable[[], None] = lambda: None,
     ) -> list[float]:
-        total: np.ndarray | float = 0.0
+        total: Any = 0.0
         for rank, share in self.shares("mean", clips):
-            total = rank.total(function, sources, share, on_clips, total)
+            for clip in share:
+                total = total + np.array(rank.mean(function, sources, np.array([clip]), on_clips))
         return list(np.asarray(total / len(clips)))
 
     def map_clips(
@@ -147,8 +150,12 @@ def test_a_mean_goes_on_from_the_clips_before(part: int, threads: int) -> None:
     with Workers(threads) as workers:
         training = DualTraining(SETTINGS, CLIPS, workers)
         loss, gradient = training.gradient(clips)
-        before = workers.mean_gradient(training._autoencoder.gradient, [CLIPS], clips[:part], 13)
-        again, again_gradient = workers.mean_gradient(training._autoencoder.gradient, [CLIPS], clips[part:], 13, before)
+        again: Any = 0.0
+        again_gradient: Any = 0
+        for some in (clips[:part], clips[part:]):
+            for clip_loss, clip_gradient in workers.by_clip(training._autoencoder.gradient, [CLIPS], some):
+                again = again + float(clip_loss) / 13
+                again_gradient = again_gradient + clip_gradient * np.float32(1 / 13)
     assert again == loss
     assert again_gradient.tobytes() == gradient.tobytes()
 

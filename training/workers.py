@@ -55,27 +55,22 @@ class Workers:
         return take_rows(source, clips)
 
     def mean_gradient(
-        self,
-        function: Callable[..., Gradient],
-        sources: Sequence[np.ndarray],
-        clips: np.ndarray,
-        count: int | None = None,
-        before: Gradient | None = None,
+        self, function: Callable[..., Gradient], sources: Sequence[np.ndarray], clips: np.ndarray
     ) -> Gradient:
-        """The mean loss and gradient of a batch, summed in the order of its clips.
-
-        Where these are the last or the middle clips of a batch of `count`, `before` is what this gave for those before
-        them: to the same bits, as if one call had had all of them.
-        """
-        loss: Number
-        total: Any
-        loss, total = before or (0.0, None)
-        count = count or len(clips)
+        """The mean loss and gradient of a batch, summed in the order of its clips."""
+        loss: float = 0.0
+        total: Any = None
         for clip_loss, gradient in self.by_clip(function, sources, clips):
-            loss += float(clip_loss) / count
-            gradient *= 1 / count
+            loss += float(clip_loss) / len(clips)
+            gradient *= 1 / len(clips)
             total = gradient if total is None else total + gradient
         return loss, total
+
+    def by_clip(
+        self, function: Callable[..., Result], sources: Sequence[np.ndarray], clips: np.ndarray
+    ) -> Iterator[Result]:
+        """function of the rows of each clip, in order."""
+        return self.map(function, *self._rows(sources, clips))
 
     def mean(
         self,
@@ -85,28 +80,11 @@ class Workers:
         on_clips: Callable[[], None] = lambda: None,
     ) -> list[float]:
         """The mean of each number over clips."""
-        return (self.total(function, sources, clips, on_clips) / len(clips)).tolist()
-
-    def total(
-        self,
-        function: Callable[..., Sequence[Number]],
-        sources: Sequence[np.ndarray],
-        clips: np.ndarray,
-        on_clips: Callable[[], None] = lambda: None,
-        before: np.ndarray | float = 0.0,
-    ) -> np.ndarray:
-        """The sum over clips of each number, in their order, to that over the clips before them."""
-        total = np.asarray(before)
+        total = np.zeros(())
         for numbers in self.by_clip(function, sources, clips):
             total = total + np.array([float(number) for number in numbers])
             on_clips()
-        return total
-
-    def by_clip(
-        self, function: Callable[..., Result], sources: Sequence[np.ndarray], clips: np.ndarray
-    ) -> Iterator[Result]:
-        """function of the rows of each clip, in order."""
-        return self.map(function, *self._rows(sources, clips))
+        return list((total / len(clips)).tolist())
 
     def map_clips(
         self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
