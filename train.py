@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from training.launch import silence_others
 from training.machine import available_cores, keep_freed_memory, start
-from training.rank import silence_others
 
 if __name__ == "__main__":
     silence_others()
-    command = start("train.py", "training.configuration")  # before NumPy is imported
+    command = start("train.py", "training.arguments")  # before NumPy is imported
 
 import numpy as np
 
@@ -31,11 +31,12 @@ from speech.audio import SAMPLE_RATE_HZ
 from speech.distortion import missing
 from speech.snr import si_sdr
 from storage.mapped import take_rows
-from training.configuration import Command, Configuration
+from training.arguments import Command
+from training.configuration import Configuration
 from training.data import MISTAKES, Work, clip_rows, prepare, prepare_again
 from training.dual_training import Diverged, DualTraining
-from training.mpi import Ranks
 from training.pipeline import Pipeline
+from training.rank import Ranks
 from training.run_folder import ReadOnlyRun, RunError, RunFolder, check_free, new_folder
 from training.sanity import dry_run, overfit
 from training.seed import generator

@@ -54,7 +54,7 @@ def measure_here(batch: int, samples: int, rounds: int) -> dict[str, Any]:
     from training.configuration import Configuration
     from training.data import choose_executor
     from training.dual_training import DualTraining
-    from training.mpi import SEGMENT, Ranks
+    from training.rank import SEGMENT, Ranks
 
     keep_freed_memory()
     with Ranks.join() as ranks, choose_executor(np, 1, ranks) as executor:

@@ -45,8 +45,9 @@ from speech.clip import load_clips
 from speech.folder import list_recordings
 from speech.recording import Recording, RecordingError
 from tests.tampering import tampered, tampered_page
+from training.arguments import read_arguments
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from training.configuration import Configuration, ConfigurationError, read_arguments
+from training.configuration import Configuration, ConfigurationError
 from training.run_folder import RunError, RunFolder
 
 SLOWEST_S = 20  # a hang

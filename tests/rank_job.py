@@ -17,8 +17,9 @@ import numpy as np
 from benchmarks.ranks import measure_here
 from nn1d.command import run_command
 from tests.test_executor_interface import CLIPS, SETTINGS, outcome
-from training.mpi import SEGMENT, MpiExecutor, RankError, Ranks
-from training.rank import silence_others
+from training.launch import silence_others
+from training.mpi import MpiExecutor
+from training.rank import SEGMENT, RankError, Ranks
 from training.signals import Stop, Stopped
 
 KINDS = (SETTINGS, dataclasses.replace(SETTINGS, fine_tune_masks=True, batch_size=2, half=True))

@@ -28,10 +28,10 @@ from inference.arguments import read_arguments
 from nn1d.command import run_command
 from report import emotion, figure
 from tests.command import QUICK, ROOT, make_recordings
+from training.arguments import read_arguments as read_options
 from training.checkpoint import save_checkpoint
-from training.configuration import read_arguments as read_options
 from training.data import MISTAKES
-from training.mpi import Ranks
+from training.rank import Ranks
 
 DIGITS, RAW = "7" * 5000, "a number of 5,000 digits"
 VALUES: dict[str, Any] = {

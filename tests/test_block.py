@@ -30,7 +30,7 @@ import nn1d
 from benchmarks.step import line
 from tests.block import Block, blocks, commands, inline_commands, masked
 from tests.command import make_recordings, train
-from training.configuration import read_arguments
+from training.arguments import read_arguments
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])

@@ -16,6 +16,7 @@ import pytest
 
 import inference.arguments
 import report.arguments
+import training.arguments
 from inference.arguments import CORPORA, PARTS, PHASES
 from nn1d import doctor, gradcheck
 from nn1d.command import nearest, run_command
@@ -114,7 +115,7 @@ def test_a_mistake_is_one_line_with_the_nearest_name(
 def refused(command: tuple[str, ...], *options: str) -> object:
     """The exit code of a command that does not like its options; in this process, which takes less time."""
     readers: dict[tuple[str, ...], Callable[[list[str]], Any]] = {
-        TRAIN: configuration.read_arguments,
+        TRAIN: training.arguments.read_arguments,
         REPORT: report.arguments.read_arguments,
         INFERENCE: inference.arguments.read_arguments,
         GRADCHECK: gradcheck.main,

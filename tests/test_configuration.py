@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from training.configuration import Configuration, ConfigurationError, read_arguments
+from training.arguments import read_arguments
+from training.configuration import Configuration, ConfigurationError
 
 
 def test_options_go_before_the_file_and_the_file_before_defaults(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from tests.command import ROOT
 from tests.rank_job import KINDS
 from tests.ranks import needs_mpi
 from tests.test_executor_interface import outcome as outcome_of
-from training.mpi import RankError, Ranks
-from training.rank import launch
+from training.launch import launch
+from training.rank import RankError, Ranks
 from training.workers import Workers
 
 
@@ -61,7 +61,7 @@ def test_what_started_a_process_is_read_from_its_environment(environment: dict[s
 def test_a_process_that_does_not_know_of_the_others_says_so() -> None:
     """Started by the mpiexec of another library, or by srun without --mpi: each would write the run."""
     pytest.importorskip("mpi4py", reason="pip install mpi4py mpich")
-    program = "from training.mpi import Ranks; Ranks.join()"
+    program = "from training.rank import Ranks; Ranks.join()"
     environment = os.environ | {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert "RankError: mpiexec or srun started 2 processes, and the MPI of mpi4py (" in done.stderr

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from training import schema
-from training.configuration import ConfigurationError, read_arguments
+from training.arguments import read_arguments
+from training.configuration import ConfigurationError
 from training.run_folder import RunError, RunFolder, read_config
 
 KEPT = Path(__file__).with_name("version_0_1") / "run"

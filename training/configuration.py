@@ -1,19 +1,17 @@
 """Every setting of a run with its default, in one place.
 
-The options of train.py, the keys of --config and what config.json holds come from here.
+The options of train.py and the keys of --config (training/arguments.py), and what config.json holds come from here.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import tomllib
-from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from models.autoencoder import CHANNELS, POOL
-from nn1d.command import Parser, nearest
+from nn1d.command import nearest
 
 CORPORA = ("demo", "emodb", "savee", "ravdess", "cremad", "tess", "folder")  # not imported: --help is quick so
 WHOLE = 2**53  # the largest integer that a setting, or a file of a run, may hold
@@ -56,11 +54,11 @@ def _setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def _integers(text: str) -> tuple[int, ...]:
+def integers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
 
 
-def _names(text: str) -> tuple[str, ...]:
+def texts(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
@@ -68,8 +66,8 @@ NAMES = {
     int: "an integer",
     float: "a number",
     bool: "true or false",
-    _integers: "a list of integers",
-    _names: "a list of texts",
+    integers: "a list of integers",
+    texts: "a list of texts",
 }
 
 
@@ -104,7 +102,7 @@ class Configuration:
         choices=("random", "speaker"),
     )
     leave_out: tuple[str, ...] = _setting(
-        (), "corpus", "test on these speakers and train on the others", _names, several=True
+        (), "corpus", "test on these speakers and train on the others", texts, several=True
     )
     folds: str | None = _setting(
         None, "corpus", "test on one fold: of speakers (speaker), of the manifest (manifest), or of a file (FILE.csv)"
@@ -117,7 +115,7 @@ class Configuration:
         choices=("held-out", "test"),
     )
 
-    channels: tuple[int, ...] = _setting(CHANNELS, "network", "filters of each encoder stage", _integers)
+    channels: tuple[int, ...] = _setting(CHANNELS, "network", "filters of each encoder stage", integers)
     pooling: str = _setting(
         "max",
         "network",
@@ -228,7 +226,7 @@ class Configuration:
         ConfigurationError
             A setting is unknown or out of range.
         """
-        return cls(**_converted({"clip": 0.0, "fine_tune_gain": 1.0} | written))
+        return cls(**converted({"clip": 0.0, "fine_tune_gain": 1.0} | written))
 
     def resumed(self, given: dict[str, Any]) -> Configuration:
         """These settings, of a run to go on with, and those given now.
@@ -259,8 +257,8 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         float: type(value) in (int, float),
         bool: type(value) is bool,
         Path: isinstance(value, Path),
-        _integers: isinstance(value, tuple),
-        _names: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
+        integers: isinstance(value, tuple),
+        texts: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
     }
     if not fits[rule["kind"]]:
         raise ConfigurationError(f"{name} must be {NAMES.get(rule['kind'], 'text')}; got {value!r}")
@@ -295,133 +293,7 @@ def _digits(number: int) -> int:
     return int(number.bit_length() * 0.30103) + 1
 
 
-class Command(NamedTuple):
-    """What a command line asks for."""
-
-    settings: Configuration
-    given: dict[str, Any]  # the settings that are no defaults
-    resume: Path | None
-    overfit: bool
-    dry_run: bool
-
-
-def read_arguments(arguments: Sequence[str] | None = None) -> Command:
-    """What a command line asks for: options before --config before defaults.
-
-    Raises
-    ------
-    ConfigurationError
-        The file cannot be read, or a setting in it or on the command line is unknown or out of range.
-    SystemExit
-        With code 2 after a sentence about an unknown option or a text that is no number, with 0 after --help.
-    """
-    parser = Parser(
-        command="train.py",
-        prog="train.py",
-        description="Learn a representation of 4-second speech clips and rebuild the audio from it: the whole first, "
-        "then the decoder alone. Without options it trains on a small synthetic corpus.",
-        argument_default=SUPPRESS,
-    )
-    groups: dict[str, Any] = {}
-    for field in dataclasses.fields(Configuration):
-        rule = field.metadata
-        if rule["group"] not in groups:
-            groups[rule["group"]] = parser.add_argument_group(rule["group"])
-        group = groups[rule["group"]]
-        text = rule["help"] + _default_text(field)
-        option = "--" + field.name.replace("_", "-")
-        if rule["kind"] is bool:
-            group.add_argument(option, action="store_true", help=text)
-        elif rule["several"]:
-            metavar = f"{{{','.join(rule['choices'])}}}" if rule["choices"] else "NAME"
-            group.add_argument(option, nargs="+", metavar=metavar, help=text)
-        else:
-            names = {int: "N", float: "X", str: "SIZE", Path: "PATH", _integers: "N,N,..."}
-            metavar = f"{{{','.join(rule['choices'])}}}" if rule["choices"] else names[rule["kind"]]
-            group.add_argument(option, type=_reader(rule["kind"]), metavar=metavar, help=text)
-    groups["machine"].add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE.toml",
-        help="settings under these names, with _ for -; options go before them",
-    )
-    instead = parser.add_argument_group("instead of a new run").add_mutually_exclusive_group()
-    instead.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder, as it began")
-    instead.add_argument("--overfit", action="store_true", help="learn one batch by heart: is everything wired?")
-    instead.add_argument("--dry-run", action="store_true", help="one step of each phase; show what would be written")
-    options = vars(parser.parse_args(arguments))
-    options |= {name: SEPARATOR.join(options[name]) for name in options.keys() & {"db"}}
-    options |= {name: tuple(options[name]) for name in options.keys() & {"leave_out"}}
-    file = options.pop("config", None)
-    resume, overfit, dry_run = (options.pop(name, None) for name in ("resume", "overfit", "dry_run"))
-    given = ({} if file is None else _read_toml(file)) | options
-    settings = Configuration(**(default_settings(given) | given))
-    return Command(settings, given, resume, bool(overfit), bool(dry_run))
-
-
-def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    """What reads the value of an option; argparse puts the option before the sentence."""
-
-    def read(text: str) -> Any:
-        try:
-            return kind(text)
-        except ValueError:
-            raise ArgumentTypeError(f"must be {NAMES[kind]}; got {text!r}") from None
-
-    return read
-
-
-def default_settings(given: dict[str, Any]) -> dict[str, Any]:
-    """The defaults that differ for what is given: for the demo corpus, which has few clips, and for folds."""
-    defaults: dict[str, Any] = {}
-    if given.get("pooling", Configuration.pooling) == "fold":
-        defaults |= _marked("fold")
-    if given.get("db", Configuration.db) == "demo":
-        defaults |= _marked("demo")
-    return defaults
-
-
-def _marked(case: str) -> dict[str, Any]:
-    rules = {field.name: field.metadata[case] for field in dataclasses.fields(Configuration)}
-    return {name: value for name, value in rules.items() if value is not None}
-
-
-def _default_text(field: dataclasses.Field[Any]) -> str:
-    if field.default in (None, ()):
-        return ""
-    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-    cases = "".join(
-        f"; for {case} {field.metadata[case]}" for case in ("demo", "fold") if field.metadata[case] is not None
-    )
-    return f" (default: {'no' if default is False else default}{cases})"
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_bytes().decode("utf-8")
-        settings = tomllib.loads(text)
-    except FileNotFoundError:
-        raise ConfigurationError(f"--config: {path}: there is no such file") from None
-    except IsADirectoryError:
-        raise ConfigurationError(f"--config: {path} is a folder. Name a file in it") from None
-    except OSError as error:
-        raise ConfigurationError(f"--config: {path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(
-            f"--config: {path} is not TOML: byte {error.start} is not UTF-8. Write one setting a line, like epochs = 3"
-        ) from None
-    except (ValueError, RecursionError) as error:  # Python refuses a number of more digits than 4,300
-        reason = error if isinstance(error, (tomllib.TOMLDecodeError, RecursionError)) else "a number is too long"
-        raise ConfigurationError(
-            f"--config: {path} is not TOML: {reason}. Write one setting a line, like epochs = 3"
-        ) from None
-    try:
-        return _converted(settings)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"--config: {path} has {error}") from None
-
-
-def _converted(settings: dict[str, Any]) -> dict[str, Any]:
+def converted(settings: dict[str, Any]) -> dict[str, Any]:
     """Text as paths and lists as tuples, where the setting is one."""
     kinds = {field.name: field.metadata["kind"] for field in dataclasses.fields(Configuration)}
     listed = ", ".join(kinds)
@@ -432,8 +304,8 @@ def _converted(settings: dict[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         if kinds[name] is Path and isinstance(value, str):
             converted[name] = Path(value)
-        if kinds[name] is _integers and isinstance(value, list) and all(type(number) is int for number in value):
+        if kinds[name] is integers and isinstance(value, list) and all(type(number) is int for number in value):
             converted[name] = tuple(value)
-        if kinds[name] is _names and isinstance(value, list) and all(isinstance(text, str) for text in value):
+        if kinds[name] is texts and isinstance(value, list) and all(isinstance(text, str) for text in value):
             converted[name] = tuple(value)
     return converted

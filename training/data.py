@@ -28,7 +28,8 @@ from training.environment import cpu_in_words, surroundings
 from training.executor import Executor
 from training.gpu import GpuExecutor
 from training.machine import available_cores
-from training.mpi import MpiExecutor, RankError, Ranks
+from training.mpi import MpiExecutor
+from training.rank import RankError, Ranks
 from training.run_folder import RunError
 from training.seed import generator
 from training.terminal import say

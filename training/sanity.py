@@ -13,7 +13,7 @@ from training.configuration import Configuration
 from training.data import ALONE, prepare, prepare_batch
 from training.dual_training import DualTraining
 from training.finite_check import NotFinite
-from training.mpi import Ranks
+from training.rank import Ranks
 from training.run_folder import check_free, new_folder
 from training.terminal import say
 
@@ -54,7 +54,7 @@ def overfit(settings: Configuration, ranks: Ranks = ALONE) -> bool:
 
 
 def dry_run(settings: Configuration, ranks: Ranks = ALONE) -> None:
-    """One step of each phase, and what a run would write. Nothing is written."""
+    """One step of each phase, and what a run would write. Only the prepared clips are written, which it will find."""
     folder = settings.out or new_folder(settings)
     check_free(folder, settings.force)
     work = prepare(settings, ranks=ranks)

@@ -22,7 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from training.configuration import Configuration, read_arguments
+from training.arguments import read_arguments
+from training.configuration import Configuration
 from training.machine import available_cores
 from training.terminal import say
 

@@ -15,7 +15,8 @@ import pytest
 from inference.ablation import mask_ablation
 from nn1d import array_module, to_numpy
 from tests.command import ROOT, make_recordings, needs_audio, rows
-from training.configuration import Configuration, read_arguments
+from training.arguments import read_arguments
+from training.configuration import Configuration
 from training.data import choose_executor
 from training.dual_training import DualTraining
 from training.executor import Executor
