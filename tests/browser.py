@@ -17,6 +17,36 @@ OPTIONS = (
 )  # fmt: skip
 
 
+# of a deck of the listening page
+STATE = "deck => [deck.player.playing, deck.player.position(), deck.player.version, deck.player.sources.length]"
+RATIOS = """() => {
+    const channel = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+    const colour = (text) => text.match(/[\\d.]+/g).map(Number);
+    const ground = (node) => {
+        for (; node; node = node.parentElement) {
+            const found = colour(getComputedStyle(node).backgroundColor);
+            if (found.length === 3) return found;
+        }
+    };
+    const low = [];
+    for (const node of document.querySelectorAll("body *")) {
+        const words = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+        if (!words || node.matches("script, style, noscript, template") || !node.checkVisibility()) continue;
+        const [a, b] = [colour(getComputedStyle(node).color), ground(node)].map(luminance).sort((x, y) => y - x);
+        if ((a + 0.05) / (b + 0.05) < 4.5) low.push(`${node.tagName}.${node.className}: ${node.textContent}`);
+    }
+    return low;
+}"""
+
+SMALL = """() => [...document.querySelectorAll("button, a, select, input, summary")]
+    .map((node) => (node.type === "radio" ? node.parentElement : node))
+    .filter((node) => node.checkVisibility() && !node.closest("#hovered"))
+    .map((node) => [node.outerHTML.slice(0, 80), node.getBoundingClientRect()])
+    .filter(([, box]) => box.width < 24 || box.height < 24)
+    .map(([name, box]) => `${name} ${box.width} x ${box.height}`)"""
+
+
 @contextmanager
 def chromium() -> Iterator[Any]:
     """The browser, as playwright drives it; CI may not go without."""

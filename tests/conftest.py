@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from nn1d.dispatch import plain
+from tests.browser import chromium, opened
 from tests.command import QUICK, train
 from tests.gpu import harness, standin
 
@@ -61,3 +62,21 @@ def quick_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
     there = os.environ.get("NN1D_GPU") == "1" or harness.compiler() is not None
     with nullcontext() if there else plain():
         yield there
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as driven:
+        yield driven
+
+
+@pytest.fixture(params=[(400, "light"), (1400, "dark")], ids=["phone-light", "desktop-dark"])
+def page(browser: Any, request: pytest.FixtureRequest, listened: Path) -> Iterator[Any]:
+    with opened(browser, (listened / "report.html").as_uri(), *request.param) as tab:
+        yield tab
+
+
+@pytest.fixture
+def wide(browser: Any, listened: Path) -> Iterator[Any]:
+    with opened(browser, (listened / "report.html").as_uri(), 1400, "light") as tab:
+        yield tab
