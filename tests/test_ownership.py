@@ -134,7 +134,7 @@ def test_a_run_that_is_killed_before_it_has_settings_is_begun_again(tmp_path: Pa
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "lock").touch()
-    Ownership.begin(folder).adopt("lock")
+    Ownership.begin(folder, "lock")
     train(*options, "--out", folder)
     assert (folder / "results.json").exists()
 

@@ -36,15 +36,15 @@ class Ownership:
         self.folder, self.identity, self.files, self.of_0_1 = folder, identity, files, of_0_1
 
     @classmethod
-    def begin(cls, folder: Path, of_0_1: bool = False) -> Ownership:
-        """Mark a folder as that of a run.
+    def begin(cls, folder: Path, *there: str, of_0_1: bool = False) -> Ownership:
+        """Mark a folder as that of a run, which owns files that are `there`: in one write, so never without them.
 
         Raises
         ------
         OSError
             It cannot be written.
         """
-        record = cls(folder, secrets.token_hex(16), set(), of_0_1)
+        record = cls(folder, secrets.token_hex(16), set(there), of_0_1)
         record._write()
         return record
 

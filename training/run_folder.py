@@ -127,7 +127,7 @@ class RunFolder:
                 check_free(path, force)  # another process may have been quicker
                 if (unfinished := Ownership.read(path)) is not None:  # killed before there was a config.json
                     unfinished.remove(*unfinished.files - {"lock"})
-                run._own(Ownership.begin(path))
+                run._ownership = Ownership.begin(path, "lock")
                 run.make_checkpoints()
                 run.write_json("config.json", config)
             except BaseException:
@@ -155,13 +155,10 @@ class RunFolder:
         read_config(path, who)  # before anything is written there
         run = cls(path)
         with run.writing():
-            run._own(Ownership.read(path) or _adopted(path))
+            run._ownership = Ownership.read(path) or _adopted(path)
+            run._ownership.adopt("lock")
         run.make_checkpoints()
         return run
-
-    def _own(self, ownership: Ownership) -> None:
-        self._ownership = ownership
-        ownership.adopt("lock")
 
     def make_checkpoints(self) -> None:
         """Make the folder of the checkpoints where it has been removed."""
