@@ -66,7 +66,7 @@ class Dropout:
         require_floats(self, x)
         if kept is None:
             return x, (None, x.shape)
-        require_array(self, kept, "mask")
+        require_array(self, kept, "mask", "bool")
         require(
             kept.shape == x.shape and kept.dtype == bool,
             f"{self!r}: the mask must be bool {x.shape}; got {kept.dtype} {kept.shape}. Draw it: draw(rng, x.shape)",

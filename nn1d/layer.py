@@ -47,14 +47,13 @@ def require(condition: bool, message: str) -> None:
         raise ShapeError(message)
 
 
-def require_array(owner: object, x: object, name: str = "x") -> None:
-    """Raise ShapeError unless x is an array of NumPy or CuPy."""
+def require_array(owner: object, x: object, name: str = "x", dtype: str = "np.float32") -> None:
+    """Raise ShapeError unless x is an array of NumPy or CuPy; a list would become one of dtype."""
     if isinstance(x, (np.ndarray, np.generic)) or array_module(cast(Array, x)) is not np:
         return
     kind = f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
     word = name.removeprefix("the ")
-    cure = f"{word}.detach().cpu().numpy()" if kind.startswith("torch.") else f"np.asarray({word}, np.float32)"
-    cure = f"np.asarray({word}, bool)" if word == "mask" and not kind.startswith("torch.") else cure
+    cure = f"{word}.detach().cpu().numpy()" if kind.startswith("torch.") else f"np.asarray({word}, {dtype})"
     owner = owner if isinstance(owner, str) else repr(owner)
     raise ShapeError(f"{owner}: {name} must be an array of NumPy or CuPy; got {kind}. Convert it: {cure}")
 

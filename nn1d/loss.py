@@ -87,6 +87,8 @@ def cross_entropy(x: Array, target: Array) -> tuple[Array, Array]:
     Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs". Same value as
     torch.nn.functional.cross_entropy.
     """
+    require_array("cross_entropy", x)
+    require_array("cross_entropy", target, "target", "int")
     require(
         x.dtype in (np.float32, np.float64),
         f"cross_entropy: x must be float32 or float64; got {x.dtype}. Convert it: x.astype(np.float32)",

@@ -183,7 +183,7 @@ class MaxUnpool1d:
         """Sᵀ x, and the mask."""
         require_signal(self, x)
         shape = (len(x), self.size * x.shape[1], x.shape[2])
-        require_array(self, mask, "the mask")
+        require_array(self, mask, "the mask", "bool")
         require(
             mask.dtype == bool,
             f"{self!r}: the mask must be of bool, as a pool gives it; got {mask.dtype}. Convert it: mask.astype(bool)",

@@ -30,6 +30,7 @@ from nn1d import (
     Unfold1d,
     Upsample1d,
     check_gradients,
+    cross_entropy,
     from_torch,
     load_parameters,
     mse,
@@ -212,6 +213,16 @@ def test_other_functions_name_foreign_arrays() -> None:
         mse([1.0], x)  # type: ignore[arg-type]
     with refused("mse: target must be an array of NumPy or CuPy; got torch.Tensor. Convert it: target.detach()"):
         mse(x, torch.ones(1, 8, 1))
+    with refused("cross_entropy: x must be an array of NumPy or CuPy; got list. Convert it: np.asarray(x, np.float32)"):
+        cross_entropy([[1.0, 2.0]], np.zeros(1, int))  # type: ignore[arg-type]
+    with refused(
+        "cross_entropy: target must be an array of NumPy or CuPy; got list. Convert it: np.asarray(target, int)"
+    ):
+        cross_entropy(x[0, :, :], [0] * 8)  # type: ignore[arg-type]
+    with refused(
+        "cross_entropy: target must be an array of NumPy or CuPy; got torch.Tensor. Convert it: target.detach()"
+    ):
+        cross_entropy(x[0, :, :], torch.zeros(8, dtype=torch.int64))
     with refused("mse: y must hold floats, such as float32; got int64. Convert it: y.astype(np.float32)"):
         mse(np.ones(3, np.int64), np.ones(3))
     with refused("Adam: parameters must be an array of NumPy or CuPy; got list"):
