@@ -61,7 +61,7 @@ def test_train_loads_blas_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     if "openblas" not in blas_kernels():
         pytest.skip(f"NumPy's BLAS here is {blas_kernels()}, not OpenBLAS")
     code = (
-        "import os, sys; from training.machine import start; start('train.py', 'training.configuration')\n"
+        "import os, sys; from training.machine import start; start('train.py', 'training.arguments')\n"
         "import nn1d.backend; print(os.environ['OPENBLAS_CORETYPE'], nn1d.backend.blas_kernels())"
     )
     done = subprocess.run(
