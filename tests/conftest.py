@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from nn1d.dispatch import plain
@@ -35,9 +36,13 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 @pytest.fixture(scope="session")
 def listened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run on the demo corpus that ended with its listening page; nobody writes there."""
-    folder = tmp_path_factory.mktemp("listened") / "run"
-    train(*QUICK, "--db", "demo", "--out", folder)
-    return folder
+    desk = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one run for all workers
+        desk = desk.parent
+    with FileLock(desk / "listened.lock"):
+        if not (desk / "listened" / "report.html").exists():
+            train(*QUICK, "--db", "demo", "--out", desk / "listened")
+    return desk / "listened"
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ import scipy.stats
 from tests.browser import RATIOS, SMALL
 from tests.command import rows
 
+pytestmark = pytest.mark.commands
+
 
 def test_guessing_has_the_probabilities_of_a_binomial(wide: Any) -> None:
     for right, trials in ((12, 16), (0, 5), (5, 5), (9, 16), (60, 100), (1, 1)):

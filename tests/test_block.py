@@ -32,6 +32,8 @@ from tests.block import Block, blocks, commands, inline_commands, masked
 from tests.command import make_recordings, train
 from training.arguments import read_arguments
 
+pytestmark = pytest.mark.commands
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -165,7 +167,7 @@ def run_command(words: list[str], page: Path, desk: Path) -> str | None:
     training = rest[0] == "train.py"
     if page != TUTORIAL and (training or rest[:2] != ["-m", "inference"]):
         return None
-    if training and "--dry-run" not in rest and "--limit" not in rest and "--resume" not in rest:
+    if training and "--dry-run" not in rest and "--resume" not in rest:
         rest += SHRUNK
     if importlib.util.find_spec("opensmile") is None:  # its licence keeps it out of every extra
         rest = [word.replace(",egemaps", "") for word in rest]

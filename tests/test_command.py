@@ -23,6 +23,8 @@ from nn1d.command import nearest, run_command
 from tests.command import ROOT, SMALL
 from training import configuration, environment
 
+pytestmark = pytest.mark.commands
+
 TRAIN, REPORT, INFERENCE = ("train.py",), ("-m", "report"), ("-m", "inference")
 GRADCHECK, DOCTOR = ("-m", "nn1d.gradcheck"), ("-m", "nn1d.doctor")
 COMMANDS = (TRAIN, REPORT, INFERENCE, GRADCHECK, DOCTOR)

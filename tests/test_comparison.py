@@ -24,6 +24,8 @@ from tests.browser import chromium, opened
 from tests.command import rows
 from training.run_folder import RunError
 
+pytestmark = pytest.mark.commands
+
 
 def report(*options: str | Path) -> None:
     """The command, in this process."""

@@ -8,6 +8,8 @@ import pytest
 
 from tests import faults
 
+pytestmark = pytest.mark.commands
+
 
 def test_runs_that_are_killed_come_to_the_same_end(tmp_path: Path) -> None:
     pytest.importorskip("fcntl", reason="SIGKILL is of Unix")

@@ -15,6 +15,8 @@ from inference.model import load_run
 from tests.command import SMALL, make_recordings, outcome, start, train
 from tests.test_inference_command import inference
 
+pytestmark = pytest.mark.commands
+
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ import pytest
 pytest.importorskip("resource", reason="peak memory is measured as Unix tells it")
 from tests.fuzz import KINDS, fuzz
 
+pytestmark = pytest.mark.commands
+
 GOOD = {
     "files of a run": "config.json, evaluate: a result",
     "audio files": "read",

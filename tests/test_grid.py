@@ -18,6 +18,8 @@ import nn1d
 from tests import browser
 from tests.loops import adam
 
+pytestmark = pytest.mark.commands
+
 ROOT = Path(__file__).parents[1]
 STATIC = ROOT / "docs" / "static"
 PAGES = sorted((ROOT / "docs" / "gradients").glob("*.md"))

@@ -22,6 +22,8 @@ from speech.folder import list_recordings
 from speech.snr import si_sdr, snr_db
 from tests.command import ROOT, SMALL, make_recordings, rows, say_gpu, train
 
+pytestmark = pytest.mark.commands
+
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -17,6 +17,8 @@ from tests.browser import chromium, opened
 from training.configuration import Configuration
 from training.network import build_network
 
+pytestmark = pytest.mark.commands
+
 NETWORK = (Path(live.__file__).parent / "network.js").read_text("utf-8")
 
 

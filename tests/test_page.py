@@ -14,6 +14,8 @@ from report.sound import Encode, lossless, small
 from tests.browser import RATIOS, SMALL, STATE, opened
 from tests.command import rows
 
+pytestmark = pytest.mark.commands
+
 
 def test_nothing_is_wider_than_the_window_and_every_picture_loads(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

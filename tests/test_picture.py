@@ -18,6 +18,8 @@ from speech.spectrum import mel_bands
 from tests.browser import STATE
 from tests.command import rows
 
+pytestmark = pytest.mark.commands
+
 
 def point(page: Any, picture: Any, x: float, y: float) -> str:
     """What the deck says where the pointer is, x and y shares of a picture."""

@@ -21,6 +21,8 @@ from speech.emotion import SHARED, shared_label
 from speech.split import SplitError
 from tests.command import ROOT, SMALL, train
 
+pytestmark = pytest.mark.commands
+
 TONES = {"anger": 900, "neutral": 300, "sadness": 150}
 
 

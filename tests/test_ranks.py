@@ -21,6 +21,8 @@ from training.launch import launch
 from training.rank import RankError, Ranks
 from training.workers import Workers
 
+pytestmark = pytest.mark.commands
+
 
 @needs_mpi
 def test_ranks_come_to_the_bits_of_one_process_and_end_together(tmp_path: Path) -> None:

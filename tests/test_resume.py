@@ -18,6 +18,8 @@ from safetensors.numpy import load_file
 from tests.command import SMALL, make_recordings, outcome, rows, start, train
 from tests.ranks import needs_mpi, signalled, start_ranks
 
+pytestmark = pytest.mark.commands
+
 SLOW = ("--clip-samples", "64000", "--channels", "16,16")  # a step takes long enough to send two signals in it
 
 

@@ -20,6 +20,8 @@ from PIL import Image
 from docs.equation import mathml, pieces
 from tests import browser
 
+pytestmark = pytest.mark.commands
+
 ROOT = Path(__file__).parents[1]
 RESOURCES = {
     ("script", "src"),

@@ -15,6 +15,8 @@ import pytest
 from tests.command import ROOT, SMALL, make_recordings, rows, train
 from training.sweep import FIGURES, table
 
+pytestmark = pytest.mark.commands
+
 
 def command(*options: str | Path) -> list[str]:
     return [sys.executable, "-m", "training", "sweep", *map(str, options)]

@@ -20,6 +20,8 @@ from speech.clip import load_clips
 from speech.corpus import find_corpus
 from tests.command import ROOT, SMALL, rows, train
 
+pytestmark = pytest.mark.commands
+
 
 @pytest.fixture
 def emodb() -> Path:

@@ -18,6 +18,8 @@ from safetensors.numpy import load_file
 
 from tests.command import ROOT, rows, train
 
+pytestmark = pytest.mark.commands
+
 KEPT = Path(__file__).with_name("version_0_1")
 PHASES = (("pre_training", "own"), ("fine_tuning", "none"))
 WEIGHTS = ("checkpoints/pretrained.safetensors", "checkpoints/finetuned.safetensors")

@@ -7,7 +7,11 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
+
 from tests.command import SMALL, make_recordings, train
+
+pytestmark = pytest.mark.commands
 
 ROOT = Path(__file__).parents[1]
 
