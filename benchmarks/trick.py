@@ -20,7 +20,7 @@ TRICKS = {
     "kept_memory": "freed memory kept by the process (off: mallopt at its defaults)",
     "small_products": "products that OpenBLAS does not pack (off: one product a group of windows)",
     "windows_in_place": "windows read where they lie (off: tap by tap, the form to read)",
-    "expm1": "ELU as max(x, expm1(min(x, 0))) in vector instructions (off: exp, - 1)",
+    "expm1": "ELU as max(x, expm1(min(x, 0))) in vector instructions (off: through tanh)",
     "clip": "min(x, 0) as a clip with two bounds (off: np.minimum)",
     "elu_first": "the decoder's ELU before its unpool (off: after it, on twice the samples)",
     "rows": "pools on rows side by side (off: arithmetic on every second row)",

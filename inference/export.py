@@ -2,7 +2,8 @@
 
 Inputs and outputs of the graph are as everywhere here: clips (N, L, 1) in [0, 1], L a multiple of 2^depth, and
 representation (N, L / 2^depth, C), both float32; mask_0, mask_1, ... bool, the first stage first, mask_i
-(N, L / 2^i, C_i); reconstruction (N, L, 1). N and L are free. Inside, channels come before samples, as ONNX has it.
+(N, L / 2^i, C_i); reconstruction (N, L, 1). N and L are free; a Reshape refuses another L when the graph runs. Inside,
+channels come before samples, as ONNX has it.
 
     part      masks   inputs                     outputs
     encoder   yes     clips                      representation, mask_0, ...
@@ -164,18 +165,22 @@ class _Graph:
         """The representation and, if wanted, the masks as windows, as Encoder.forward."""
         windows = []
         for i, stage in enumerate(network.encoder.stages):
-            h = self.layer(stage, f"encoder.{i}", x)
+            h = self.windows(self.layer(stage, f"encoder.{i}", x))  # refuses what MaxPool would leave out at the end
             if masks:  # True at the first maximum of a window, as MaxPool1d
-                first = self.node("ArgMax", self.windows(h), axis=3, keepdims=1, select_last_index=0)
+                first = self.node("ArgMax", h, axis=3, keepdims=1, select_last_index=0)
                 windows.append(self.node("Equal", first, "places"))
-            x = self.node("MaxPool", h, kernel_shape=[POOL], strides=[POOL])
+            x = self.joined(self.node("MaxPool", h, kernel_shape=[1, POOL], strides=[1, POOL]))
         return x, windows
 
     def decoder(self, network: Autoencoder, z: str, masks: list[str] | None) -> str:
         """The reconstruction, as Decoder.forward."""
         for i, stage in enumerate(network.decoder.stages):
-            a = self.node("Unsqueeze", self.layer(network.decoder.activation, "", z), "last_axis")
-            h = self.node("Where", masks[-1 - i], a, "zero") if masks else self.node("Expand", a, "repeats")
+            a = self.layer(network.decoder.activation, "", z)
+            if masks:  # (N, C, L / s, 1) by the shape of the mask: an axis of 1 would be repeated
+                shape = self.node("Div", self.node("Shape", masks[-1 - i]), "repeats")
+                h = self.node("Where", masks[-1 - i], self.node("Reshape", a, shape), "zero")
+            else:
+                h = self.node("Expand", self.node("Unsqueeze", a, "last_axis"), "repeats")
             z = self.layer(stage, f"decoder.{i}", self.joined(h))
         return self.layer(network.decoder.output, "", z)
 

@@ -37,7 +37,7 @@ def elu_backward(dy: Array, y: Array, alpha: float) -> Array:
 
 @accelerated
 def expm1(x: Array) -> None:
-    """x = exp(x) - 1, in place."""
+    """x = exp(x) - 1, in place, with its relative precision near 0; x ≤ 0."""
     array_module(x).expm1(x, out=x)
 
 

@@ -132,6 +132,11 @@ def run_command(name: str, function: Callable[[], Result], *mistakes: type[Excep
     except MemoryError as error:
         say(f"{name}: there is not enough memory{f': {error}' if str(error) else ''}")
         raise SystemExit(2) from None
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            raise
+        say(f"{name}: there is not enough memory, or room for processes, to start a thread. Look at ulimit -v and -u")
+        raise SystemExit(2) from None
     except KeyboardInterrupt as error:
         say(f"{name}: {'terminated' if isinstance(error, Terminated) else 'interrupted'}")
         raise SystemExit(143 if isinstance(error, Terminated) else 130) from None

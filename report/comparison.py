@@ -77,7 +77,9 @@ def read_evaluations(path: Path) -> dict[str, list[ClipEvaluation]]:
                 ]
                 known = [segment for segment in segments if math.isfinite(segment.start_s)]
                 values = {name: float(row[name]) for name in MEASURES}
-                evaluations.setdefault(row["name"], []).append(ClipEvaluation(-1, row["phase"], values, known))
+                in_pauses = float(row.get("pause_noise_db", "nan"))  # a page of before has none
+                evaluation = ClipEvaluation(-1, row["phase"], values, known, in_pauses)
+                evaluations.setdefault(row["name"], []).append(evaluation)
     except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
         raise wrong from error
     if not evaluations:

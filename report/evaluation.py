@@ -26,7 +26,8 @@ class ClipEvaluation(NamedTuple):
     clip: int
     phase: str  # as in results.json
     values: dict[str, float]  # by the names of MEASURES
-    segments: list[Segment]  # the worst, the worst first
+    segments: list[Segment]  # of speech, the worst first
+    pause_noise_db: float = math.nan  # of the speech's level; NaN without pauses
 
 
 def rebuild(model: Model, clips: Clips, i: int) -> np.ndarray:
@@ -82,15 +83,14 @@ def evaluate_clips(
         clip, phase = job
         y = rebuild(models[phase], clips, clip)
         curve = distortion_over_time(clips.waveform(clip), clips.unscale(clip, y)[: clips.valid[clip]], sample_rate_hz)
-        return ClipEvaluation(
-            clip, phase, measure_clip(clips, clip, y, sample_rate_hz), worst_segments(curve, SEGMENTS)
-        )
+        values, segments = measure_clip(clips, clip, y, sample_rate_hz), worst_segments(curve, SEGMENTS)
+        return ClipEvaluation(clip, phase, values, segments, curve.pause_noise_db)
 
     return workers.map(one, [(int(clip), phase) for clip in test for phase in models])
 
 
 def metric_rows(evaluations: Sequence[ClipEvaluation], clips: Clips) -> list[dict[str, Any]]:
-    """metrics.csv: name, label, speaker, phase, the columns of MEASURES, and where the clip is worst."""
+    """metrics.csv: name, label, speaker, phase, the columns of MEASURES, where the clip is worst, noise in pauses."""
     rows = []
     for evaluation in evaluations:
         recording = clips.recordings[evaluation.clip]
@@ -100,6 +100,7 @@ def metric_rows(evaluations: Sequence[ClipEvaluation], clips: Clips) -> list[dic
         for k in range(SEGMENTS):
             segment = evaluation.segments[k] if k < len(evaluation.segments) else Segment(math.nan, math.nan, math.nan)
             row |= {f"worst_{k + 1}_{name}": _written(value) for name, value in segment._asdict().items()}
+        row |= {"pause_noise_db": _written(evaluation.pause_noise_db)}
         rows.append(row)
     return rows
 

@@ -43,6 +43,10 @@ def describe_clip(recording: Recording, seconds: float, evaluations: Sequence[Cl
             ]
             for evaluation in evaluations
         ],
+        "pause_noise_db": [
+            round(evaluation.pause_noise_db, 1) if math.isfinite(evaluation.pause_noise_db) else None
+            for evaluation in evaluations
+        ],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 from unittest.mock import patch
@@ -119,6 +120,23 @@ def test_elu_far_out(monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
     assert dx.ravel().tolist() == [0, 0, 1, 1, 0, 1]
     assert y.dtype == dx.dtype == np.float32
     assert np.isnan(ELU().forward(np.full((1, 1, 1), np.nan))[0]).all()  # a broken sample is not hidden
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.filterwarnings("error")
+def test_elu_keeps_the_digits_of_small_numbers(monkeypatch: pytest.MonkeyPatch, fast: bool, dtype: Any) -> None:
+    """exp(x) - 1 in float32 is 0 at -1e-8, and has lost half of its digits at -1e-3."""
+    monkeypatch.setitem(FORMS, "expm1", [] if fast else [cpu.expm1])
+    limits = np.finfo(dtype)
+    x = -np.logspace(np.log10(float(limits.tiny)) + 1, 2, 5001).astype(dtype)
+    y, _ = ELU().forward(x)
+    np.testing.assert_allclose(y, np.expm1(x.astype(np.longdouble)), rtol=2 * limits.eps, atol=0)
+    assert ELU().forward(dtype([-1e-8]))[0] == dtype(math.expm1(dtype(-1e-8)))
+    subnormal = -np.arange(1, 1000).astype(dtype) * limits.smallest_subnormal
+    np.testing.assert_allclose(ELU().forward(subnormal)[0], subnormal, rtol=0, atol=limits.smallest_subnormal)
+    ends = ELU().forward(dtype([-0.0, 0.0, -np.inf, np.inf, np.nan]))[0]
+    np.testing.assert_array_equal(ends, dtype([0, 0, -1, np.inf, np.nan]))
 
 
 def test_hard_sigmoid_ends_at_two_and_a_half() -> None:

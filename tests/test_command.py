@@ -292,6 +292,11 @@ def raising(error: BaseException) -> Callable[[], None]:
         (LookupError("a\nb"), 2, "name: a b\n"),
         (MemoryError("Unable to allocate 3 GiB"), 2, "name: there is not enough memory: Unable to allocate 3 GiB\n"),
         (MemoryError(), 2, "name: there is not enough memory\n"),
+        (
+            RuntimeError("can't start new thread"),
+            2,
+            "name: there is not enough memory, or room for processes, to start a thread. Look at ulimit -v and -u\n",
+        ),
         (PermissionError(13, "Permission denied", "a/b"), 2, "name: a/b: Permission denied\n"),
         (PermissionError(13, "Permission denied", b"a/b"), 2, "name: a/b: Permission denied\n"),
         (OSError("without a number"), 2, "name: without a number\n"),

@@ -172,6 +172,27 @@ def test_the_worst_segments_are_where_the_damage_is() -> None:
     assert worst_segments(distortion_over_time(x[:10], x[:10], RATE_HZ)) == []
 
 
+@pytest.mark.parametrize("pause_db", [-45.0, -50.0, -80.0])
+def test_the_worst_segments_are_of_speech_and_noise_in_pauses_is_told_apart(pause_db: float) -> None:
+    """Words at 0.2 to 0.5 s and 1 to 1.6 s; in pauses noise 30 dB below them, 10 dB at least above what is there."""
+    x = noise(2 * RATE_HZ) * 10 ** (pause_db / 20)
+    words = np.zeros(2 * RATE_HZ, bool)
+    for start, end in ((0.2, 0.5), (1.0, 1.6)):
+        words[int(start * RATE_HZ) : int(end * RATE_HZ)] = True
+    x[words] = noise(int(words.sum()), 3)
+    y = x + np.where(words, 0.01, 10 ** (-30 / 20)) * noise(len(x), 4)  # 40 dB below them in words
+    y[int(1.2 * RATE_HZ) : int(1.4 * RATE_HZ)] *= 0.9
+    curve = distortion_over_time(x, y, RATE_HZ)
+    assert curve.noise_to_signal_db[~curve.spoken].mean() > curve.noise_to_signal_db[curve.spoken].max()
+    first, *others = worst_segments(curve)
+    assert 1.15 < first.start_s < first.end_s < 1.45 and first.noise_to_signal_db == pytest.approx(-20, abs=1.5)
+    for segment in others:
+        seconds = np.arange(segment.start_s, segment.end_s, 0.001)
+        assert words[(seconds.clip(0) * RATE_HZ).astype(int)].mean() > 0.4
+    assert curve.pause_noise_db == pytest.approx(-30, abs=0.5)
+    assert math.isnan(distortion_over_time(x[words], y[words], RATE_HZ).pause_noise_db)  # there is no pause
+
+
 def test_the_table_of_the_docs_is_that_of_the_code() -> None:
     from pathlib import Path
 

@@ -117,6 +117,38 @@ def test_onnx_runtime_gives_our_numbers(
         np.testing.assert_allclose(found["representation"], encoding.representation, rtol=1e-5, atol=1e-5)
 
 
+LENGTHS = (1, 16, 33, 34, 36, 63, 96, 1000)
+
+
+@pytest.mark.parametrize("masks", [True, False, None])
+def test_a_graph_refuses_a_clip_that_cannot_be_halved(tmp_path: Path, masks: bool | None) -> None:
+    """None: a network with folds. A max pool of ONNX leaves the last sample of an odd length out."""
+    runtime: Any = pytest.importorskip("onnxruntime", reason="needs pip install -e '.[test]'")
+    channels, rng = (2, 3, 3, 2, 4), np.random.default_rng(5)
+    net: Any = network(channels) if masks is not None else FoldedAutoencoder(channels, rng=rng)
+    for part in ("both", "encoder"):
+        export_onnx(net, tmp_path / "model.onnx", ABOUT, part, bool(masks))
+        session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+        for samples in LENGTHS:
+            if samples % 32 == 0:
+                z = session.run(["representation"], {"clips": clips(samples)})[0]
+                np.testing.assert_allclose(z, net.encoder.represent(clips(samples)), atol=1e-5)
+            else:
+                with pytest.raises(Exception, match=r"Reshape node.*cannot be reshaped"):
+                    session.run(None, {"clips": clips(samples)})
+
+
+def test_the_decoder_of_the_graph_refuses_masks_of_another_length(tmp_path: Path) -> None:
+    runtime: Any = pytest.importorskip("onnxruntime", reason="needs pip install -e '.[test]'")
+    net, path = network(), tmp_path / "model.onnx"
+    export_onnx(net, path, ABOUT, "decoder", True)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    masks = named_masks(net.encoder.forward(clips(64))[0].masks)
+    for z in (np.zeros((2, 1, 4)), np.zeros((2, 15, 4)), np.zeros((1, 16, 4))):  # ONNX repeats along an axis of 1
+        with pytest.raises(Exception, match=r"Reshape node.*cannot be reshaped"):
+            session.run(None, {"representation": z.astype(np.float32)} | masks)
+
+
 def test_of_equal_samples_the_first_is_the_maximum(tmp_path: Path) -> None:
     net, path = network(), tmp_path / "model.onnx"
     for _, leaf in named_leaves(net.parameters):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -165,6 +166,8 @@ def test_a_click_moves_a_drag_repeats_and_a_worst_segment_plays(page: Any) -> No
     assert deck.locator(".region").is_visible()
     deck.locator(".whole").click()
     assert deck.evaluate("deck => deck.player.loop") is None
+    pauses = deck.locator(".pauses").first.inner_text()
+    assert re.fullmatch(r"Noise in pauses after pre-training: −?\d+\.\d dB against speech\.", pauses)
     segment = deck.locator(".worst button").first
     segment.click()
     assert deck.get_attribute("data-version") == segment.get_attribute("data-version") == "1"

@@ -59,6 +59,7 @@ def test_metrics_have_a_row_for_every_test_clip_and_phase(listened: Path) -> Non
     for row in found:
         assert float(row["worst_1_noise_to_signal_db"]) >= float(row["worst_2_noise_to_signal_db"])
         assert 0 < float(row["worst_1_end_s"]) - float(row["worst_1_start_s"]) < 0.3
+        assert -60 < float(row["pause_noise_db"]) < 20
 
 
 def test_metrics_are_of_the_sounds_that_can_be_heard(listened: Path) -> None:

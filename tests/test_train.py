@@ -267,6 +267,8 @@ def test_a_run_is_never_overwritten_unless_forced(recordings: Path, tmp_path: Pa
         (("--epochs", "0"), "epochs must be at least 1; got 0"),
         (("--learning-rate", "nan"), "learning_rate must be above 0; got nan"),
         (("--learning-rate", "inf"), "learning_rate must be finite; got inf"),
+        (("--kernel-size", "99999"), "kernel_size must be at most clip_samples, which is 64000; got 99999"),
+        (("--threads", "1000000"), "threads must be at most 1024; got 1000000"),
         (("--kernel-size", "4"), "kernel_size must be odd, to keep the length of a clip; got 4"),
         (("--channels", "4,0"), "channels must be positive integers; got (4, 0)"),
         (("--db", "urmel"), "db must be one of demo, emodb, savee, ravdess, cremad, tess, folder; got 'urmel'"),

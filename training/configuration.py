@@ -36,6 +36,7 @@ def _setting(
     choices: Sequence[str] | None = None,
     least: float | None = None,
     above: float | None = None,
+    most: float | None = None,
     demo: Any = None,
     several: bool = False,
     fold: Any = None,
@@ -50,6 +51,7 @@ def _setting(
         "choices": choices,
         "least": least,
         "above": above,
+        "most": most,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -188,7 +190,9 @@ class Configuration:
     half: bool = _setting(
         False, "machine", "on a GPU, float16 between layers: half the memory; weights and sums stay float32", bool
     )
-    threads: int | None = _setting(None, "machine", "clips at a time on the CPU; all cores unless given", int, least=1)
+    threads: int | None = _setting(
+        None, "machine", "clips at a time on the CPU; all cores unless given", int, least=1, most=1024
+    )
     out: Path | None = _setting(None, "machine", "the run's folder; runs/<db>-<date>-<time> unless given", Path)
     force: bool = _setting(False, "machine", "replace the run in that folder", bool)
     no_report: bool = _setting(False, "machine", "leave the listening page out; python -m report makes it later", bool)
@@ -202,6 +206,10 @@ class Configuration:
             _check(field, value)
         if self.kernel_size % 2 == 0:
             raise ConfigurationError(f"kernel_size must be odd, to keep the length of a clip; got {self.kernel_size}")
+        if self.kernel_size > self.clip_samples:
+            raise ConfigurationError(
+                f"kernel_size must be at most clip_samples, which is {self.clip_samples}; got {self.kernel_size}"
+            )
         if not self.channels or min(self.channels) < 1:
             raise ConfigurationError(f"channels must be positive integers; got {self.channels}")
         if self.pooling == "max" and self.initial == "isometric":
@@ -274,6 +282,8 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
             )
     if rule["least"] is not None and not value >= rule["least"]:
         raise ConfigurationError(f"{name} must be at least {rule['least']}; got {value!r}")
+    if rule["most"] is not None and not value <= rule["most"]:
+        raise ConfigurationError(f"{name} must be at most {rule['most']}; got {value!r}")
     if rule["above"] is not None and not value > rule["above"]:
         raise ConfigurationError(f"{name} must be above {rule['above']}; got {value!r}")
     if rule["kind"] is float and not abs(value) < float("inf"):

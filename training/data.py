@@ -28,6 +28,7 @@ from training.environment import cpu_in_words, surroundings
 from training.executor import Executor
 from training.gpu import GpuExecutor
 from training.machine import available_cores
+from training.memory import check_memory
 from training.mpi import MpiExecutor
 from training.rank import RankError, Ranks
 from training.run_folder import RunError
@@ -69,9 +70,11 @@ def choose_executor(module: Any, threads: int, ranks: Ranks = ALONE) -> Executor
     return Workers(threads) if module is np else GpuExecutor(module)
 
 
-def prepare(settings: Configuration, data_dir: Path | None = None, ranks: Ranks = ALONE) -> Work:
-    """Find the device, read the corpus, split it."""
+def prepare(settings: Configuration, data_dir: Path | None = None, ranks: Ranks = ALONE, new: bool = True) -> Work:
+    """Find the device, read the corpus, split it; a new run must fit into memory."""
     module, sentence, threads = choose_device(settings, ranks)
+    if new and module is np:
+        check_memory(settings, threads)
     with ranks.first_of_node():
         clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
     ranks.same("clips", clips.sha256)
@@ -86,6 +89,8 @@ def prepare_batch(settings: Configuration, ranks: Ranks = ALONE) -> Work:
     The recordings are split without knowing which of them are bad, and the files of emodb are not verified.
     """
     module, sentence, threads = choose_device(settings, ranks)
+    if module is np:
+        check_memory(settings, threads)
     recordings = list_corpus(settings, settings.data_dir, verify=False)[0]
     train = [recordings[i] for i in split_recordings(settings, recordings).train]
     chosen: list[Recording] = []
@@ -142,7 +147,7 @@ def prepare_again(
             f"{who}: the recordings were in {printable(before)}, which is not there any more. If the folder was moved, "
             "name its new place with --data-dir"
         )
-    work = prepare(settings, data_dir or (before if there else settings.data_dir), ranks)
+    work = prepare(settings, data_dir or (before if there else settings.data_dir), ranks, new=False)
     if any(config.get(name) != work.config[name] for name in ("split", "clips_sha256")):
         raise CorpusError(
             f"{who}: the recordings of {settings.db} are not those that the run began with: "

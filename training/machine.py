@@ -16,6 +16,7 @@ PACKAGES = (  # that nn1d does without and everything else needs: the extra `spe
     "scipy", "soundfile", "tqdm", "safetensors", "pooch", "filelock", "pystoi", "matplotlib", "jinja2",
     "msgspec",
 )  # fmt: skip
+START_BYTES, THREAD_BYTES = 440 << 20, 90 << 20  # address space of packages and a small run, and of a thread of BLAS
 SKYLAKEX = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}  # what the kernels of this name execute
 
 
@@ -42,7 +43,15 @@ def start(name: str, module: str) -> Any:
     def read() -> Any:
         if absent:
             raise ConfigurationError(f"needs {', '.join(absent)}. Install them: pip install -e '.[speech]'")
-        return importlib.import_module(module).read_arguments()
+        command = importlib.import_module(module).read_arguments()
+        threads, limit = _blas_threads(), address_space()
+        needed = START_BYTES + threads * THREAD_BYTES
+        if limit is not None and limit < needed:  # below it BLAS ends the process, or waits for memory for ever
+            raise ConfigurationError(
+                f"needs about {needed >> 20} MiB of address space with {threads} threads of BLAS; ulimit -v allows "
+                f"{limit >> 20} MiB. Raise it: ulimit -v unlimited, or set OPENBLAS_NUM_THREADS=1"
+            )
+        return command
 
     return run_command(name, read, ConfigurationError)
 
@@ -62,9 +71,19 @@ def blas_environment(processor: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
     return {}
 
 
+def address_space() -> int | None:
+    """Bytes that this process may map, as ulimit -v says; None: as many as it likes."""
+    try:
+        import resource
+    except ImportError:
+        return None  # Windows
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def available_cores() -> int:
     """Cores that this process may use: its affinity, and the quota of its control group where there is one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = _affinity()
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
         if quota != "max":
@@ -72,6 +91,18 @@ def available_cores() -> int:
     except (OSError, ValueError):
         pass
     return cores
+
+
+def _affinity() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _blas_threads() -> int:
+    """Threads that OpenBLAS starts when it is loaded: it does not look at quotas."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        if os.environ.get(name, "").isdecimal():
+            return max(1, int(os.environ[name]))
+    return _affinity()
 
 
 def keep_freed_memory() -> None:

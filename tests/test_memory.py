@@ -1,0 +1,66 @@
+"""A run that does not fit into memory is refused before anything is read, in a sentence that says what it needs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nn1d import FlatParameters
+from training.configuration import Configuration, ConfigurationError
+from training.memory import check_memory, needed_bytes, parameter_count
+from training.network import build_network
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"channels": (3,), "kernel_size": 9}, {"channels": (5, 9), "clip_samples": 8}]
+)
+@pytest.mark.parametrize("pooling", ["max", "fold"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_filters_are_counted_before_they_are_drawn(settings: dict[str, Any], pooling: str, tied: bool) -> None:
+    configuration = Configuration(pooling=pooling, tied=tied, **settings)
+    views = FlatParameters(build_network(configuration, np.random.default_rng(0)).parameters).views.values()
+    assert parameter_count(configuration) == sum(view.size for view in views if view.ndim == 3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"channels": (30_000, 30_000)},
+        {"channels": (30_000, 30_000), "pooling": "fold"},
+        {"channels": (2**53,)},
+        {"clip_samples": 64 * 10**12},
+        {"clip_samples": 2**53, "kernel_size": 2**53 - 1},
+    ],
+)
+def test_what_no_machine_holds_is_refused(settings: dict[str, Any]) -> None:
+    sentence = r"training needs at least [\d,.]+ GB of memory: [\d,]+ parameters, and \d clips? of [\d,]+ samples at a "
+    with pytest.raises(ConfigurationError, match=sentence + r"time; .+ [\d,.]+ GB. Take fewer --channels"):
+        check_memory(Configuration(**settings), 2)
+
+
+def test_a_paper_sized_run_is_let_through() -> None:
+    assert needed_bytes(Configuration(), 1) < 100e6  # 90 MB by tracemalloc
+    check_memory(Configuration(), 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v is of Linux")
+@pytest.mark.parametrize(
+    "command", [["train.py"], ["-m", "report", "x"], ["-m", "inference", "evaluate", "x", "--db", "demo"]]
+)
+def test_a_small_address_space_is_named_before_packages_are_loaded(tmp_path: Path, command: list[str]) -> None:
+    """With 300 MB OpenBLAS waits for ever, with 500 MB it ends the process by itself."""
+    words = [sys.executable, *command, *(["--out", str(tmp_path / "run")] if command == ["train.py"] else [])]
+    limited = ["bash", "-c", 'ulimit -v 300000; exec "$@"', "bash", *words]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "3"}
+    done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 2 and done.stdout == "" and not list(tmp_path.iterdir())
+    assert "needs about 710 MiB of address space with 3 threads of BLAS; ulimit -v allows 292 MiB" in done.stderr
+    assert done.stderr.count("\n") == 1
