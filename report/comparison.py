@@ -183,6 +183,7 @@ def compare(runs: Sequence[Compared]) -> str:
         "emotion": None,
         "rate": None,
         "map": None,
+        "network": None,
         "mask_tables": [part["mask_tables"][0] for part in described],
         "settings": [(key, [str(settings[key]) for settings in written]) for key in different],
         "setting_columns": names,
