@@ -156,7 +156,7 @@ def compare(runs: Sequence[Compared]) -> str:
         for name, run in histories:
             epochs = [epoch for epoch in run.history if epoch["phase"] == phase]
             best = run.results[phase]["best_epoch"]
-            loss = figure.draw_loss(epochs, best, f"{name}: {title}", (min(losses), max(losses)))
+            loss = figure.draw_loss(epochs, best, f"{figure.short(name)}: {title}", (min(losses), max(losses)))
             uri = figure.svg_uri(figure.svg_text(loss))
             drawn.append({"uri": uri, "alt": f"{name}, {title}: loss over {len(epochs)} epochs, best at {best}"})
     described = [page.describe_run(run.config, run.settings.db, run.results, run.work.split) for run in runs]

@@ -117,7 +117,7 @@ def publish(
                 stem = f"{number:02d}-{re.sub(r'[^A-Za-z0-9_-]+', '-', clips.recordings[i].name)[:60]}"
                 for name, samples in sounds.items():
                     sound.write_wav(run.place(f"audio/{stem}.{name}.wav"), samples, SAMPLE_RATE_HZ)
-                title = f"{clips.recordings[i].name} ({why})"
+                title = f"{figure.short(clips.recordings[i].name)} ({why})"
                 figure.write_clip_figures(figures, stem, title, sounds, spectrograms, frames, SAMPLE_RATE_HZ)
                 shown[i] |= {"why": why, "spectrograms": view.show_spectrograms(spectrograms)}
                 shown[i] |= {"representation": view.show_representation(frames)}
