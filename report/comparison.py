@@ -158,7 +158,7 @@ def compare(runs: Sequence[Compared]) -> str:
         for name, run in histories:
             epochs = [epoch for epoch in run.history if epoch["phase"] == phase]
             best = run.results[phase]["best_epoch"]
-            loss = figure.draw_loss(epochs, best, f"{name}: {title}", (min(losses), max(losses)))
+            loss = figure.draw_loss(epochs, best, f"{figure.short(name)}: {title}", (min(losses), max(losses)))
             uri = figure.svg_uri(figure.svg_text(loss))
             drawn.append({"uri": uri, "alt": f"{name}, {title}: loss over {len(epochs)} epochs, best at {best}"})
     described = [page.describe_run(run.config, run.settings.db, run.results, run.work.split) for run in runs]
@@ -185,6 +185,7 @@ def compare(runs: Sequence[Compared]) -> str:
         "emotion": None,
         "rate": None,
         "map": None,
+        "network": None,
         "mask_tables": [part["mask_tables"][0] for part in described],
         "settings": [(key, [str(settings[key]) for settings in written]) for key in different],
         "setting_columns": names,

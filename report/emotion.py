@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from inference.probe_command import finding, heard_in_words
-from report.figure import data_uri, styled, themed, write_figure
+from report.figure import data_uri, short, styled, themed, write_figure
 from speech.clip import Clips
 from training.schema import check_probe
 
@@ -69,7 +69,7 @@ def draw_confusion(row: Mapping[str, Any]) -> Figure:
     """The confusion matrix of a probe as shares of each true emotion, with the counts written in."""
     counts = np.array(row["confusion"])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    classes = row["classes"]
+    classes = [short(name) for name in row["classes"]]
     figure = Figure((1.6 + 0.55 * len(classes), 1.2 + 0.5 * len(classes)))
     axes: Axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)

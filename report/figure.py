@@ -15,7 +15,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from speech.audio import SAMPLE_RATE_HZ
 from speech.distortion import MEASURES
@@ -58,6 +58,7 @@ STYLE: dict[Any, Any] = {
     ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), INK
 )
 COLUMNS = 1600  # of a waveform in a figure
+LETTERS = 24  # of a name
 MEL_WINDOW, MEL_BANDS, MEL_DEPTH_DB, DIFFERENCE_DB = 512, 80, 80.0, 30.0
 BAND_HZ = mel_corners(SAMPLE_RATE_HZ, MEL_BANDS)[1:-1]  # where each band of a spectrogram peaks
 TICKS_KHZ = (0.5, 1, 2, 4)
@@ -72,6 +73,11 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             return draw(*args, **kwargs)
 
     return drawn
+
+
+def short(name: str) -> str:
+    """A name as a figure can hold it: the whole one would leave no room for the figure."""
+    return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"
 
 
 NOT_XML = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # a label with one is no picture at all
@@ -126,7 +132,7 @@ def themed(svg: str) -> str:
     """An SVG of write_figure for a page: no ground of its own, and ink that is light where the page is dark."""
     style = f"<style>svg{{color:{INK}}}@media(prefers-color-scheme:dark){{svg{{color:#e6edf3}}}}</style>"
     head, rest = svg.split("<defs>", 1)
-    return head + style + "<defs>" + rest.replace(INK, "currentColor").replace(f"fill: {PAPER}", "fill: none")
+    return head + style + "<defs>" + rest.replace(INK, "currentColor").replace(f'"fill: {PAPER}', '"fill: none')
 
 
 def data_uri(kind: str, content: bytes | str) -> str:
@@ -164,6 +170,9 @@ def draw_loss(
     if limits is not None and limits[0] > 0:
         axes.set_ylim(limits[0] / 1.2, limits[1] * 1.2)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    low, high = axes.get_ylim()
+    if high < 100 * low:  # powers of ten alone would be one label, or none
+        axes.yaxis.set_major_locator(MaxNLocator(5) if high < 10 * low else LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")  # powers of ten would be formulas, which are switched off
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.legend(frameon=False)
@@ -247,9 +256,10 @@ def draw_distribution(measure: str, rows: Sequence[Mapping[str, Any]]) -> Figure
                 values = values[np.isfinite(values)]
                 _draw_box(axes, values, -(i * (len(phases) + 0.5) + k), COLOURS[phase])
         middle = [-(i * (len(phases) + 0.5) + (len(phases) - 1) / 2) for i in range(len(names))]
-        axes.set_yticks(middle, [name or ("-" if key else "all") for name in names])
+        axes.set_yticks(middle, [short(name) or ("-" if key else "all") for name in names])
         axes.set(title=title if key else "all test clips")
         axes.grid(visible=False, axis="y")
+    every[-1].xaxis.set_major_locator(MaxNLocator(4))  # as many as stand side by side where they are long: 0.00025
     unit = "" if about.unit == "1" else f" [{about.unit}]"
     every[-1].set(xlabel=f"{about.title}{unit}, {about.better} is better")
     handles = [every[0].plot([], [], color=COLOURS[phase], linewidth=6, label=TITLES[phase])[0] for phase in phases]
@@ -276,7 +286,7 @@ def draw_map(xy: np.ndarray, share: np.ndarray, names: Sequence[str], title: str
     for k, name in enumerate(sorted(set(names))):
         x, y = xy[[other == name for other in names]].T
         style: dict[str, Any] = {"color": PALETTE[k % len(PALETTE)], "marker": MARKERS[k % len(MARKERS)][0]}
-        axes.scatter(x, y, s=16, label=name or "-", linewidths=0, **style)
+        axes.scatter(x, y, s=16, label=short(name) or "-", linewidths=0, **style)
     axes.set(title=title, xlabel=f"first component ({share[0]:.0%})", ylabel=f"second component ({share[1]:.0%})")
     figure.legend(loc="outside right upper", frameon=False)
     return figure

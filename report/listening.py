@@ -65,6 +65,7 @@ def publish(
         emotion,
         figure,
         live,
+        network,
         page,
         rate,
         view,
@@ -116,7 +117,7 @@ def publish(
                 stem = f"{number:02d}-{re.sub(r'[^A-Za-z0-9_-]+', '-', clips.recordings[i].name)[:60]}"
                 for name, samples in sounds.items():
                     sound.write_wav(run.place(f"audio/{stem}.{name}.wav"), samples, SAMPLE_RATE_HZ)
-                title = f"{clips.recordings[i].name} ({why})"
+                title = f"{figure.short(clips.recordings[i].name)} ({why})"
                 figure.write_clip_figures(figures, stem, title, sounds, spectrograms, frames, SAMPLE_RATE_HZ)
                 shown[i] |= {"why": why, "spectrograms": view.show_spectrograms(spectrograms)}
                 shown[i] |= {"representation": view.show_representation(frames)}
@@ -132,6 +133,7 @@ def publish(
                 "emotion": emotion.emotion_section(run.path, figures, xy, share, clips),
                 "rate": rate.rate_section(results, figures),
                 "map": clip_map.describe_map(xy, share, features.shape[2], clips, split),
+                "network": network.network_section(models),
                 "columns": view.COLUMNS,
                 "low_db": view.CURVE_DB[0],
                 "high_db": view.CURVE_DB[1],

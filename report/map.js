@@ -3,8 +3,8 @@
 
 const measure = document.querySelector("#measure");
 const distributions = [...document.querySelectorAll(".distribution")];
-measure.addEventListener("change", () => distributions.forEach((figure, i) => (figure.hidden = i !== Number(measure.value))));
-measure.dispatchEvent(new Event("change")); // a page that is loaded again may remember another choice
+measure?.addEventListener("change", () => distributions.forEach((figure, i) => (figure.hidden = i !== Number(measure.value))));
+measure?.dispatchEvent(new Event("change")); // a page that is loaded again may remember another choice
 
 // ---------------------------------------------------------------------------------------------------- map
 
@@ -33,7 +33,8 @@ function point(index) {
   if (current < 0) return;
   const { name, about, clip } = points[current].dataset;
   points[current].classList.add("on");
-  hovered.textContent = `${name}: ${about}${soundOf(points[current]) ? "" : ", its sound is not in this page"}`;
+  const unheard = soundOf(points[current]) ? "" : ", its sound is not in this page";
+  hovered.replaceChildren(make("bdi", {}, name), ": ", make("bdi", {}, about), unheard);
   const view = tested.get(Number(clip));
   if (view?.sounds) hovered.append(" ", make("a", { href: address(view) }, "open the clip"));
 }

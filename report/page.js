@@ -188,9 +188,9 @@ function makeDeck(clip) {
   decks.set(clip, deck);
   deck.player = player;
   deck.setAttribute("aria-label", clip.name);
-  find("h3").append(clip.name, " ", make("span", { class: "why" }, clip.why ?? "sounds as MP3"));
-  const about = [clip.label, clip.speaker && `speaker ${clip.speaker}`, clip.text && `text ${clip.text}`];
-  find(".about").textContent = [...about.filter(Boolean), `${seconds.toFixed(2)} s`].join(", ");
+  find("h3").append(make("bdi", {}, clip.name), " ", make("span", { class: "why" }, clip.why ?? "sounds as MP3"));
+  const about = [clip.label, clip.speaker && `speaker ${clip.speaker}`, clip.text && `text ${clip.text}`].filter(Boolean);
+  find(".about").append(...about.flatMap((words) => [make("bdi", {}, words), ", "]), `${seconds.toFixed(2)} s`);
   find("legend").textContent = `Version of ${clip.name}`;
   seek.max = seconds;
   seek.setAttribute("aria-label", `Position in ${clip.name} in seconds`);
@@ -406,7 +406,7 @@ function rowOf(clip) {
       plays.append(button);
     });
   } else plays.append("no room");
-  const words = facets.map((key) => make("td", {}, clip[key]));
+  const words = facets.map((key) => make("td", { class: "word" }, clip[key]));
   const cells = columns.map(({ i }) => make("td", {}, number(clip.values[phase.value][i])));
   const row = make("tr", {}, make("th", { scope: "row" }, name), plays, ...words, make("td", {}, clip.seconds.toFixed(2)), ...cells);
   row.clip = clip;
@@ -437,7 +437,7 @@ for (const key of facets) {
 }
 all.tHead.rows[0].append(
   heading("clip", "name", false),
-  make("th", { scope: "col" }, `play ${data.phases.map((title) => title.replace("after ", "")).join(", ")}`),
+  make("th", { scope: "col" }, `play ${data.phases.map((title) => title.replace(/,? ?after /, " ").trim()).join(", ")}`),
   ...facets.map((key) => heading(key, key, false)),
   heading("seconds", "seconds", true),
   ...columns.map(({ title, i, ascending }) => heading(title, i, !ascending)),
@@ -456,8 +456,7 @@ all.tBodies[0].addEventListener("click", (event) => {
 /** Open the clip that the address names: report.html#clip=NAME */
 function open() {
   if (!location.hash.startsWith("#clip=")) return;
-  const name = decodeURIComponent(location.hash.slice("#clip=".length));
-  const clip = data.clips.find((other) => other.name === name && other.sounds);
+  const clip = data.clips.find((other) => address(other) === location.hash && other.sounds);
   if (!clip) return;
   if (!decks.has(clip)) {
     const place = document.querySelector("#opened");

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from docs.gradients.grid import label, panel
+from report.diagram import label, panel
 
 LEFT, RIGHT, TOP, BOTTOM, HEIGHT, STEP = 70, 20, 64, 54, 260, 17  # [pixels]
 AFTER, BEFORE, THROUGH = ("first", "fine"), ("second", "grey"), ("third", "warm")  # classes of a fill and of a stroke

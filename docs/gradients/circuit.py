@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from docs.gradients.grid import label, panel
+from report.diagram import label, panel
 
 WIDE, TALL, WIRE, EDGE = 132, 64, 84, 14  # [pixels]
 

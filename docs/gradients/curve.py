@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from docs.gradients.grid import label, panel
+from report.diagram import label, panel
 
 LEFT, TOP, WIDTH, HEIGHT = 44, 44, 420, 200  # [pixels]
 
