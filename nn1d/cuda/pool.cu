@@ -1,4 +1,4 @@
-// Max pooling, its transpose, plain upsampling and its transpose: the functions of nn1d/pool.py with the same names.
+// Max pooling, its transpose, plain upsampling and its transpose: what nn1d/pool.py does.
 //
 // L samples are windows of `size` samples, one after another, whatever the clip; each thread takes N channels of a
 // window (N = 4 moves 16 bytes of floats and 4 marks at a time), so every number is read and written once.
@@ -7,7 +7,8 @@
 
 constexpr int THREADS = 256;
 
-// MaxPool1d: y[l, c] = max_i x[s·l + i, c], and True at the first i that reaches it; at the last if one is nan
+// Stands for nn1d.pool.max_pool, and without a mask for nn1d.pool.maxima:
+// y[l, c] = max_i x[s·l + i, c], and True at the first i that reaches it; at the last if one is nan
 template <typename T, int N>
 __global__ void __launch_bounds__(THREADS) max_pool(
     const T* __restrict__ x,   // (windows, size, channels)
@@ -48,7 +49,8 @@ __global__ void __launch_bounds__(THREADS) max_pool(
     }
 }
 
-// place: y[s·l + i, c] = x[l, c] where mask[s·l + i, c], else 0; without a mask repeat: y[s·l + i, c] = x[l, c]
+// Stands for nn1d.pool.place: y[s·l + i, c] = x[l, c] where mask[s·l + i, c], else 0;
+// without a mask it stands for nn1d.pool.repeat: y[s·l + i, c] = x[l, c]
 template <typename T, int N>
 __global__ void __launch_bounds__(THREADS) place(
     const T* __restrict__ x, const bool* __restrict__ mask, T* __restrict__ y, long long windows, int size,
@@ -71,7 +73,8 @@ __global__ void __launch_bounds__(THREADS) place(
     }
 }
 
-// select: y[l, c] = Σ_i (x[s·l + i, c] where mask[s·l + i, c]); without a mask sum_windows: y[l, c] = Σ_i x[s·l + i, c]
+// Stands for nn1d.pool.select: y[l, c] = Σ_i (x[s·l + i, c] where mask[s·l + i, c]);
+// without a mask it stands for nn1d.pool.sum_windows: y[l, c] = Σ_i x[s·l + i, c]
 template <typename T, int N>
 __global__ void __launch_bounds__(THREADS) select(
     const T* __restrict__ x, const bool* __restrict__ mask, T* __restrict__ y, long long windows, int size,
