@@ -1,7 +1,8 @@
 // Max pooling, its transpose, plain upsampling and its transpose: what nn1d/pool.py does.
 //
 // L samples are windows of `size` samples, one after another, whatever the clip; each thread takes N channels of a
-// window (N = 4 moves 16 bytes of floats and 4 marks at a time), so every number is read and written once.
+// window (N = 4 moves 16 bytes of floats and 4 marks at a time), so every number is read and written once. Windows are
+// short: loops over them are unrolled for two samples, whose loads are then under way together.
 
 #include "element.cuh"
 
@@ -18,11 +19,12 @@ __global__ void __launch_bounds__(THREADS) max_pool(
 {
     const long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= windows * (channels / N)) return;
-    const long long window = i / (channels / N);
-    const int c = int(i % (channels / N)) * N;
+    const long long window = (unsigned long long)i / unsigned(channels / N);
+    const int c = int(i - window * (channels / N)) * N;
     const long long first = window * size * channels + c;
     Pack<T, N> best = read<N>(x + first, N, true);
     int where[N] = {};
+#pragma unroll 2
     for (int s = 1; s < size; ++s) {
         const Pack<T, N> next = read<N>(x + first + (long long)s * channels, N, true);
 #pragma unroll
@@ -41,6 +43,7 @@ __global__ void __launch_bounds__(THREADS) max_pool(
         const Sum<T> most = best.v[j];
         if (most != most) where[j] = size - 1;
     }
+#pragma unroll 2
     for (int s = 0; s < size; ++s) {
         Pack<bool, N> marks;
 #pragma unroll
@@ -58,9 +61,10 @@ __global__ void __launch_bounds__(THREADS) place(
 {
     const long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= windows * (channels / N)) return;
-    const long long window = i / (channels / N);
-    const int c = int(i % (channels / N)) * N;
+    const long long window = (unsigned long long)i / unsigned(channels / N);
+    const int c = int(i - window * (channels / N)) * N;
     const Pack<T, N> value = read<N>(x + window * channels + c, N, true);
+#pragma unroll 2
     for (int s = 0; s < size; ++s) {
         const long long at = (window * size + s) * channels + c;
         Pack<T, N> placed = value;
@@ -82,9 +86,10 @@ __global__ void __launch_bounds__(THREADS) select(
 {
     const long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= windows * (channels / N)) return;
-    const long long window = i / (channels / N);
-    const int c = int(i % (channels / N)) * N;
+    const long long window = (unsigned long long)i / unsigned(channels / N);
+    const int c = int(i - window * (channels / N)) * N;
     Pack<Sum<T>, N> sum = {};
+#pragma unroll 2
     for (int s = 0; s < size; ++s) {
         const long long at = (window * size + s) * channels + c;
         const Pack<T, N> value = read<N>(x + at, N, true);

@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(THREADS) tensor_filter_gradient(
     float sum[SUMS][4] = {};
     for (long long stretch = blockIdx.x; stretch < (long long)clips * spans; stretch += gridDim.x) {
         const long long clip = stretch / spans;
-        const int begin = int(stretch % spans) * span, end = outputs - begin < span ? outputs : begin + span;
+        const int begin = int(stretch - clip * spans) * span, end = outputs - begin < span ? outputs : begin + span;
         const T* const signal = x + clip * length * channels;
         const T* const slope = dy + clip * outputs * outs;
         for (int first = begin; first < end; first += SAMPLES) {
