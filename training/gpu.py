@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -32,8 +33,9 @@ class GpuExecutor:
     """A batch at once on a GPU: the executor (training/executor.py) of CuPy.
 
     A source stays on the GPU if it takes no more than half of what is free there, or of what the limit of CuPy's pool
-    leaves; otherwise its rows are sent a batch at a time. A batch is one piece until memory does not suffice: then
-    pieces are halved, for good, which is said once. Losses and gradients are not synchronised.
+    leaves; otherwise its rows are sent a batch at a time. A function gets as many clips at a time as half of the memory
+    takes, by what it takes for one, which is measured before its first call. The other half is for the graph, or for
+    what runs beside it: a smaller last batch, validation. Losses and gradients are not synchronised.
 
     Parameters
     ----------
@@ -50,9 +52,8 @@ class GpuExecutor:
     def __init__(self, module: Any) -> None:
         self._cupy = module
         self._pool = module.get_default_memory_pool()
-        self._limit = self._pool.get_limit()
         self._kept: list[tuple[np.ndarray, Array | None]] = []  # sources, and where they stay
-        self._largest: dict[Function, int] = {}  # clips in a piece, of functions for which a batch was too large
+        self._fitting: dict[Function, int] = {}  # clips that a function may get at a time
         self._said = False
         self.step = CapturedStep(module)
 
@@ -72,21 +73,14 @@ class GpuExecutor:
         self, function: Callable[..., Gradient], sources: Sequence[np.ndarray], clips: np.ndarray
     ) -> Gradient:
         """Loss, in float64, and gradient of a batch: the means over its pieces, summed in their order."""
-
-        def piece(some: np.ndarray) -> tuple[Array, Array]:
-            loss, gradient = self.step(function, *(self.rows(source, some) for source in sources))
-            self._bound()
-            share = len(some) / len(clips)
-            return loss * share, gradient * share  # copies: a graph writes into the same arrays again
-
-        def whole(some_pieces: list[np.ndarray]) -> Gradient:
-            loss, total = piece(some_pieces[0])
-            for some in some_pieces[1:]:
-                another, gradient = piece(some)
-                loss, total = loss + another, total + gradient
-            return loss.astype(np.float64), total
-
-        return self._within_memory(function, clips, whole)
+        size = self._fits(function, sources, clips)
+        if size < len(clips) and not self._said:
+            self._said = True
+            logging.getLogger("training").warning(
+                "gpu: the memory does not suffice for a whole batch, which goes in pieces of %d clips", size
+            )
+        loss, gradient = self._mean(partial(self.step, function), sources, pieces(clips, size))
+        return loss.astype(np.float64), gradient
 
     def mean(
         self,
@@ -96,19 +90,16 @@ class GpuExecutor:
         on_clips: Callable[[], None] = lambda: None,
     ) -> Sequence[Number]:
         """The mean of each number over clips, not synchronised."""
-        total: list[Number] = []
-        for some, numbers in self._pieces(function, sources, clips):
-            shares = [number * (len(some) / len(clips)) for number in numbers]
-            total = [sum_ + share for sum_, share in zip(total or [0.0] * len(shares), shares, strict=True)]
-            on_clips()
-        return total
+        size = min(AT_ONCE, self._fits(function, sources, clips))
+        return self._mean(function, sources, pieces(clips, size), on_clips)
 
     def map_clips(
         self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
     ) -> Iterator[Result]:
         """What function gives for each clip, in order."""
-        for _, results in self._pieces(function, sources, clips, numbered=True):
-            yield from results
+        size = min(AT_ONCE, self._fits(function, sources, clips, numbered=True))
+        for some in pieces(clips, size):
+            yield from function(some, *self._rows(sources, some))
 
     def synchronise(self, numbers: Sequence[Number]) -> list[float]:
         """The values of the numbers, in one transfer."""
@@ -130,71 +121,63 @@ class GpuExecutor:
     ) -> None:
         self.forget()
 
-    def _pieces(
+    def _mean(
         self,
-        function: Callable[..., Result],
+        function: Function,
         sources: Sequence[np.ndarray],
-        clips: np.ndarray,
-        numbered: bool = False,
-    ) -> Iterator[tuple[np.ndarray, Result]]:
-        """function of the rows of clips, after their numbers if asked for: piece by piece."""
+        parts: Sequence[np.ndarray],
+        on_clips: Callable[[], None] = lambda: None,
+    ) -> list[Number]:
+        totals: list[Number] = []
+        clips = sum(map(len, parts))
+        for some in parts:
+            numbers = function(*self._rows(sources, some))
+            shares = [number * (len(some) / clips) for number in numbers]  # copies: a graph writes there again
+            totals = [total + share for total, share in zip(totals, shares, strict=True)] if totals else shares
+            on_clips()
+        return totals
 
-        def call(some: np.ndarray) -> tuple[np.ndarray, Result]:
-            numbers = (some,) if numbered else ()
-            return some, function(*numbers, *(self.rows(source, some) for source in sources))
+    def _rows(self, sources: Sequence[np.ndarray], clips: np.ndarray) -> list[Array]:
+        return [self.rows(source, clips) for source in sources]
 
-        for some in pieces(clips, AT_ONCE):
-            yield from self._within_memory(function, some, lambda parts: [call(part) for part in parts])
-
-    def _within_memory(
-        self, function: Function, clips: np.ndarray, work: Callable[[list[np.ndarray]], Result]
-    ) -> Result:
-        """Work on the clips in as few pieces as memory allows for the function."""
-        size, emptied = min(self._largest.get(function, len(clips)), len(clips)), False
-        while True:
-            try:
-                return work(pieces(clips, size))
-            except self._cupy.cuda.memory.OutOfMemoryError as error:
-                reason = str(error)
-            # here, and not above, where the error still holds the arrays of what failed
-            self.step.forget()
-            self._bound()
+    def _fits(
+        self, function: Function, sources: Sequence[np.ndarray], clips: np.ndarray, numbered: bool = False
+    ) -> int:
+        """How many clips the function may get at a time, by what it takes for the first of these."""
+        if function not in self._fitting and len(clips):
+            rows = self._rows(sources, clips[:1])
             self._pool.free_all_blocks()
-            if emptied:  # else what others had left in the pool may have been in the way
-                if size == 1:
-                    raise DeviceError(
-                        f"gpu: the memory does not suffice for a single clip ({reason}). Allow more of it by "
-                        "--gpu-memory, free some, or compute with --device cpu"
-                    )
-                size = self._largest[function] = size // 2
-                self._say(size, reason)
-            emptied = not emptied
+            room = self._room()
+            pool = self._cupy.cuda.MemoryPool()  # a fresh one: it loses to gaps what a pool for more clips loses
+            pool.set_limit(size=max(1, room))
+            try:
+                with self._cupy.cuda.using_allocator(pool.malloc):
+                    function(*[clips[:1]] * numbered, *rows)
+                needed = pool.total_bytes() + sum(row.nbytes for row in rows)
+            except self._cupy.cuda.memory.OutOfMemoryError:
+                needed = max(1, room + self.step.bytes_held)  # too much
+            pool.free_all_blocks()
+            fitting = (room + self.step.bytes_held) // 2 // (needed + needed // 16)  # gaps are not always in proportion
+            if fitting < 1:
+                raise DeviceError(
+                    f"gpu: half of the memory that is left, {room:,} bytes, does not suffice for a single clip. Allow "
+                    "more of it by --gpu-memory, free some, or compute with --device cpu"
+                )
+            self._fitting = {**dict(list(self._fitting.items())[-3:]), function: fitting}  # those of two phases
+        return self._fitting.get(function, 1)
 
-    def _say(self, size: int, reason: str) -> None:
-        if not self._said:
-            self._said = True
-            logging.getLogger("training").warning(
-                "gpu: the memory does not suffice for a whole batch, which goes in pieces of %d clips and smaller ones "
-                "if need be (%s)",
-                size,
-                reason,
-            )
-
-    def _bound(self) -> None:
-        """The graph's pool and the default one together keep within the limit."""
-        if self._limit:
-            self._pool.set_limit(size=max(1, self._limit - self.step.bytes_held))
+    def _room(self) -> int:
+        """Bytes that may still be taken."""
+        free, _ = self._cupy.cuda.runtime.memGetInfo()
+        room, limit = free + self._pool.free_bytes(), self._pool.get_limit()
+        return int(min(room, limit - self._pool.used_bytes()) if limit else room)
 
     def _resident(self, source: np.ndarray) -> Array | None:
         for known, resident in self._kept:
             if known is source:
                 return resident
-        free, _ = self._cupy.cuda.runtime.memGetInfo()
-        room = free + self._pool.free_bytes()
-        if self._limit:
-            room = min(room, self._limit - self._pool.used_bytes())
         resident = None
-        if source.nbytes <= room / 2:
+        if source.nbytes <= self._room() / 2:
             resident = self._cupy.empty(source.shape, source.dtype)
             step = max(1, UPLOAD_BYTES * len(source) // max(source.nbytes, 1))
             for some in pieces(np.arange(len(source)), step):

@@ -4,7 +4,7 @@
 
 constexpr int THREADS = 256;
 
-// ELU(alpha).forward: y = x where x > 0, else α·(exp(x) - 1)
+// Stands for nn1d.activation.elu_forward: y = x where x > 0, else α·(exp(x) - 1)
 template <typename T, int N>
 __global__ void __launch_bounds__(THREADS) elu_forward(
     const T* __restrict__ x, T* __restrict__ y, long long count, Sum<T> alpha)
@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(THREADS) elu_forward(
     write<N>(y + i, pack, N, true);
 }
 
-// ELU(alpha).backward: dx = dy·(1 where y > 0, else y + α)
+// Stands for nn1d.activation.elu_backward: dx = dy·(1 where y > 0, else y + α)
 template <typename T, int N>
 __global__ void __launch_bounds__(THREADS) elu_backward(
     const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx, long long count, Sum<T> alpha)

@@ -11,13 +11,13 @@ from nn1d.dispatch import register
 
 @register("elu_forward")
 def elu_forward(x: Array, alpha: float) -> Array:
-    """y = x where x > 0, else α·(exp(x) - 1)."""
+    """Stands for nn1d.activation.elu_forward: y = x where x > 0, else α·(exp(x) - 1)."""
     return _elementwise("elu_forward", alpha, x)
 
 
 @register("elu_backward")
 def elu_backward(dy: Array, y: Array, alpha: float) -> Array:
-    """dx = dy·(1 where y > 0, else y + α)."""
+    """Stands for nn1d.activation.elu_backward: dx = dy·(1 where y > 0, else y + α)."""
     return _elementwise("elu_backward", alpha, dy, y)
 
 

@@ -1,4 +1,4 @@
-// nn1d.adam.Adam.step over the flat vector of parameters, in one pass:
+// Stands for nn1d.adam.adam_step: over the flat vector of parameters, in one pass:
 //
 //     g = g + λ·p                    with classic L2;  p = p - ηλ·p  with decoupled decay
 //     m = β1·m + (1 - β1)·g

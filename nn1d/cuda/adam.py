@@ -12,7 +12,7 @@ from nn1d.dispatch import register
 
 @register("adam_step")
 def adam_step(parameters: Array, gradient: Array, m: Array, v: Array, adam: Adam) -> None:
-    """As nn1d.adam.adam_step, of arrays of one type and a decay that is one number or an array like the parameters."""
+    """Stands for nn1d.adam.adam_step, of arrays of one type; the decay is a number or an array like the parameters."""
     decay, t = adam.weight_decay, adam.steps
     decays = None if isinstance(decay, (int, float)) else decay
     if (

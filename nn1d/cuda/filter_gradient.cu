@@ -2,8 +2,9 @@
 //
 //     dw[k, c, o] = Σ_{n,l} f(x[n, l + k - p, c]) · dy[n, l, o],    db[o] = Σ_{n,l} dy[n, l, o]
 //
-// f is an ELU, x outside of its signal is 0. This is nn1d.conv.parameter_gradients with stride 1.
-// With `backwards` the filters are those of a ConvTranspose1d: dw[K - 1 - k, o, c] takes what is written above.
+// f is an ELU, x outside of its signal is 0. Stands for nn1d.conv.parameter_gradients with stride 1.
+// With `backwards` the filters are those of a ConvTranspose1d: dw[K - 1 - k, o, c] takes what is written above, and
+// p = K - 1 - padding.
 //
 // No atomics: every block sums its share of all samples into a row of its own, and nn1d/cuda/sum.cu adds the rows. All
 // additions have an order that the shapes alone decide, so a run gives the same bits every time, on every GPU.
@@ -49,7 +50,7 @@ __global__ void __launch_bounds__(THREADS) filter_gradient(
     S sum[SUMS] = {};
     for (long long stretch = blockIdx.x; stretch < (long long)clips * spans; stretch += gridDim.x) {
         const long long clip = stretch / spans;
-        const int begin = int(stretch % spans) * span, end = outputs - begin < span ? outputs : begin + span;
+        const int begin = int(stretch - clip * spans) * span, end = outputs - begin < span ? outputs : begin + span;
         const T* const signal = x + clip * length * channels;
         const T* const slope = dy + clip * outputs * outs;
         for (int first = begin; first < end; first += SAMPLES) {

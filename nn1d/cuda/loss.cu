@@ -1,6 +1,6 @@
-// nn1d.loss.mse: dy = (2 / n)·(y - target), and (y - target)² summed by each block over its stretch of `span` numbers
-// into a row of its own, as double; nn1d/cuda/sum.cu adds the rows and divides by n. No atomics: the order of all
-// additions is decided by n alone.
+// Stands for nn1d.loss.squared_error: dy = (2 / n)·(y - target), and (y - target)² summed by each block over its
+// stretch of `span` numbers into a row of its own, as double; nn1d/cuda/sum.cu adds the rows and divides by n. No
+// atomics: the order of all additions is decided by n alone.
 
 constexpr int THREADS = 256;
 

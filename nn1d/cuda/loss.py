@@ -15,7 +15,7 @@ LEAST_SPAN = 4096
 
 @register("squared_error")
 def squared_error(y: Array, target: Array) -> tuple[Array, Array]:
-    """(1 / n) Σ (y - target)² as an array without axes, and (2 / n)(y - target)."""
+    """Stands for nn1d.loss.squared_error: (1 / n) Σ (y - target)² as an array without axes, and (2 / n)(y - target)."""
     if not has_kernels(y, target):
         return NotImplemented
     xp, count = array_module(y), y.size

@@ -1,13 +1,15 @@
-// Max pooling, its transpose, plain upsampling and its transpose: the functions of nn1d/pool.py with the same names.
+// Max pooling, its transpose, plain upsampling and its transpose: what nn1d/pool.py does.
 //
 // L samples are windows of `size` samples, one after another, whatever the clip; each thread takes N channels of a
-// window (N = 4 moves 16 bytes of floats and 4 marks at a time), so every number is read and written once.
+// window (N = 4 moves 16 bytes of floats and 4 marks at a time), so every number is read and written once. Windows are
+// short: loops over them are unrolled for two samples, whose loads are then under way together.
 
 #include "element.cuh"
 
 constexpr int THREADS = 256;
 
-// MaxPool1d: y[l, c] = max_i x[s·l + i, c], and True at the first i that reaches it; at the last if one is nan
+// Stands for nn1d.pool.max_pool, and without a mask for nn1d.pool.maxima:
+// y[l, c] = max_i x[s·l + i, c], and True at the first i that reaches it; at the last if one is nan
 template <typename T, int N>
 __global__ void __launch_bounds__(THREADS) max_pool(
     const T* __restrict__ x,   // (windows, size, channels)
@@ -17,11 +19,12 @@ __global__ void __launch_bounds__(THREADS) max_pool(
 {
     const long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= windows * (channels / N)) return;
-    const long long window = i / (channels / N);
-    const int c = int(i % (channels / N)) * N;
+    const long long window = (unsigned long long)i / unsigned(channels / N);
+    const int c = int(i - window * (channels / N)) * N;
     const long long first = window * size * channels + c;
     Pack<T, N> best = read<N>(x + first, N, true);
     int where[N] = {};
+#pragma unroll 2
     for (int s = 1; s < size; ++s) {
         const Pack<T, N> next = read<N>(x + first + (long long)s * channels, N, true);
 #pragma unroll
@@ -40,6 +43,7 @@ __global__ void __launch_bounds__(THREADS) max_pool(
         const Sum<T> most = best.v[j];
         if (most != most) where[j] = size - 1;
     }
+#pragma unroll 2
     for (int s = 0; s < size; ++s) {
         Pack<bool, N> marks;
 #pragma unroll
@@ -48,7 +52,8 @@ __global__ void __launch_bounds__(THREADS) max_pool(
     }
 }
 
-// place: y[s·l + i, c] = x[l, c] where mask[s·l + i, c], else 0; without a mask repeat: y[s·l + i, c] = x[l, c]
+// Stands for nn1d.pool.place: y[s·l + i, c] = x[l, c] where mask[s·l + i, c], else 0;
+// without a mask it stands for nn1d.pool.repeat: y[s·l + i, c] = x[l, c]
 template <typename T, int N>
 __global__ void __launch_bounds__(THREADS) place(
     const T* __restrict__ x, const bool* __restrict__ mask, T* __restrict__ y, long long windows, int size,
@@ -56,9 +61,10 @@ __global__ void __launch_bounds__(THREADS) place(
 {
     const long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= windows * (channels / N)) return;
-    const long long window = i / (channels / N);
-    const int c = int(i % (channels / N)) * N;
+    const long long window = (unsigned long long)i / unsigned(channels / N);
+    const int c = int(i - window * (channels / N)) * N;
     const Pack<T, N> value = read<N>(x + window * channels + c, N, true);
+#pragma unroll 2
     for (int s = 0; s < size; ++s) {
         const long long at = (window * size + s) * channels + c;
         Pack<T, N> placed = value;
@@ -71,7 +77,8 @@ __global__ void __launch_bounds__(THREADS) place(
     }
 }
 
-// select: y[l, c] = Σ_i (x[s·l + i, c] where mask[s·l + i, c]); without a mask sum_windows: y[l, c] = Σ_i x[s·l + i, c]
+// Stands for nn1d.pool.select: y[l, c] = Σ_i (x[s·l + i, c] where mask[s·l + i, c]);
+// without a mask it stands for nn1d.pool.sum_windows: y[l, c] = Σ_i x[s·l + i, c]
 template <typename T, int N>
 __global__ void __launch_bounds__(THREADS) select(
     const T* __restrict__ x, const bool* __restrict__ mask, T* __restrict__ y, long long windows, int size,
@@ -79,9 +86,10 @@ __global__ void __launch_bounds__(THREADS) select(
 {
     const long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= windows * (channels / N)) return;
-    const long long window = i / (channels / N);
-    const int c = int(i % (channels / N)) * N;
+    const long long window = (unsigned long long)i / unsigned(channels / N);
+    const int c = int(i - window * (channels / N)) * N;
     Pack<Sum<T>, N> sum = {};
+#pragma unroll 2
     for (int s = 0; s < size; ++s) {
         const long long at = (window * size + s) * channels + c;
         const Pack<T, N> value = read<N>(x + at, N, true);

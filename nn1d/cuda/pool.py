@@ -11,7 +11,7 @@ from nn1d.dispatch import register
 
 @register("max_pool")
 def max_pool(x: Array, size: int) -> tuple[Array, Array]:
-    """The maxima of windows (N, L / s, C) and their mask (N, L, C)."""
+    """Stands for nn1d.pool.max_pool: the maxima of windows (N, L / s, C) and their mask (N, L, C)."""
     if not has_kernels(x):
         return NotImplemented
     mask = array_module(x).empty(x.shape, bool)
@@ -20,13 +20,13 @@ def max_pool(x: Array, size: int) -> tuple[Array, Array]:
 
 @register("maxima")
 def maxima(x: Array, size: int) -> Array:
-    """The maxima of windows alone."""
+    """Stands for nn1d.pool.maxima: the maxima of windows alone."""
     return _max_pool(x, None, size) if has_kernels(x) else NotImplemented
 
 
 @register("place")
 def place(x: Array, mask: Array | None, size: int) -> Array:
-    """Each sample where the mask marks its window, 0 elsewhere; everywhere without a mask."""
+    """Stands for nn1d.pool.place: each sample where the mask marks its window, else 0; everywhere without a mask."""
     if not has_kernels(x):
         return NotImplemented
     xp, (clips, length, channels) = array_module(x), x.shape
@@ -38,13 +38,13 @@ def place(x: Array, mask: Array | None, size: int) -> Array:
 
 @register("repeat")
 def repeat(x: Array, size: int) -> Array:
-    """Each sample `size` times."""
+    """Stands for nn1d.pool.repeat: each sample `size` times; the kernel `place` without a mask."""
     return place(x, None, size)
 
 
 @register("select")
 def select(x: Array, mask: Array | None, size: int) -> Array:
-    """Of each window the sample that the mask marks; the sum without a mask."""
+    """Stands for nn1d.pool.select: of each window the sample that the mask marks; the sum without a mask."""
     if not has_kernels(x):
         return NotImplemented
     xp, (clips, length, channels) = array_module(x), x.shape
@@ -56,7 +56,7 @@ def select(x: Array, mask: Array | None, size: int) -> Array:
 
 @register("sum_windows")
 def sum_windows(dy: Array, size: int) -> Array:
-    """The sum of each window of `size` samples."""
+    """Stands for nn1d.pool.sum_windows: the sum of each window of `size` samples; `select` without a mask."""
     return select(dy, None, size)
 
 

@@ -1,4 +1,4 @@
-// The sum of rows, y[j] = s · Σ_i rows[i, j], in an order that the shape alone decides. This is rows.sum(0) * s.
+// Stands for numpy.sum: the sum of rows, y[j] = s · Σ_i rows[i, j], in an order that the shape alone decides.
 //
 // A block has 32 columns and STEP threads a column: thread i adds the rows i, i + STEP, ..., then the threads add up as
 // a tree. Sums are S, what is written is T.

@@ -1,4 +1,5 @@
-// What convolution.cu computes, with the same arguments, on tensor cores: x behind the ELU and w are rounded to TF32,
+// Stands for nn1d.conv.convolve and nn1d.conv.convolve_transposed, as convolution.cu with the same arguments, on tensor
+// cores: x behind the ELU and w are rounded to TF32,
 // their products are exact, and sums, bias, slope and residual are float. For sm_80 and later.
 //
 // A block computes L_TILE samples of O_TILE channels of y. Each of its warps has ROWS tiles of 16 samples: there the

@@ -1,6 +1,6 @@
-// What filter_gradient.cu computes, with the same arguments, on tensor cores: x behind the ELU and dy are rounded to
-// TF32, their products are exact, and sums are float; the gradient of the bias is summed from dy as it is. For sm_80 and
-// later.
+// Stands for nn1d.conv.parameter_gradients, as filter_gradient.cu with the same arguments, on tensor cores: x
+// behind the ELU and dy are rounded to TF32, their products are exact, and sums are float; the gradient of the bias is
+// summed from dy as it is. For sm_80 and later.
 //
 // As there, every block sums its share of all samples into a row of its own. A block makes the filters of 16 channels
 // and 16 outs; each of its warps takes a part of the samples, for which every tap k is a product of matrices
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(THREADS) tensor_filter_gradient(
     float sum[SUMS][4] = {};
     for (long long stretch = blockIdx.x; stretch < (long long)clips * spans; stretch += gridDim.x) {
         const long long clip = stretch / spans;
-        const int begin = int(stretch % spans) * span, end = outputs - begin < span ? outputs : begin + span;
+        const int begin = int(stretch - clip * spans) * span, end = outputs - begin < span ? outputs : begin + span;
         const T* const signal = x + clip * length * channels;
         const T* const slope = dy + clip * outputs * outs;
         for (int first = begin; first < end; first += SAMPLES) {

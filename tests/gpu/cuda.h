@@ -80,6 +80,13 @@ void apply(void (*function)(A...), void** values) {
 
 }  // namespace harness
 
+// As far off as CUDA's may be, upwards or downwards by the digits of x.
+inline float __expf(float x) {
+    if (!(fabs(x) < 1000)) return expf(x);
+    const double units = 2 + floor(1.173 * fabs(x)), sign = llrint(double(x) * 1e6) % 2 ? 1 : -1;
+    return float(exp(double(x)) * (1 + sign * units * ldexp(1, -23)));
+}
+
 // What element.cuh and tensor.cuh have in the words of PTX.
 
 inline float half_value(unsigned short bits) {

@@ -203,6 +203,24 @@ def test_elu(cupy: Any, alpha: float, count: int, dtype: str) -> None:
     close(found, elu(x, alpha).astype(dtype))
 
 
+def test_elu_keeps_its_digits(cupy: Any) -> None:
+    """Relative to itself, from where it is x to where it is -1: the bounds of nn1d/cuda/element.cuh."""
+    x = np.concatenate([-np.logspace(-37, 3, 3000), -np.linspace(0.4, 0.6, 2000), np.linspace(0, 9, 3)]).astype("f")
+    x = x.reshape(1, -1, 1)
+    y, _ = ELU().forward(cupy.asarray(x))
+    exact = elu(x.astype(np.float64), 1)
+    assert (abs(to_numpy(y) - exact) <= 5e-7 * abs(exact)).all()
+    one = cupy.asarray(np.ones((1, 1, 1), "f"))
+    dx = convolution.convolve(
+        *(cupy.asarray(np.ones_like(x)), one, 0, x.shape[1]), activated=cupy.asarray(x), activated_alpha=1.0
+    )
+    exact = elu_slope(x.astype(np.float64), 1)
+    assert (abs(to_numpy(dx) - exact) <= 3e-7 * (1 + abs(x)) * exact + 2.0**-126).all()
+    for special, value in ((np.nan, np.nan), (-np.inf, -1), (np.inf, np.inf), (0.0, 0)):
+        y, _ = ELU().forward(cupy.asarray(np.full((1, 1, 4), special, "f")))
+        np.testing.assert_array_equal(to_numpy(y), np.full((1, 1, 4), value, "f"))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("count", [1, 255, 4096, 4097, 20_000])
 def test_mse(cupy: Any, monkeypatch: pytest.MonkeyPatch, dtype: str, count: int) -> None:

@@ -117,6 +117,22 @@ def test_memory_is_counted_and_has_a_limit(cp: Any) -> None:
     assert x.size == 512
 
 
+def test_a_pool_has_gaps(cp: Any) -> None:
+    pool = cp.cuda.MemoryPool()
+    first, second = pool.malloc(1024), pool.malloc(2048)
+    del first, second
+    small = pool.malloc(512)  # of the smaller block, which is not whole any more
+    assert (pool.used_bytes(), pool.free_bytes()) == (512, 2560)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "_allocator", None)  # nothing new is asked for
+        rest, large = pool.malloc(300), pool.malloc(1025)
+    pool.free_all_blocks()
+    assert (pool.used_bytes(), pool.free_bytes()) == (2560, 512)
+    del small, rest, large
+    pool.free_all_blocks()  # neighbours have joined
+    assert pool.total_bytes() == 0
+
+
 def test_a_pool_that_goes_with_free_blocks_has_lost_them(cp: Any) -> None:
     def left() -> int:
         gc.collect()

@@ -5,8 +5,9 @@ It behaves as CuPy does where that differs from NumPy, and refuses what CuPy wou
 * nothing is converted by itself, neither way; lists and NumPy arrays are refused among the operands;
 * what a reduction or a full index gives is an array without axes, which costs a synchronisation to look at;
 * an index beyond the end is an error (CuPy wraps it around), and so is a view beyond its memory;
-* fresh memory holds NaN, and is counted by pools with limits as CuPy counts it: freed blocks stay in the pool, go to
-  the device where the pool would else exceed its limit, and are lost with the pool;
+* fresh memory holds NaN, and is counted by pools with limits as CuPy counts it: freed blocks stay in the pool, where
+  smaller arrays take parts of them, go to the device where the pool would else exceed its limit, and are lost with the
+  pool;
 * while a graph is captured nothing is computed; a synchronisation, a product by cuBLAS and a copy from the host are
   refused, the last where CuPy would have the graph read host memory that has other contents by then;
 * a graph that is launched after its memory was given to somebody else is an error;

@@ -41,17 +41,41 @@ class Memory:
         self.size = size
 
 
-class PooledMemory:
-    """A block; it goes back to its pool with the last array that lies in it. Fresh memory holds NaN."""
+class Chunk:
+    """A part of a block of the device, with the parts before and behind it."""
 
-    def __init__(self, size: int, pool: MemoryPool) -> None:
-        self._pool, self.size = pool, size
-        room = np.full(size + ALIGNMENT, 0xFF, np.uint8)
-        self.bytes = room[-room.ctypes.data % ALIGNMENT :][:size]
+    def __init__(self, size: int, before: Chunk | None = None, behind: Chunk | None = None) -> None:
+        self.size, self.before, self.behind, self.used = size, before, behind, False
+
+    def split(self, size: int) -> Chunk:
+        """Make it that large; the rest."""
+        rest = Chunk(self.size - size, self, self.behind)
+        if self.behind is not None:
+            self.behind.before = rest
+        self.size, self.behind = size, rest
+        return rest
+
+    def join(self) -> Chunk:
+        """Take in the chunk behind; that chunk."""
+        rest = self.behind
+        assert rest is not None
+        self.size, self.behind = self.size + rest.size, rest.behind
+        if self.behind is not None:
+            self.behind.before = self
+        return rest
+
+
+class PooledMemory:
+    """A chunk; it goes back to its pool with the last array that lies in it. Fresh memory holds NaN."""
+
+    def __init__(self, chunk: Chunk, pool: MemoryPool) -> None:
+        self._pool, self._chunk, self.size = pool, chunk, chunk.size
+        room = np.full(chunk.size + ALIGNMENT, 0xFF, np.uint8)
+        self.bytes = room[-room.ctypes.data % ALIGNMENT :][: chunk.size]
         self.ptr = self.bytes.ctypes.data
 
     def __del__(self) -> None:
-        self._pool._take_back(self.size)
+        self._pool._take_back(self._chunk)
 
 
 class MemoryPointer:
@@ -75,42 +99,58 @@ def _malloc(size: int) -> MemoryPointer:
 class MemoryPool:
     """Blocks that are freed stay in the pool and count towards its limit, until free_all_blocks.
 
-    As CuPy's, it calls that itself, and tries once more, where its limit or the device refuses a block.
+    As CuPy's, it hands out the smallest free chunk that is large enough, cuts off the rest, and joins free neighbours;
+    where its limit or the device refuses a block, it gives back the blocks that are free as a whole and tries again.
     """
 
     everyone: ClassVar[weakref.WeakSet[MemoryPool]] = weakref.WeakSet()
 
     def __init__(self, allocator: Callable[[int], MemoryPointer] = _malloc) -> None:
         self._allocator = allocator
-        self._used = self._free = self._limit = 0
+        self._free: list[Chunk] = []
+        self._used = self._limit = 0
         self._handed_out = 0  # changes whenever memory that was free may have got another owner
         self._released = 0  # changes whenever memory that was free may have gone back to the device
         MemoryPool.everyone.add(self)
 
     def malloc(self, size: int) -> MemoryPointer:
         rounded = -(-size // ALIGNMENT) * ALIGNMENT
-        if rounded > self._free:
-            if self._limit and self.total_bytes() + rounded > self._limit:
-                self.free_all_blocks()
-                if self.total_bytes() + rounded > self._limit:
-                    raise OutOfMemoryError(rounded, self.total_bytes(), self._limit)
-            try:
-                self._allocator(rounded)
-            except CUDARuntimeError:
-                self.free_all_blocks()
-                try:
-                    self._allocator(rounded)
-                except CUDARuntimeError:
-                    raise OutOfMemoryError(rounded, self.total_bytes(), self._limit) from None
-            self._free += rounded
-        self._free -= rounded
+        chunk = min((free for free in self._free if free.size >= rounded), key=lambda free: free.size, default=None)
+        if chunk is None:
+            chunk = self._new_block(rounded)
+        else:
+            self._free.remove(chunk)
+        if chunk.size > rounded:
+            self._free.append(chunk.split(rounded))
+        chunk.used = True
         self._used += rounded
         self._handed_out += 1
-        return MemoryPointer(PooledMemory(rounded, self), 0)
+        return MemoryPointer(PooledMemory(chunk, self), 0)
 
-    def _take_back(self, size: int) -> None:
-        self._used -= size
-        self._free += size
+    def _new_block(self, size: int) -> Chunk:
+        if self._limit and self.total_bytes() + size > self._limit:
+            self.free_all_blocks()
+            if self.total_bytes() + size > self._limit:
+                raise OutOfMemoryError(size, self.total_bytes(), self._limit)
+        try:
+            self._allocator(size)
+        except CUDARuntimeError:
+            self.free_all_blocks()
+            try:
+                self._allocator(size)
+            except CUDARuntimeError:
+                raise OutOfMemoryError(size, self.total_bytes(), self._limit) from None
+        return Chunk(size)
+
+    def _take_back(self, chunk: Chunk) -> None:
+        self._used -= chunk.size
+        chunk.used = False
+        if chunk.behind is not None and not chunk.behind.used:
+            self._free.remove(chunk.join())
+        if chunk.before is not None and not chunk.before.used:
+            chunk.before.join()
+        else:
+            self._free.append(chunk)
 
     def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
         if size is not None and fraction is not None:
@@ -124,14 +164,15 @@ class MemoryPool:
         return self._used
 
     def free_bytes(self) -> int:
-        return self._free
+        return sum(chunk.size for chunk in self._free)
 
     def total_bytes(self) -> int:
-        return self._used + self._free
+        return self._used + self.free_bytes()
 
     def free_all_blocks(self, stream: Any = None) -> None:
-        Device.bytes_taken -= self._free
-        self._free = 0
+        whole = [chunk for chunk in self._free if chunk.before is None and chunk.behind is None]
+        Device.bytes_taken -= sum(chunk.size for chunk in whole)
+        self._free = [chunk for chunk in self._free if chunk not in whole]
         self._handed_out += 1
         self._released += 1
 

@@ -6,19 +6,22 @@ import ctypes
 import functools
 import importlib.util
 import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+INSTRUCTION_BYTES = 16  # since Volta
 OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")  # ours, and what CuPy 14.2 adds
 
 
 class Resources(NamedTuple):
-    """What ptxas says of a kernel."""
+    """What ptxas says of a kernel, and the length of its machine code."""
 
     registers: int
     shared_bytes: int
-    spilled_bytes: int
+    local_bytes: int  # of a thread, in memory: what spills, and arrays that are not unrolled into registers
+    instructions: int
 
 
 class CompileError(RuntimeError):
@@ -66,18 +69,39 @@ def compile_kernels(code: str, names: Sequence[str], architecture: str) -> dict[
         log = re.sub(r"nvrtc: warning: Architectures prior to .* are deprecated.*\n", "", text.value.decode())
         if failed or re.search(r"\b(warning|error)\b", log):
             raise CompileError(f"{architecture}: {log}")
+        call("nvrtcGetCUBINSize", program, ctypes.byref(size))
+        cubin = ctypes.create_string_buffer(size.value)
+        call("nvrtcGetCUBIN", program, cubin)
+        sections = section_bytes(cubin.raw)
         found = {}
         for name in names:
             lowered = ctypes.c_char_p()
             if call("nvrtcGetLoweredName", program, name.encode(), ctypes.byref(lowered)):
                 raise CompileError(f"{architecture}: no kernel {name}")
-            found[name] = _resources(log, (lowered.value or b"").decode())
+            mangled = (lowered.value or b"").decode()
+            found[name] = _resources(log, mangled, sections[f".text.{mangled}"] // INSTRUCTION_BYTES)
         return found
     finally:
         call("nvrtcDestroyProgram", ctypes.byref(program))
 
 
-def _resources(log: str, mangled: str) -> Resources:
+def version() -> str:
+    """Such as 12.9."""
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    _library().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    return f"{major.value}.{minor.value}"
+
+
+def section_bytes(elf: bytes) -> dict[str, int]:
+    """The sizes of the sections of an ELF file of 64 bits, by their names."""
+    (table,) = struct.unpack_from("<Q", elf, 40)
+    entry_bytes, count, names = struct.unpack_from("<HHH", elf, 58)
+    headers = [struct.unpack_from("<IIQQQQ", elf, table + i * entry_bytes) for i in range(count)]
+    words = headers[names][4]
+    return {elf[words + name : elf.index(b"\0", words + name)].decode(): size for name, *_, size in headers}
+
+
+def _resources(log: str, mangled: str, instructions: int) -> Resources:
     part = re.search(rf"Compiling entry function '{re.escape(mangled)}'(.*?Used \d+ registers[^\n]*)", log, re.S)
     if part is None:
         raise CompileError(f"ptxas says nothing of {mangled}: {log}")
@@ -86,4 +110,5 @@ def _resources(log: str, mangled: str) -> Resources:
         match = re.search(pattern, part[1])
         return int(match[1]) if match else 0
 
-    return Resources(read(r"Used (\d+) registers"), read(r"(\d+) bytes smem"), read(r"(\d+) bytes spill stores"))
+    local = max(read(r"(\d+) bytes stack frame"), read(r"(\d+) bytes spill stores"), read(r"(\d+) bytes lmem"))
+    return Resources(read(r"Used (\d+) registers"), read(r"(\d+) bytes smem"), local, instructions)
