@@ -40,7 +40,8 @@ def odd(listened: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             getattr(clips, name)[: len(recordings)] for name in ("samples", "offset", "scale", "valid")
         )
         parts = np.arange(len(recordings))
-        publish(run, Clips(samples, offset, scale, valid, tuple(recordings)), Split(parts[5:], parts[4:5], parts[:4]), 2)
+        clips = Clips(samples, offset, scale, valid, tuple(recordings))
+        publish(run, clips, Split(parts[5:], parts[4:5], parts[:4]), 2)
     return path / "report.html"
 
 
