@@ -21,6 +21,7 @@ from speech.audio import SAMPLE_RATE_HZ
 from speech.cepstrum import WINDOW, log_mel, mfcc
 from speech.clip import Clips
 from speech.egemaps import egemaps, installed
+from storage.spreadsheet import TableReader
 from training.configuration import Configuration
 from training.network import build_network
 from training.seed import generator
@@ -156,7 +157,7 @@ def read_table(path: Path, names: Sequence[str]) -> np.ndarray:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.DictReader(file))
+            lines = list(TableReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DescriptorError(f"--baseline: cannot read {path}: {reason}") from None

@@ -19,6 +19,7 @@ from report.table import paper_table
 from speech.audio import SAMPLE_RATE_HZ
 from speech.distortion import MEASURES
 from speech.worst_segments import Segment
+from storage.spreadsheet import TableReader
 from training.configuration import Configuration
 from training.data import Work
 from training.run_folder import RunError
@@ -71,7 +72,7 @@ def read_evaluations(path: Path) -> dict[str, list[ClipEvaluation]]:
     )
     try:
         with (path / "metrics.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
+            for row in TableReader(file):
                 segments = [
                     Segment(*(float(row[f"worst_{k + 1}_{name}"]) for name in Segment._fields)) for k in range(SEGMENTS)
                 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from speech.folder import unique_names
 from speech.recording import CorpusError, Recording
+from storage.spreadsheet import TableReader
 
 COLUMNS = ("path", "label", "speaker", "text", "fold")
 
@@ -36,7 +37,7 @@ def read_manifest(manifest: Path, directory: Path) -> list[Recording]:
     """
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            reader = TableReader(file)
             columns = [(column or "").strip().lower() for column in reader.fieldnames or ()]
             reader.fieldnames = columns
             lines = [(reader.line_num, line) for line in reader]

@@ -19,7 +19,6 @@ lock                                 held by the process that writes here
 from __future__ import annotations
 
 import csv
-import io
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,6 +34,7 @@ from nn1d import to_numpy
 from nn1d.backend import Array
 from storage.atomic import UNFINISHED, remove_unfinished, write_atomic
 from storage.mapped import write_rows
+from storage.spreadsheet import csv_lines
 from training import schema
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.configuration import Configuration, ConfigurationError
@@ -340,11 +340,7 @@ class RunFolder:
         return f"checkpoints/{phase}.{kind}.safetensors"
 
     def _write_rows(self, name: str, head: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(head)
-        writer.writerows(rows)
-        self._write(name, text.getvalue())
+        self._write(name, "".join(csv_lines([head, *rows])))
 
     def _write(self, name: str, text: str) -> None:
         with self._writing(name) as path:

@@ -8,8 +8,6 @@ What has come to its end is not done again, so the same command goes on with a s
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import os
 import runpy
@@ -234,12 +232,11 @@ def _claim(folder: Path, written: Mapping[str, Any]) -> None:
 
 def _write(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     from storage.atomic import write_atomic
+    from storage.spreadsheet import csv_lines
 
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, ("run", "fold", "seed", *FIGURES))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(folder / "sweep.csv", text.getvalue().encode())
+    head = ("run", "fold", "seed", *FIGURES)
+    lines = csv_lines([head, *([row.get(column, "") for column in head] for row in rows)])
+    write_atomic(folder / "sweep.csv", "".join(lines).encode())
 
 
 def _last_line(job: Any) -> str:
