@@ -5,6 +5,11 @@ docs/representation.md shows each of them, docs/emotion.md the last.
 
 from __future__ import annotations
 
+from training.launch import end_quietly
+
+if __name__ == "__main__":
+    end_quietly("inference")
+
 import argparse
 import dataclasses
 import itertools

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from speech.recording import Recording
 from speech.split import SplitError
 from storage.atomic import write_atomic
+from storage.regular import read_regular
 from storage.spreadsheet import TableReader, csv_lines
 
 MOST_LEFT_OUT = 12  # speakers that are left out one by one; more of them share ten folds
@@ -109,8 +111,7 @@ def read_folds(path: Path) -> dict[str, str]:
         The file cannot be read, lacks a column, or names a recording twice.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(TableReader(file))
+        lines = list(TableReader(io.StringIO(read_regular(path, "utf-8-sig"), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SplitError(

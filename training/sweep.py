@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from storage.regular import read_regular
 from training.arguments import read_arguments
 from training.configuration import Configuration
 from training.machine import available_cores
@@ -208,7 +209,7 @@ def _ended(run: Planned) -> bool:
 def _row(run: Planned) -> dict[str, Any] | None:
     """What a run came to; None if it has not ended."""
     try:
-        results = json.loads((run.folder / "results.json").read_text("utf-8"))
+        results = json.loads(read_regular(run.folder / "results.json"))
         figures = {name: float(results[phase][key]) for name, (phase, key) in FIGURES.items()}
     except (OSError, ValueError, LookupError, TypeError):
         return None
