@@ -14,6 +14,8 @@ import pytest
 from inference.descriptor import DescriptorError, read_table
 from nn1d import gradcheck
 from report.comparison import check_place, read_evaluations
+from speech.clip import load_clips
+from speech.corpus import find_corpus
 from speech.fold import read_folds
 from speech.manifest import read_manifest
 from speech.recording import CorpusError
@@ -59,6 +61,13 @@ def test_no_reader_waits_for_a_pipe(
     os.mkfifo(tmp_path / name)
     with pytest.raises(error):
         read(tmp_path / name)
+
+
+def test_a_pipe_among_recordings_is_left_out(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.wav")
+    (recording,) = find_corpus("folder", tmp_path).recordings
+    clips, left_out = load_clips([recording], 100)
+    assert len(clips) == 0 and left_out == [("x", "unreadable: it is not a regular file")]
 
 
 def test_what_is_read_is_named(tmp_path: Path) -> None:
