@@ -6,6 +6,12 @@ lists the settings, docs/corpora.md the corpora, docs/reproduction.md what the d
 
 from __future__ import annotations
 
+from training.launch import end_quietly, silence_others
+
+if __name__ == "__main__":
+    end_quietly("train.py")
+    silence_others()
+
 import dataclasses
 import sys
 import warnings
@@ -13,11 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from training.launch import silence_others
 from training.machine import available_cores, keep_freed_memory, start
 
 if __name__ == "__main__":
-    silence_others()
     command = start("train.py", "training.arguments")  # before NumPy is imported
 
 import numpy as np

@@ -5,6 +5,11 @@ docs/representation.md shows each of them, docs/emotion.md the last.
 
 from __future__ import annotations
 
+from training.launch import end_quietly
+
+if __name__ == "__main__":
+    end_quietly("inference")
+
 import argparse
 import dataclasses
 import itertools
@@ -36,12 +41,12 @@ from nn1d.command import run_command, say
 from speech.audio import SAMPLE_RATE_HZ, Blocks, WaveformError, convert_blocks
 from speech.cache import user_cache
 from speech.clip import Clips
-from speech.container import FormatError, writable_suffixes, write_sound
+from speech.container import FormatError, encode_sound, writable_suffixes
 from speech.corpus import NAMES, corpus_title, find_corpus, spread
 from speech.folder import list_recordings, unique_names
 from speech.recording import CorpusError, Recording, RecordingError, printable
 from speech.snr import si_sdr, snr_db
-from storage.atomic import new_file, write_atomic
+from storage.atomic import write_atomic
 from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import ConfigurationError
@@ -194,10 +199,10 @@ def reconstruct(options: argparse.Namespace) -> None:
     rate_hz = blocks.rate_hz
     rebuilt = model.reconstruct(waveform, rate_hz)
     try:
-        with new_file(options.output) as file:
-            write_sound(file, options.output.suffix, rebuilt, rate_hz, blocks.subtype)
+        content = encode_sound(options.output.suffix, rebuilt, rate_hz, blocks.subtype)
     except FormatError as error:
         raise CommandError(f"{place}: {error}") from error
+    write_atomic(options.output, content)
     way = "with its masks" if model.masks else "from the representation alone"
     print(f"{place}: {len(rebuilt) / rate_hz:.2f} s at {rate_hz} Hz, {way}")
 

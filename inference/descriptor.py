@@ -7,6 +7,7 @@ source alone, all its statistics are candidates, among which a probe chooses on 
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from speech.audio import SAMPLE_RATE_HZ
 from speech.cepstrum import WINDOW, log_mel, mfcc
 from speech.clip import Clips
 from speech.egemaps import egemaps, installed
+from storage.regular import read_regular
+from storage.spreadsheet import TableReader
 from training.configuration import Configuration
 from training.network import build_network
 from training.seed import generator
@@ -155,8 +158,7 @@ def read_table(path: Path, names: Sequence[str]) -> np.ndarray:
         The file cannot be read, lacks a clip, or holds something that is no finite number.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.DictReader(file))
+        lines = list(TableReader(io.StringIO(read_regular(path, "utf-8-sig"), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DescriptorError(f"--baseline: cannot read {path}: {reason}") from None

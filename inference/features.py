@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 
 from storage.atomic import new_file
 from storage.mapped import take_rows
+from storage.spreadsheet import csv_lines
 
 FRAMES_AT_ONCE = 65_536  # a representation may lie in a file and not fit into memory
 
@@ -50,11 +51,23 @@ class Row(NamedTuple):
     representation: np.ndarray  # (frames, channels) float32
 
 
+def member_name(name: str) -> str:
+    """A recording's name as that of a file in an archive, which whoever unpacks it finds below the folder `clip`.
+
+    Percent-encoded, as in a URL, are %, backslashes, what is not printable, a slash at the beginning or after another
+    one, and the parts . and .. of a path: urllib.parse.unquote gives the name.
+    """
+    name = "".join(c if c.isprintable() and c not in "%\\" else quote(c, errors="surrogatepass") for c in name)
+    name = re.sub(r"(?<![^/])/", "%2F", name)
+    return re.sub(r"(?<![^/])\.{1,2}(?![^/])", lambda dots: "%2E" * len(dots[0]), name)
+
+
 def write_npz(path: Path, rows: Iterable[Row], frames_per_second: float) -> None:
     """Write every representation as it comes; memory does not grow with their number.
 
-    The arrays in the file are clip/<name> (frames, channels) float32 of each recording, and, in the same order, names,
-    labels and speakers (text), seconds (float64), and frames_per_second. The same rows give the same bytes.
+    The arrays in the file are clip/<name> (frames, channels) float32 of each recording, the name as `member_name`
+    writes it, and, in the same order, names, labels and speakers (text), seconds (float64), and frames_per_second. The
+    same rows give the same bytes.
 
     Raises
     ------
@@ -69,7 +82,7 @@ def write_npz(path: Path, rows: Iterable[Row], frames_per_second: float) -> None
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
         for row in rows:
-            with archive.open(zipfile.ZipInfo(f"clip/{row.name}.npy"), "w", force_zip64=True) as member:
+            with archive.open(zipfile.ZipInfo(f"clip/{member_name(row.name)}.npy"), "w", force_zip64=True) as member:
                 header = np.lib.format.header_data_from_array_1_0(row.representation)
                 np.lib.format.write_array_header_1_0(member, header)
                 for piece in _pieces(row.representation):
@@ -90,15 +103,16 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
         The file cannot be written; nothing is left behind.
     """
     with new_file(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        writer = csv.writer(text)
-        head = True
-        for row in rows:
-            statistics = {name: statistic(row.representation) for name, statistic in STATISTICS.items()}
-            if head:
-                columns = [f"{name}_{i}" for name, values in statistics.items() for i in range(len(values))]
-                writer.writerow([*Row._fields[:4], *columns])
-                head = False
-            numbers = [f"{value:.9g}" for values in statistics.values() for value in values]
-            writer.writerow([*row[:3], f"{row.seconds:.6f}", *numbers])
-        text.detach()
+        for line in csv_lines(_statistics(rows)):
+            file.write(line.encode())
+
+
+def _statistics(rows: Iterable[Row]) -> Iterator[list[str]]:
+    """The columns, and the cells of each recording."""
+    for number, row in enumerate(rows):
+        statistics = {name: statistic(row.representation) for name, statistic in STATISTICS.items()}
+        if number == 0:
+            columns = [f"{name}_{i}" for name, values in statistics.items() for i in range(len(values))]
+            yield [*Row._fields[:4], *columns]
+        numbers = [f"{value:.9g}" for values in statistics.values() for value in values]
+        yield [*row[:3], f"{row.seconds:.6f}", *numbers]

@@ -7,6 +7,7 @@ model.reconstruct(waveform, sample_rate_hz) is like the waveform: of its rate, d
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import math
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from models.folded import FoldedAutoencoder
 from nn1d import load_parameters
 from nn1d.layer import named_parameters
 from speech.audio import SAMPLE_RATE_HZ, convert_rate, resampled
+from storage.regular import read_regular
 from training.checkpoint import load_checkpoint
 from training.configuration import Configuration
 from training.machine import available_cores
@@ -284,8 +286,7 @@ def weights_path(path: Path, phase: str | None = None) -> Path:
 def _corpus_level(path: Path) -> tuple[np.float32, np.float32]:
     """The offset and scale that all clips of a run with scale=corpus have."""
     try:
-        with (path / "clips.csv").open(encoding="utf-8", newline="") as file:
-            row = next(csv.DictReader(file))
+        row = next(csv.DictReader(io.StringIO(read_regular(path / "clips.csv"), newline="")))
         return np.float32(row["offset"]), np.float32(row["scale"])
     except (OSError, StopIteration, LookupError, TypeError, ValueError, csv.Error) as error:
         raise RunError(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +22,7 @@ from speech.emotion import shared_label
 from speech.fold import find_folds, group_folds, write_folds
 from speech.split import SplitError
 from storage.atomic import write_atomic
+from storage.spreadsheet import csv_lines
 from training.configuration import Configuration
 from training.data import read_corpus
 from training.machine import available_cores
@@ -351,7 +350,6 @@ def _write(options: argparse.Namespace, output: Path | None, report: Mapping[str
     elif output.suffix == ".json":
         write_atomic(output, (json.dumps(report, indent=1) + "\n").encode())
     else:
-        text = io.StringIO(newline="")
         head = (
             "target",
             "features",
@@ -365,9 +363,9 @@ def _write(options: argparse.Namespace, output: Path | None, report: Mapping[str
             "heard",
             "run",
         )
-        writer = csv.writer(text)
-        writer.writerow(head)
-        for row in report["results"]:
-            for fold in row["folds"]:
-                writer.writerow((row["target"], row["features"], row["classifier"], *fold.values()))
-        write_atomic(output, text.getvalue().encode())
+        rows = (
+            (row["target"], row["features"], row["classifier"], *fold.values())
+            for row in report["results"]
+            for fold in row["folds"]
+        )
+        write_atomic(output, "".join(csv_lines([head, *rows])).encode())

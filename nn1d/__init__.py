@@ -4,6 +4,7 @@ Signals are (clips, samples, channels). A layer is two pure functions: y, cache 
 dx, grads = layer.backward(dy, cache).
 """
 
+from nn1d import interrupt as interrupt  # isort: skip - Ctrl-C, before what takes long to import
 from nn1d import cpu as cpu  # registers the fast forms of what the layers call
 from nn1d import initial
 from nn1d.activation import ELU, HardSigmoid, LeakyReLU, ReLU, Sigmoid, Tanh

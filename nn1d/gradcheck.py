@@ -183,6 +183,8 @@ def _is_there(name: str) -> bool:
 
 def _load(path: Path) -> ModuleType:
     """The module in a file, wherever it lies."""
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise FileNotFoundError(f"{path} is no file of Python")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(f"{path} is no file of Python")

@@ -5,6 +5,11 @@ A command like train.py. The recordings must be where they were, or in the folde
 
 from __future__ import annotations
 
+from training.launch import end_quietly
+
+if __name__ == "__main__":
+    end_quietly("report")
+
 import argparse
 import dataclasses
 import sys

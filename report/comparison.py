@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import shlex
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from report.table import paper_table
 from speech.audio import SAMPLE_RATE_HZ
 from speech.distortion import MEASURES
 from speech.worst_segments import Segment
+from storage.regular import check_regular, read_regular
+from storage.spreadsheet import TableReader
 from training.configuration import Configuration
 from training.data import Work
 from training.run_folder import RunError
@@ -44,6 +47,7 @@ class Compared(NamedTuple):
 def check_place(path: Path) -> None:
     """Raise RunError unless a page may be written to this path: nothing is there, or an older such page."""
     try:
+        check_regular(path)
         with path.open(encoding="utf-8", errors="replace") as file:
             if MARK in file.read(4000):
                 return
@@ -70,16 +74,15 @@ def read_evaluations(path: Path) -> dict[str, list[ClipEvaluation]]:
         f"report: {path / 'metrics.csv'} is not there, or not what a listening page is written with. {cure}"
     )
     try:
-        with (path / "metrics.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                segments = [
-                    Segment(*(float(row[f"worst_{k + 1}_{name}"]) for name in Segment._fields)) for k in range(SEGMENTS)
-                ]
-                known = [segment for segment in segments if math.isfinite(segment.start_s)]
-                values = {name: float(row[name]) for name in MEASURES}
-                in_pauses = float(row.get("pause_noise_db", "nan"))  # a page of before has none
-                evaluation = ClipEvaluation(-1, row["phase"], values, known, in_pauses)
-                evaluations.setdefault(row["name"], []).append(evaluation)
+        for row in TableReader(io.StringIO(read_regular(path / "metrics.csv"), newline="")):
+            segments = [
+                Segment(*(float(row[f"worst_{k + 1}_{name}"]) for name in Segment._fields)) for k in range(SEGMENTS)
+            ]
+            known = [segment for segment in segments if math.isfinite(segment.start_s)]
+            values = {name: float(row[name]) for name in MEASURES}
+            in_pauses = float(row.get("pause_noise_db", "nan"))  # a page of before has none
+            evaluation = ClipEvaluation(-1, row["phase"], values, known, in_pauses)
+            evaluations.setdefault(row["name"], []).append(evaluation)
     except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
         raise wrong from error
     if not evaluations:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from inference.probe_command import finding, heard_in_words
 from report.figure import data_uri, short, styled, themed, write_figure
 from speech.clip import Clips
+from storage.regular import read_regular
 from training.schema import check_probe
 
 RIGHT, WRONG = "#7f7f7f", "#d55e00"
@@ -102,7 +103,7 @@ def _uri(svg: str) -> str:
 
 def _read(run: Path) -> dict[str, Any] | None:
     try:
-        return dict(check_probe(json.loads((run / "probe.json").read_text("utf-8"))))
+        return dict(check_probe(json.loads(read_regular(run / "probe.json"))))
     except (OSError, ValueError, RecursionError):
         return None
 

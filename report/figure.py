@@ -20,7 +20,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from speech.audio import SAMPLE_RATE_HZ
 from speech.distortion import MEASURES
 from speech.spectrum import magnitudes, mel_bands, mel_corners
-from storage.atomic import new_file
+from storage.atomic import write_atomic
 
 P = ParamSpec("P")
 
@@ -88,8 +88,7 @@ def write_figure(place: Place, name: str, figure: Figure, kinds: Sequence[str] =
     """Write name.svg and name.png; the text of the SVG. The same figure gives the same bytes."""
     for kind in kinds:
         content = _rendered(figure, kind)
-        with new_file(place(f"{name}.{kind}")) as file:
-            file.write(content)
+        write_atomic(place(f"{name}.{kind}"), content)
         if kind == "svg":
             text = content.decode()
     return text

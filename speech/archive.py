@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speech.recording import CorpusError, Recording
+from storage.regular import check_regular
 
 LARGEST_POINTER = 1024  # bytes; Git LFS keeps below it
 POINTER = b"version https://git-lfs.github.com/spec/"
@@ -72,6 +73,7 @@ def lfs_pointers(recordings: Sequence[Recording]) -> list[Recording]:
 
 def _is_pointer(path: Path) -> bool:
     try:
+        check_regular(path)
         if path.stat().st_size >= LARGEST_POINTER:
             return False
         with path.open("rb") as file:

@@ -13,13 +13,26 @@ import scipy
 import soundfile
 
 from speech import audio, container, header
+from speech.recording import CorpusError
 
 OF_AUDIO = (audio.__file__, container.__file__, header.__file__)
 
 
 def user_cache() -> Path:
-    """The cache folder of this program and this user, such as ~/.cache/nn1d."""
-    return Path(pooch.os_cache("nn1d"))
+    """The cache folder of this program and this user, such as ~/.cache/nn1d.
+
+    Raises
+    ------
+    CorpusError
+        Nothing says where the user's home is.
+    """
+    try:
+        path = Path(pooch.os_cache("nn1d"))
+    except RuntimeError:  # platformdirs, of a user without a name; its older versions leave the ~ as it is
+        path = Path("~")
+    if path.parts[0] == "~":
+        raise CorpusError("cache: there is no home folder to keep clips in. Set HOME or XDG_CACHE_HOME to a folder")
+    return path
 
 
 def digest(path: Path, sha256: str | None = None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -52,7 +51,7 @@ def foreign_kind(beginning: bytes, suffix: str) -> str:
 
 
 def writable_suffixes() -> list[str]:
-    """Of the files that `write_sound` makes; all of them can be read again."""
+    """Of the files that `encode_sound` makes; all of them can be read again."""
     return sorted(
         suffix for suffix in READ
         if any(_holds(*pair, rate) for pair in _encodings(suffix, None) for rate in (16_000, 44_100, 8_000))
@@ -63,12 +62,11 @@ class FormatError(ValueError):
     """A file of this kind cannot hold the sound; the message says why."""
 
 
-def write_sound(file: BinaryIO, suffix: str, waveform: np.ndarray, rate_hz: int, subtype: str | None = None) -> None:
-    """Write one channel as an audio file of the kind that a suffix names.
+def encode_sound(suffix: str, waveform: np.ndarray, rate_hz: int, subtype: str | None = None) -> bytes:
+    """One channel as the content of an audio file of the kind that a suffix names.
 
     Parameters
     ----------
-    file : binary file
     suffix : str
         One of `writable_suffixes`.
     waveform : (samples,) float32
@@ -81,8 +79,6 @@ def write_sound(file: BinaryIO, suffix: str, waveform: np.ndarray, rate_hz: int,
     ------
     FormatError
         The format holds no such rate or length.
-    OSError
-        The file cannot be written.
     """
     for kind, encoding in _encodings(suffix, subtype):
         if _holds(kind, encoding, rate_hz):
@@ -91,52 +87,17 @@ def write_sound(file: BinaryIO, suffix: str, waveform: np.ndarray, rate_hz: int,
         usual = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
         rates = [rate for rate in usual if any(_holds(*pair, rate) for pair in _encodings(suffix, subtype))]
         raise FormatError(f"{suffix} cannot hold {rate_hz} Hz, but {', '.join(map(str, rates))} Hz. Try .wav or .flac")
-    target = _Target(file)
+    memory = io.BytesIO()  # not a file: what fails in one, the bridge to libsndfile prints and loses
     try:
-        with soundfile.SoundFile(target, "w", rate_hz, 1, encoding, format=kind) as sound:
+        with soundfile.SoundFile(memory, "w", rate_hz, 1, encoding, format=kind) as sound:
             for start in range(0, len(waveform), BLOCK_FRAMES):
                 sound.write(waveform[start : start + BLOCK_FRAMES])
-                if target.error is not None:
-                    break
     except (soundfile.SoundFileError, AssertionError) as error:
-        if target.error is None:
-            raise FormatError(f"{suffix} cannot hold it: {error}. Try .wav") from error
-    if target.error is not None:
-        raise target.error
-    file.seek(0)
-    if (frames := soundfile.info(file).frames) != len(waveform):
+        raise FormatError(f"{suffix} cannot hold it: {error}. Try .wav") from error
+    memory.seek(0)
+    if (frames := soundfile.info(memory).frames) != len(waveform):
         raise FormatError(f"{suffix} holds {frames} of {len(waveform)} samples. Try .wav or .flac")
-
-
-class _Target(io.RawIOBase):
-    """The file that libsndfile writes through; it keeps an error, which the bridge from C would print and lose."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.error: OSError | None = None
-
-    def write(self, content: bytes) -> int:  # type: ignore[override]
-        try:
-            self._file.write(content)
-            self._file.flush()
-        except OSError as error:
-            self.error = error
-            return 0
-        return len(content)
-
-    def read(self, count: int = -1) -> bytes:
-        return self._file.read(count)
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        content = self._file.read(len(buffer))
-        buffer[: len(content)] = content
-        return len(content)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
+    return memory.getvalue()
 
 
 def _encodings(suffix: str, subtype: str | None) -> Iterator[tuple[str, str]]:

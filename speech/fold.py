@@ -11,6 +11,8 @@ from pathlib import Path
 from speech.recording import Recording
 from speech.split import SplitError
 from storage.atomic import write_atomic
+from storage.regular import read_regular
+from storage.spreadsheet import TableReader, csv_lines
 
 MOST_LEFT_OUT = 12  # speakers that are left out one by one; more of them share ten folds
 GROUPED_FOLDS = 10
@@ -96,11 +98,8 @@ def write_folds(path: Path, recordings: Sequence[Recording], folds: Sequence[str
     OSError
         The file cannot be written; nothing is left behind.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(("name", "fold"))
-    writer.writerows((recording.name, fold) for recording, fold in zip(recordings, folds, strict=True))
-    write_atomic(path, text.getvalue().encode("utf-8"))
+    rows = ((recording.name, fold) for recording, fold in zip(recordings, folds, strict=True))
+    write_atomic(path, "".join(csv_lines([("name", "fold"), *rows])).encode("utf-8"))
 
 
 def read_folds(path: Path) -> dict[str, str]:
@@ -112,8 +111,7 @@ def read_folds(path: Path) -> dict[str, str]:
         The file cannot be read, lacks a column, or names a recording twice.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.DictReader(file))
+        lines = list(TableReader(io.StringIO(read_regular(path, "utf-8-sig"), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SplitError(

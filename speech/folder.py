@@ -9,6 +9,7 @@ from pathlib import Path
 
 from speech.container import CONVERT, FOREIGN, READ
 from speech.recording import CorpusError, Recording, printable
+from storage.regular import read_regular
 
 
 def list_recordings(directory: Path, runs: list[Path] | None = None) -> tuple[list[Recording], list[tuple[str, str]]]:
@@ -87,7 +88,7 @@ def _foreign_reason(suffix: str) -> str:
 def is_run(folder: Path) -> bool:
     """Whether train.py wrote a run into a folder."""
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config = json.loads(read_regular(folder / "config.json"))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and {"settings", "split", "clips_sha256"} <= set(config)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 from speech.folder import unique_names
 from speech.recording import CorpusError, Recording
+from storage.regular import read_regular
+from storage.spreadsheet import TableReader
 
 COLUMNS = ("path", "label", "speaker", "text", "fold")
 
@@ -35,11 +38,10 @@ def read_manifest(manifest: Path, directory: Path) -> list[Recording]:
         The file cannot be read, has no column path, lists nothing, or lists a path twice or none in a line.
     """
     try:
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = [(column or "").strip().lower() for column in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            lines = [(reader.line_num, line) for line in reader]
+        reader = TableReader(io.StringIO(read_regular(manifest, "utf-8-sig"), newline=""))
+        columns = [(column or "").strip().lower() for column in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        lines = [(reader.line_num, line) for line in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CorpusError(f"--manifest: cannot read {manifest}: {reason}. It must be a CSV file in UTF-8") from None

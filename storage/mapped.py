@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from storage.atomic import new_file
+from storage.regular import check_regular
 
 MARK = b"sha256 of the numbers:"  # before the checksum at the end of a file
 BLOCK_BYTES = 1 << 24
@@ -68,6 +69,7 @@ def load_rows(path: Path) -> np.ndarray:
     OSError
         It cannot be read.
     """
+    check_regular(path)
     try:
         array = np.load(path, mmap_mode="r")
         start = array.offset

@@ -72,6 +72,15 @@ def say_gpu(run: Path) -> None:
     (run / "config.json").write_text(json.dumps(config))
 
 
+def whole_run(folder: Path) -> tuple[str, ...]:
+    """Options of a small run on real files, with a saved state after every step and its listening page."""
+    recordings = make_recordings(folder / "recordings")
+    return (
+        *QUICK, "--clip-samples", "4000", "--db", "folder", "--data-dir", str(recordings), "--cache-dir",
+        str(folder / "cache"), "--checkpoint-every", "0",
+    )  # fmt: skip
+
+
 def outcome(run: Path) -> dict[str, Any]:
     """All that a run has come to, but for seconds and for how it was started."""
     results = json.loads((run / "results.json").read_text())
@@ -90,4 +99,15 @@ def outcome(run: Path) -> dict[str, Any]:
     for phase in ("pre_training", "fine_tuning"):
         arrays = load_file(run / "checkpoints" / f"{phase}.state.safetensors")
         found[f"state of {phase}"] = {name: array.tobytes() for name, array in arrays.items()}
+    for path in (run / "metrics.csv", *run.glob("audio/*"), *run.glob("figures/*")):
+        if path.is_file():
+            found[path.relative_to(run).as_posix()] = path.read_bytes()
+    found["page"] = (run / "report.html").is_file()
     return found
+
+
+def compare(run: Path, expected: dict[str, Any]) -> None:
+    """AssertionError that names in what a run has come to another end than the one expected."""
+    found = outcome(run)
+    other = [name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)]
+    assert not other, f"{run} came to another end: {', '.join(other)}"

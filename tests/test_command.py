@@ -20,6 +20,8 @@ import training.arguments
 from inference.arguments import CORPORA, PARTS, PHASES
 from nn1d import doctor, gradcheck
 from nn1d.command import nearest, run_command
+from speech.cache import user_cache
+from speech.recording import CorpusError
 from tests.command import ROOT, SMALL
 from training import configuration, environment
 
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.commands
 
 TRAIN, REPORT, INFERENCE = ("train.py",), ("-m", "report"), ("-m", "inference")
 GRADCHECK, DOCTOR = ("-m", "nn1d.gradcheck"), ("-m", "nn1d.doctor")
+SWEEP = ("-m", "training", "sweep")
 COMMANDS = (TRAIN, REPORT, INFERENCE, GRADCHECK, DOCTOR)
 UNNEEDED = {"matplotlib", "scipy", "soundfile", "pooch", "jinja2", "safetensors", "tqdm", "cupy"}
 
@@ -130,6 +133,7 @@ def refused(command: tuple[str, ...], *options: str) -> object:
 
 def test_a_mistake_ends_the_process_with_2() -> None:
     for command, options, sentence in (
+        (SWEEP, ["--seeds", "1,2"], "training: sweep: --seeds: invalid int value: '1,2'"),
         (TRAIN, ["--epoch", "3"], "train.py: unknown option --epoch; did you mean --epochs?\n"),
         (TRAIN, ["--epochs", "0"], "train.py: epochs must be at least 1; got 0\n"),
         (REPORT, ["nowhere"], "report: run: nowhere holds no run (no config.json). Name the folder that train.py "),
@@ -220,6 +224,9 @@ def test_a_terminal_that_is_not_utf_8_gets_an_escape(tmp_path: Path) -> None:
         (TRAIN, ("--dry-run",), "soundfile", signal.SIGTERM),
         (INFERENCE, ("encode", "RUN", "a.wav", "-o", "f.npz"), "numpy", signal.SIGTERM),
         (REPORT, ("RUN",), "soundfile", signal.SIGINT),
+        (SWEEP, ("--db", "demo"), "numpy", signal.SIGINT),
+        (DOCTOR, (), "numpy", signal.SIGINT),
+        (GRADCHECK, (), "threadpoolctl", signal.SIGTERM),
     ],
 )
 def test_a_signal_while_packages_are_imported(
@@ -236,7 +243,7 @@ def test_a_signal_while_packages_are_imported(
     )
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     done = run(command, *options, env=os.environ | {"PYTHONPATH": path})
-    name = {TRAIN: "train.py", INFERENCE: "inference", REPORT: "report"}[command]
+    name = {TRAIN: "train.py", SWEEP: "training"}.get(command, command[-1].removeprefix("nn1d."))
     word = "interrupted" if number == signal.SIGINT else "terminated"
     assert (done.returncode, done.stderr, done.stdout) == (128 + number, f"{name}: {word}\n", "")
 
@@ -330,3 +337,20 @@ def test_a_fault_of_the_program_is_not_hidden() -> None:
 def test_the_cpu_in_words(threads: int, kernels: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "blas_kernels", lambda: kernels)
     assert environment.cpu_in_words(threads) == words
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a user has a home by another way")
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pwd
+
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)  # as of a container that is run with --user 1234
+    for variable in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(CorpusError, match=r"^cache: there is no home folder to keep clips in\. Set HOME or XDG_CACHE_"):
+        user_cache()
+    assert doctor.main([]) == 0
+    monkeypatch.setenv("XDG_CACHE_HOME", os.sep)
+    assert user_cache() == Path(os.sep, "nn1d")

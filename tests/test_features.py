@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 
-from inference.features import Row, write_csv, write_npz
+from inference.features import Row, member_name, write_csv, write_npz
 
 
 def rows() -> list[Row]:
@@ -33,9 +35,27 @@ def test_an_npz_file_has_every_representation_and_what_is_known_of_it(tmp_path: 
         assert found["seconds"].tolist() == [0.01, 0.002, 0.014]
         assert found["frames_per_second"] == 500
         for row in rows():
-            assert found[f"clip/{row.name}"].dtype == np.float32
-            np.testing.assert_array_equal(found[f"clip/{row.name}"], row.representation)
+            z = found[f"clip/{member_name(row.name)}"]
+            assert z.dtype == np.float32
+            np.testing.assert_array_equal(z, row.representation)
         assert len(found.files) == 5 + 3
+
+
+NAMES = ["../../a", "/a", "//a", "a//b", "..", ".", "a/..", "a/./b", "%2E%2E", "%2Fa", "a\x01b", "a\\..\\b", "ä b/c.d"]
+
+
+def test_no_member_leads_out_of_the_folder_that_an_archive_is_unpacked_into(tmp_path: Path) -> None:
+    z = np.ones((2, 3), np.float32)
+    write_npz(tmp_path / "f.npz", (Row(name, "", "", 1.0, i * z) for i, name in enumerate(NAMES)), 500.0)
+    with zipfile.ZipFile(tmp_path / "f.npz") as archive:
+        for member in archive.namelist():
+            assert not {"..", ".", ""} & set(member.split("/")) and member.isprintable() and "\\" not in member, member
+    with np.load(tmp_path / "f.npz") as found:
+        assert found["names"].tolist() == NAMES
+        assert [unquote(name) for name in found.files[: len(NAMES)]] == [f"clip/{name}" for name in NAMES]
+        for i, name in enumerate(NAMES):
+            assert (found[f"clip/{member_name(name)}"] == i).all()
+    assert member_name("ä b/c.d") == "ä b/c.d"
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from training.launch import end_quietly
+
+if __name__ == "__main__":
+    end_quietly("training")
+
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from nn1d import ShapeError
 from nn1d.command import run_command
@@ -16,9 +22,17 @@ from training.sweep import SweepError, sweep
 MISTAKES = (ConfigurationError, CorpusError, ShapeError, SplitError, SweepError)
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse's; what it does not know is train.py's, and a mistake is one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it in one sentence, and end."""
+        raise SweepError(f"sweep: {message.removeprefix('argument ')}")
+
+
 def main() -> int:
     """Run the command; options that are not the sweep's own are those of train.py."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m training", description=__doc__, allow_abbrev=False, epilog="All other options are train.py's."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nn1d.command import Parser
+from storage.regular import read_regular
 from training.configuration import NAMES, SEPARATOR, Configuration, ConfigurationError, converted, integers
 
 
@@ -116,7 +117,7 @@ def _default_text(field: dataclasses.Field[Any]) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_regular(path)
         settings = tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigurationError(f"--config: {path}: there is no such file") from None

@@ -1,8 +1,12 @@
-"""Which of several processes this is, by what mpiexec and srun tell the processes that they start. Imports nothing."""
+"""The first moments of a process: how Ctrl-C ends it, and which of several it is by what mpiexec and srun tell it.
+
+Imports nothing that takes long.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +35,18 @@ def launch(environment: Mapping[str, str] = os.environ) -> Launch:
         except (KeyError, ValueError):
             continue
     return Launch(0, 1)
+
+
+def end_quietly(command: str) -> None:
+    """Until the command takes signals itself, let SIGINT and SIGTERM end the process with one line, 130 and 143."""
+
+    def end(number: int, frame: object) -> None:
+        os.write(2, f"{command}: {'interrupted' if number == signal.SIGINT else 'terminated'}\n".encode())
+        os._exit(128 + number)  # nothing is written yet; an import may swallow an exception
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def silence_others() -> None:

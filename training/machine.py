@@ -6,10 +6,8 @@ import ctypes
 import importlib
 import importlib.util
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 PACKAGES = (  # that nn1d does without and everything else needs: the extra `speech`, by the names of its modules
@@ -23,17 +21,9 @@ SKYLAKEX = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}  # what t
 def start(name: str, module: str) -> Any:
     """Begin a command: what `read_arguments` of a module makes of the command line.
 
-    Called before the modules that take a second to import, so that --help and a mistake are answered at once, and
-    Ctrl-C is from here on. A mistake ends the process with a sentence and 2.
+    Called before the modules that take a second to import, so that --help and a mistake are answered at once. A mistake
+    ends the process with a sentence and 2.
     """
-
-    def end(number: int, frame: FrameType | None) -> None:
-        os.write(2, f"{name}: {'interrupted' if number == signal.SIGINT else 'terminated'}\n".encode())
-        os._exit(128 + number)  # nothing is written yet; an import may swallow an exception
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, end)
     os.environ.update(blas_environment())  # which BLAS reads once
     absent = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
 

@@ -35,6 +35,8 @@ from nn1d import to_numpy
 from nn1d.backend import Array
 from storage.atomic import UNFINISHED, remove_unfinished, write_atomic
 from storage.mapped import write_rows
+from storage.regular import read_regular
+from storage.spreadsheet import csv_lines
 from training import schema
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.configuration import Configuration, ConfigurationError
@@ -201,7 +203,7 @@ class RunFolder:
         path = self.path / "results.json"
         cure = f"Go on with the run, which writes it: python train.py --resume {self.path}"
         try:
-            results = json.loads(path.read_text("utf-8"))
+            results = json.loads(read_regular(path))
             if isinstance(results, dict) and isinstance(results.get("masks"), dict):
                 masks = {SINCE_0_1.get(name, name): part for name, part in results["masks"].items()}
                 results |= {"masks": masks}
@@ -221,8 +223,7 @@ class RunFolder:
         """
         path = self.path / "history.csv"
         try:
-            with path.open(encoding="utf-8", newline="") as file:
-                lines = schema.read_lines(list(csv.DictReader(file)))
+            lines = schema.read_lines(list(csv.DictReader(io.StringIO(read_regular(path), newline=""))))
             if lines:
                 return [dict(line) for line in lines]
         except (OSError, ValueError, csv.Error):
@@ -340,11 +341,7 @@ class RunFolder:
         return f"checkpoints/{phase}.{kind}.safetensors"
 
     def _write_rows(self, name: str, head: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(head)
-        writer.writerows(rows)
-        self._write(name, text.getvalue())
+        self._write(name, "".join(csv_lines([head, *rows])))
 
     def _write(self, name: str, text: str) -> None:
         with self._writing(name) as path:
@@ -490,7 +487,7 @@ def read_config(path: Path, who: str = "run") -> tuple[dict[str, Any], Configura
     _check_run(path, who)
     path = path / "config.json"
     try:
-        config = schema.check(json.loads(path.read_text("utf-8")), schema.Config)
+        config = schema.check(json.loads(read_regular(path)), schema.Config)
         return dict(config), Configuration.read(config["settings"])
     except (OSError, ValueError, RecursionError) as error:
         reason = error if isinstance(error, ConfigurationError) else f"it is not what train.py wrote{_detail(error)}"

@@ -8,8 +8,6 @@ What has come to its end is not done again, so the same command goes on with a s
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import os
 import runpy
@@ -22,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from storage.regular import read_regular
 from training.arguments import read_arguments
 from training.configuration import Configuration
 from training.machine import available_cores
@@ -210,7 +209,7 @@ def _ended(run: Planned) -> bool:
 def _row(run: Planned) -> dict[str, Any] | None:
     """What a run came to; None if it has not ended."""
     try:
-        results = json.loads((run.folder / "results.json").read_text("utf-8"))
+        results = json.loads(read_regular(run.folder / "results.json"))
         figures = {name: float(results[phase][key]) for name, (phase, key) in FIGURES.items()}
     except (OSError, ValueError, LookupError, TypeError):
         return None
@@ -234,12 +233,11 @@ def _claim(folder: Path, written: Mapping[str, Any]) -> None:
 
 def _write(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     from storage.atomic import write_atomic
+    from storage.spreadsheet import csv_lines
 
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, ("run", "fold", "seed", *FIGURES))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(folder / "sweep.csv", text.getvalue().encode())
+    head = ("run", "fold", "seed", *FIGURES)
+    lines = csv_lines([head, *([row.get(column, "") for column in head] for row in rows)])
+    write_atomic(folder / "sweep.csv", "".join(lines).encode())
 
 
 def _last_line(job: Any) -> str:
