@@ -21,7 +21,8 @@ def test_the_picture_is_drawn_and_the_same_twice(tmp_path: Path) -> None:
     train("--limit", "6", "--out", tmp_path / "run", *SMALL)
     drawn = []
     for name in ("one.svg", "run-waveform.svg"):
-        done = draw(tmp_path / "run", *(["-o", tmp_path / name] if name == "one.svg" else []))
+        options: list[str | Path] = ["-o", tmp_path / name] if name == "one.svg" else []
+        done = draw(tmp_path / "run", *options)
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"written: {tmp_path / name}\n"
         drawn.append((tmp_path / name).read_bytes())
