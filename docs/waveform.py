@@ -2,8 +2,8 @@
 
     python train.py --out runs/demo && python -m docs.waveform runs/demo
 
-draws docs/figures/waveform.svg, the picture of the README. Synthetic speech only: recordings of people are not ours to
-publish.
+draws runs/demo-waveform.svg; with -o docs/figures/waveform.svg that is the picture of the README. Synthetic speech:
+recordings of people are not ours to publish.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from training.data import DEMO_CLIPS
 from training.run_folder import RunError, read_config
 
 matplotlib.use("Agg")
-DRAWING = Path(__file__).parent / "figures" / "waveform.svg"
 SHOWN_S = 0.025
 LINES = {
     "original": ("#8a8f98", 3.0),
@@ -102,14 +101,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Draw; 2 where the run cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m docs.waveform", description=(__doc__ or "").split(": ", 1)[1])
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder that train.py printed")
-    parser.add_argument("-o", "--output", type=Path, default=DRAWING, metavar="FILE", help="default: %(default)s")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: RUN-waveform.svg, beside the run")
     options = parser.parse_args(arguments)
+    run = options.run.resolve()
+    output = options.output or run.with_name(f"{run.name}-waveform.svg")
     try:
-        draw(*waveforms(options.run), options.output)
+        draw(*waveforms(options.run), output)
     except (RunError, CheckpointError) as error:
         print(f"docs.waveform: {error}", file=sys.stderr)
         return 2
-    print(f"written: {options.output}")
+    print(f"written: {output}")
     return 0
 
 

@@ -14,7 +14,7 @@ PACKAGES = (  # that nn1d does without and everything else needs: the extra `spe
     "scipy", "soundfile", "tqdm", "safetensors", "pooch", "filelock", "pystoi", "matplotlib", "jinja2",
     "msgspec",
 )  # fmt: skip
-START_BYTES, THREAD_BYTES = 440 << 20, 90 << 20  # address space of packages and a small run, and of a thread of BLAS
+START_BYTES, THREAD_BYTES = 500 << 20, 90 << 20  # address space of packages and a demo run, and of a thread of BLAS
 SKYLAKEX = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}  # what the kernels of this name execute
 
 

@@ -65,10 +65,12 @@ def dry_run(settings: Configuration, ranks: Ranks = ALONE) -> None:
         features = np.zeros((len(work.clips), *training.representation_shape), np.float32)
         features[batch] = list(training.encode(batch))
         steps = -(-len(work.split.train) // settings.batch_size)
+        checkpoints = 2 * training.flat.vector.nbytes  # the weights of two phases
         for phase, trainer in (
             ("pre_training", training.pre_training(work.split.train, batch)),
             ("fine_tuning", training.fine_tuning(features, work.split.train, batch)),
         ):
+            checkpoints += 2 * 5 * trainer.parameters.nbytes  # its state, and the one before
             trainer.gradient(batch)  # the first is slower
             started = time.perf_counter()
             loss, gradient = trainer.gradient(batch)
@@ -78,10 +80,20 @@ def dry_run(settings: Configuration, ranks: Ranks = ALONE) -> None:
             seconds += spent * steps * trainer.epochs
             after = float(trainer.gradient(batch)[0])
             say(f"{phase}: one step of {len(batch)} clips in {1e3 * spent:.0f} ms, loss {loss:.3e} -> {after:.3e}")
-        say(f"a run of {settings.epochs} + {settings.fine_tune_epochs} epochs: at most about {seconds / 60:.0f} min")
+        time_needed = f"{seconds / 60:.0f} min" if seconds >= 60 else f"{max(seconds, 1):.0f} s"
+        say(f"a run of {settings.epochs} + {settings.fine_tune_epochs} epochs: at most about {time_needed}")
     sizes = {
         "config.json, history.csv, clips.csv, results.json": 1000 * len(work.clips),
-        "checkpoints/": 2 * (1 + 5) * training.flat.vector.nbytes,
+        "checkpoints/": checkpoints,
         "features.npy": features.nbytes,
     }
+    if not settings.no_report:
+        test = work.split.test
+        shown = min(len(test), max(6, 3 + len({work.clips.recordings[i].label for i in test})))
+        sounds = 3 * 2 * int(np.median(work.clips.valid[test]))  # 16 bits: the original and what each phase makes of it
+        sizes |= {
+            "report.html, metrics.csv": min(15_000_000, 1_000_000 + 500_000 * len(test)),
+            "audio/": shown * sounds,
+            "figures/": 1_000_000 + 2_000_000 * shown,
+        }
     say(f"would write into {folder}:", *(f"  {name:<50} {size / 1e6:8.1f} MB" for name, size in sizes.items()))
