@@ -349,4 +349,4 @@ def test_the_run_has_its_own_network_in_one_picture(page: Any) -> None:
     for text in ("representation z  16000 × 4", "conv 1 → 4", "ELU, conv 4 → 4", "mask", "Phase 2"):
         assert f">{text}" in svg, text
     assert 13 * picture.bounding_box()["width"] / 440 >= 9  # pixels of a letter
-    assert page.locator("#stages p").first.inner_text().startswith("681 parameters; filters of 3 samples. ")
+    assert page.locator("#stages p").first.inner_text().startswith("453 parameters; filters of 3 samples. ")
