@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from scipy.signal import butter, sosfiltfilt
 from tqdm import tqdm
 
-from report.figure import COLOURS, styled, write_figure
+from report.figure import COLOURS, styled, svg_text, themed
 from speech.audio import SAMPLE_RATE_HZ
 from speech.clip import Clips
 from speech.corpus import NAMES
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clips, _, _ = read_corpus(settings, options.data_dir, available_cores())
         with Workers(available_cores()) as workers:
             found = calibrate(clips, SAMPLE_RATE_HZ, workers, sys.stderr.isatty())
-        write_figure(options.out.joinpath, "distortion-calibration", draw(found), ("svg",))
+        (options.out / "distortion-calibration.svg").write_text(themed(svg_text(draw(found))), "utf-8")
         (options.out / "distortion-calibration.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     except (CorpusError, ValueError) as error:
         print(f"benchmarks.calibration: {error}", file=sys.stderr)

@@ -82,15 +82,13 @@ def latex(line: str) -> str:
     def named(found: re.Match[str]) -> str:
         before, word, after = found[1], found[2], found[3]
         if after in ("[", "(", "_"):
-            return (
-                before
-                + (rf"\operatorname{{{word}}}" if word in ("max", "min", "exp", "clip") else rf"\mathit{{{word}}}")
-                + after
-            )
+            *words, name = word.split(" ")
+            kind = "operatorname" if name in ("max", "min", "exp", "clip") else "mathit"
+            return before + "".join(rf"\;\text{{{other}}}\;" for other in words) + rf"\{kind}{{{name}}}" + after
         return (r"\;" if before == " " else before) + rf"\text{{{word}}}" + (r"\;" if after == " " else after)
 
     line = re.sub(r"\s{3,}", r" \\qquad ", line)
-    line = re.sub(r"(^|[^\w\\])([A-Za-z]{3,}(?: [A-Za-z]{2,})*)(\W|_|$)", named, line)
+    line = re.sub(r"(^|[^\w\\])((?:(?:at|if|in|of) )?[A-Za-z]{3,}(?: [A-Za-z]{2,})*)(\W|_|$)", named, line)
     for sign, command in SIGNS.items():
         line = line.replace(sign, command)
     return line

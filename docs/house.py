@@ -181,6 +181,13 @@ TITLES = {
     "storage": "files that are whole or absent",
 }
 WIDTH, LINE, GAP, LETTER = 640, 17, 30, 6.7
+COLOURS = {  # on a light and on a dark page
+    "box": ("#eef3f7", "#1d2630"),
+    "ink": ("#10202e", "#e6edf3"),
+    "soft": ("#52606b", "#a0abb8"),
+    "module": ("#0b5a80", "#6cc0e5"),
+    "library": ("#8a4b00", "#ffa657"),
+}
 INDENT = 64  # where the boxes begin, right of the number of their floor
 
 
@@ -234,34 +241,41 @@ def draw(root: Path = ROOT) -> str:
     placed, levels = boxes(root)
     bottom = sum(levels[-1])
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-2 -2 {WIDTH + 4} {bottom + 4}" font-family="sans-serif" '
-        f'font-size="13" role="img" aria-label="The rooms on their floors: each imports only from floors below">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH + 4}" height="{bottom + 4}" '
+        f'viewBox="-2 -2 {WIDTH + 4} {bottom + 4}" font-family="sans-serif" font-size="13" role="img" '
+        f'aria-label="The rooms on their floors: each imports only from floors below">',
+        f"<style>{rules(0)}@media(prefers-color-scheme:dark){{{rules(1)}}}</style>",
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
         'orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="#7d8590"/></marker></defs>',
         f'<path d="M50 0L50 {bottom}" stroke="#7d8590" stroke-width="2" fill="none" marker-end="url(#tip)"/>',
-        f'<text x="42" y="{bottom - 6}" text-anchor="start" fill="#57646f" transform="rotate(-90 42 {bottom - 6})">'
+        f'<text x="42" y="{bottom - 6}" text-anchor="start" class="soft" transform="rotate(-90 42 {bottom - 6})">'
         "imports run downwards only</text>",
     ]
     for number, (top, height) in enumerate(levels):
         lines.append(
-            f'<text x="16" y="{top + height // 2}" font-weight="bold" fill="#57646f">{len(levels) - number}</text>'
+            f'<text x="16" y="{top + height // 2}" font-weight="bold" class="soft">{len(levels) - number}</text>'
         )
     for room, box in placed.items():
         height = dict(levels)[box.top]
         lines.append(
             f'<rect x="{box.left}" y="{box.top}" width="{box.right - box.left}" height="{height}" rx="8" '
-            'fill="#eef3f7" stroke="#7d8590"/>'
+            'class="box" stroke="#7d8590"/>'
         )
         title = room if room.endswith(".py") else f"{room}/"
-        lines.append(f'<text x="{box.left + 12}" y="{box.top + 20}" font-weight="bold" fill="#10202e">{title}</text>')
-        lines.append(f'<text x="{box.left + 12}" y="{box.top + 38}" fill="#3d4f5e">{escape(TITLES[room])}</text>')
+        lines.append(f'<text x="{box.left + 12}" y="{box.top + 20}" font-weight="bold" class="ink">{title}</text>')
+        lines.append(f'<text x="{box.left + 12}" y="{box.top + 38}" class="soft">{escape(TITLES[room])}</text>')
         for i, line in enumerate(box.lines):
-            colour = "#8a4b00" if line.startswith("◦") else "#0b5a80"
+            kind = "library" if line.startswith("◦") else "module"
             lines.append(
                 f'<text x="{box.left + 12}" y="{box.top + 58 + LINE * i}" font-family="monospace" font-size="11" '
-                f'fill="{colour}" xml:space="preserve">{escape(line)}</text>'
+                f'class="{kind}" xml:space="preserve">{escape(line)}</text>'
             )
     return "\n".join([*lines, "</svg>\n"])
+
+
+def rules(scheme: int) -> str:
+    """The colours of the drawing, on a light (0) or a dark (1) page."""
+    return "".join(f".{name}{{fill:{colours[scheme]}}}" for name, colours in COLOURS.items())
 
 
 def main() -> int:

@@ -25,6 +25,7 @@ from storage.spreadsheet import TableReader
 from training.configuration import Configuration
 from training.data import Work
 from training.run_folder import RunError
+from training.workers import Workers
 
 PAGE = "comparison.html"
 MARK = '<meta name="generator" content="nn1d report: runs side by side">'  # of a page that may be replaced
@@ -147,11 +148,17 @@ def compare(runs: Sequence[Compared]) -> str:
         view.describe_clip(clips.recordings[n[0]], s, row) for n, s, row in zip(common, seconds, rows, strict=True)
     ]
     titles = ["original", *(f"{name}, {figure.TITLES[phase]}" for name in names for phase in WEIGHTS)]
-    for k, why in chosen[:count]:
+
+    def heard(k: int) -> dict[str, np.ndarray]:
+        """Clip k, and what each phase of each run makes of it."""
         sounds = {"original": clips.waveform(common[k][0])}
         for run, name, i in zip(runs, names, common[k], strict=True):
             for phase, model in run.models.items():
                 sounds[f"{name}, {figure.TITLES[phase]}"] = waveform(model, run.work.clips, i)
+        return sounds
+
+    for k, why in chosen[:count]:
+        sounds = heard(k)
         shown[k] |= {"why": f"{why} of {names[0]}", **view.show_sounds(sounds, encode)}
         shown[k] |= {"spectrograms": view.show_spectrograms(figure.spectrograms_of(sounds, SAMPLE_RATE_HZ))}
     histories = [(name, run) for name, run in zip(names, runs, strict=True)]
@@ -209,4 +216,7 @@ def compare(runs: Sequence[Compared]) -> str:
         "places": [],
         "sounds": {},
     }
+    with Workers(runs[0].work.threads) as workers:
+        room = view.PAGE_BYTES - len(page.render(content, data, clips).encode()) - 10_000
+        view.fill_views(dict(enumerate(shown)), heard, workers, room)
     return page.render(content, data, clips)

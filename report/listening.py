@@ -27,9 +27,7 @@ from training.run_folder import RunError, RunFolder, read_config
 from training.seed import generator
 from training.workers import Workers
 
-PAGE_BYTES = 15_000_000
-PLAYER_BYTES = 6_500_000  # of them for the sounds of the chosen clips
-VIEW_BYTES = 6_000  # of another clip beside its sounds
+PLAYER_BYTES = 6_500_000  # of the page's, for the sounds of the chosen clips
 
 
 def publish(
@@ -149,8 +147,8 @@ def publish(
                 "places": test,
                 "sounds": {},
             }
-            room = PAGE_BYTES - len(page.render(content, data, clips).encode()) - 10_000
-            room = _fill_views(shown, chosen, clips, versions, workers, room)
+            room = view.PAGE_BYTES - len(page.render(content, data, clips).encode()) - 10_000
+            room = view.fill_views(shown, versions, workers, room)
             data["sounds"] = _map_sounds(clips, {i for i in test if "sounds" in shown[i]}, room)
             run.write_page(page.render(content, data, clips))
     return results
@@ -237,46 +235,16 @@ def _distributions(place: Callable[[str], Path], metrics: Sequence[Mapping[str, 
     return drawn
 
 
-def _fill_views(
-    shown: dict[int, dict[str, Any]],
-    chosen: Mapping[int, str],
-    clips: Clips,
-    versions: Callable[[int], Mapping[str, np.ndarray]],
-    workers: Workers,
-    room: int,
-) -> int:
-    """Give small sounds and outlines to as many test clips as there is room for in bytes; the room that is left."""
-    from report import view
-
-    fitting, total = [], 0
-    for i in _evenly([i for i in shown if i not in chosen]):
-        total += math.ceil(3 * _seconds(clips, i) * sound.SMALL_BYTES * sound.TEXT) + VIEW_BYTES
-        if total > room:
-            break
-        fitting.append(i)
-    for i, content in zip(
-        fitting, workers.map(lambda i: view.show_sounds(versions(i), sound.small), fitting), strict=True
-    ):
-        shown[i] |= content
-        room -= sum(len(text) for texts in content.values() for text in texts) + 200
-    return room
-
-
 def _map_sounds(clips: Clips, have: set[int], room: int) -> dict[str, str]:
     """Small sounds of as many clips as there is room for in bytes, spread evenly, without those that have one."""
     from report.figure import data_uri
+    from report.view import evenly
 
     sounds: dict[str, str] = {}
-    for i in _evenly([i for i in range(len(clips)) if i not in have]):
+    for i in evenly([i for i in range(len(clips)) if i not in have]):
         uri = data_uri(*sound.small(clips.waveform(i), SAMPLE_RATE_HZ))
         room -= len(uri) + 20
         if room < 0:
             break
         sounds[str(i)] = uri
     return sounds
-
-
-def _evenly(clips: Sequence[int]) -> list[int]:
-    """Clips in an order of which any first part is spread evenly."""
-    order = np.argsort(np.arange(len(clips)) * 0.6180339887 % 1)
-    return [clips[k] for k in order]

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from report import figure
 from report.evaluation import SEGMENTS, ClipEvaluation
-from report.sound import Encode
+from report.sound import SMALL_BYTES, TEXT, Encode, small
 from speech.audio import SAMPLE_RATE_HZ
 from speech.distortion import MEASURES
 from speech.recording import Recording
 from speech.worst_segments import distortion_over_time
+from training.workers import Workers
 
+PAGE_BYTES = 15_000_000
+VIEW_BYTES = 6_000  # of a clip beside its small sounds
 COLUMNS = 600  # of a waveform in the page
 CHANNEL_COLUMNS = 500  # of a representation
 SPECTRUM_COLUMNS = 1000
@@ -80,6 +83,42 @@ def show_sounds(sounds: Mapping[str, np.ndarray], encode: Encode) -> dict[str, A
             if len(curve) and np.isfinite(curve).all()
         ],
     }
+
+
+def fill_views(
+    shown: Mapping[int, dict[str, Any]],
+    versions: Callable[[int], Mapping[str, np.ndarray]],
+    workers: Workers,
+    room: int,
+) -> int:
+    """Give small sounds and outlines to as many of the clips without as there is room for in bytes; the room left.
+
+    Parameters
+    ----------
+    shown : mapping
+        Number of a clip -> what describe_clip gave.
+    versions : function
+        Number of a clip -> its sounds, as show_sounds takes them.
+    workers : Workers
+    room : int
+    """
+    fitting, total = [], 0
+    for i in evenly([i for i in shown if "sounds" not in shown[i]]):
+        seconds = (1 + len(shown[i]["values"])) * shown[i]["seconds"]
+        total += math.ceil(seconds * SMALL_BYTES * TEXT) + VIEW_BYTES
+        if total > room:
+            break
+        fitting.append(i)
+    for i, content in zip(fitting, workers.map(lambda i: show_sounds(versions(i), small), fitting), strict=True):
+        shown[i].update(content)
+        room -= sum(len(text) for texts in content.values() for text in texts) + 200
+    return room
+
+
+def evenly(clips: Sequence[int]) -> list[int]:
+    """Clips in an order of which any first part is spread evenly."""
+    order = np.argsort(np.arange(len(clips)) * 0.6180339887 % 1)
+    return [clips[k] for k in order]
 
 
 def show_spectrograms(spectrograms: Mapping[str, np.ndarray]) -> list[str]:

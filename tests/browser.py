@@ -67,8 +67,11 @@ def opened(browser: Any, address: str, width: int, scheme: str) -> Iterator[Any]
     """A page in a window of this width, light or dark, which must not complain and must not ask a network."""
     tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     faults: list[str] = []
-    tab.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: faults.append(str(error)))
+    tab.on(
+        "console",
+        lambda message: faults.append(f"{tab.url}: {message.text}") if message.type in ("error", "warning") else None,
+    )
+    tab.on("pageerror", lambda error: faults.append(f"{tab.url}: {error}"))
     tab.on(
         "request", lambda sent: None if sent.url.startswith(("file:", "data:", "blob:")) else faults.append(sent.url)
     )

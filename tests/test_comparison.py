@@ -79,6 +79,8 @@ def test_the_clips_of_both_runs_are_under_one_player(runs: tuple[Path, Path], li
         assert np.allclose(heard[k], expected, atol=1.1 / 32768)  # FLAC rounds where WAV does not
     loudest = abs(heard[1]).max()
     assert abs(heard[3] - heard[1]).max() > 0.05 * loudest  # other weights, and the masks of the pre-trained one
+    assert len(data["clips"]) > len(data["chosen"])
+    assert all(len(clip["sounds"]) == len(clip["waves"]) == 5 for clip in data["clips"])  # the others as MP3
     metrics = {(row["name"], row["phase"]): row for row in rows(listened / "metrics.csv")}
     snr = [measure["name"] for measure in data["measures"]].index("snr_db")
     for clip in data["clips"]:

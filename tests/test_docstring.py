@@ -206,6 +206,8 @@ def test_docstrings_are_escaped_for_the_site() -> None:
         ),
         ("dx = 0.2·dy where 0 < y < 1, else 0", r"dx = 0.2 \cdot dy\;\text{where}\;0 < y < 1,\;\text{else}\;0"),
         ("y = max_i mask[i],    i < f", r"y = \operatorname{max}_i \mathit{mask}[i], \qquad i < f"),
+        ("y = x[i] where mask[i], 0 elsewhere", r"y = x[i] \;\text{where}\;\mathit{mask}[i], 0\;\text{elsewhere}"),
+        ("y = x[i] at the i that it marks", r"y = x[i]\;\text{at the}\;i\;\text{that it marks}"),
         ("dx = dy + F'(x)ᵀ dy", "dx = dy + F'(x)^T dy"),
         ("p = p - η·m̂ / (√v̂ + ε)", ""),  # signs without a command
         ("the sum of each f samples", ""),

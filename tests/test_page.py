@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 from typing import Any
@@ -344,3 +345,13 @@ def test_one_distribution_is_shown_and_another_can_be_chosen(page: Any) -> None:
     page.locator("#measure").select_option(label="ESTOI")
     assert page.locator(".distribution:visible").count() == 1
     assert page.locator(".distribution:visible figcaption").inner_text().startswith("ESTOI")
+
+
+def test_the_run_has_its_own_network_in_one_picture(page: Any) -> None:
+    assert page.locator("nav a[href='#stages']").is_visible()
+    picture = page.locator("#stages img")
+    svg = base64.b64decode(picture.get_attribute("src").split(",")[1]).decode()
+    for text in ("representation z  16000 × 4", "conv 1 → 4", "ELU, conv 4 → 4", "mask", "Phase 2"):
+        assert f">{text}" in svg, text
+    assert 13 * picture.bounding_box()["width"] / 440 >= 9  # pixels of a letter
+    assert page.locator("#stages p").first.inner_text().startswith("453 parameters; filters of 3 samples. ")

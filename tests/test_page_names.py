@@ -36,11 +36,8 @@ def odd(listened: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             dataclasses.replace(recording, name=f"{name}{i}", label=name, speaker=name, details={"text": name})
             for i, (recording, name) in enumerate(zip(clips.recordings, (*NAMES, *NAMES[:2]), strict=False))
         ]
-        samples, offset, scale, valid = (
-            getattr(clips, name)[: len(recordings)] for name in ("samples", "offset", "scale", "valid")
-        )
-        parts = np.arange(len(recordings))
-        clips = Clips(samples, offset, scale, valid, tuple(recordings))
+        few, parts = slice(len(recordings)), np.arange(len(recordings))
+        clips = Clips(clips.samples[few], clips.offset[few], clips.scale[few], clips.valid[few], tuple(recordings))
         publish(run, clips, Split(parts[5:], parts[4:5], parts[:4]), 2)
     return path / "report.html"
 
