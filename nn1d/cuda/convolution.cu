@@ -11,20 +11,21 @@
 // tensor_convolution.cu has the same with products in TF32.
 //
 // A block computes a tile of y, L_TILE samples of O_TILE channels, from a tile of x that it holds in shared memory,
-// DEPTH channels at a time and turned over, so that samples are neighbours. A thread computes SAMPLES by OUTS numbers
-// in registers: for each channel it reads SAMPLES + K - 1 numbers of x and K·OUTS of w and multiplies K·SAMPLES·OUTS
-// times. With K = 3 these are 9 reads of 16 bytes (what the threads of a warp have in common is read once) for 192
-// multiplications: shared memory gives 32 numbers a cycle and an SM multiplies 128 times, so arithmetic and not memory
-// is the limit. Larger tiles a thread would take more than the 128 registers that let four blocks share an SM.
+// DEPTH channels at a time and turned over, so that samples are neighbours. While it computes with these the next ones
+// are on their way, all of them at once (cp.async, from sm_80 on); the ELU is taken when they are turned over. A thread
+// computes SAMPLES by OUTS numbers in registers: for each channel it reads SAMPLES + K - 1 numbers of x and K·OUTS of w
+// and multiplies K·SAMPLES·OUTS times. With K = 3 these are 9 reads of 16 bytes (what the threads of a warp have in
+// common is read once) for 192 multiplications: shared memory gives 32 numbers a cycle and an SM multiplies 128 times,
+// so arithmetic and not memory is the limit. Larger tiles a thread would take more than the 128 registers that let four
+// blocks share an SM.
 //
-// Shared memory: 10 to 18 KiB with K = 3, at most 45 KiB (double, K = 9, O_TILE = 64). The rows of x are 4 numbers longer
+// Shared memory: 20 to 35 KiB with K = 3, at most 46 KiB (K = 9, O_TILE = 64). The rows of x are 4 numbers longer
 // than a multiple of 8: then the two fours of a sample that neighbouring threads write fall into different banks.
 // The channels of a thread are two fours half a tile apart, for the same reason and for whole lines of y.
 
 #include "signal.cuh"
 
 constexpr int THREADS = 128;
-constexpr int DEPTH = 8;
 
 template <typename T, int K, int O_TILE>
 __global__ void __launch_bounds__(THREADS) convolution(
@@ -41,12 +42,13 @@ __global__ void __launch_bounds__(THREADS) convolution(
 {
     using S = Sum<T>;
     constexpr int GROUP = O_TILE < 8 ? 1 : 4, GROUPS = O_TILE < 8 ? 1 : 2, OUTS = GROUP * GROUPS;
-    constexpr int SAMPLES = O_TILE < 8 ? 4 : 8;
+    constexpr int SAMPLES = O_TILE < 8 ? 4 : 8, DEPTH = 32 / sizeof(S);
     constexpr int COLUMNS = O_TILE / OUTS, ROWS = THREADS / COLUMNS, L_TILE = ROWS * SAMPLES;
     constexpr int SEEN = (SAMPLES + K - 1 + 3) / 4 * 4;  // samples of x that a thread reads, in fours
     constexpr int PITCH = (L_TILE - SAMPLES + SEEN) | 4;
+    __shared__ __align__(16) S raw[PITCH][DEPTH];  // of the next channels: what a thread fetches it alone reads
     __shared__ __align__(16) S xs[DEPTH][PITCH];
-    __shared__ __align__(16) S ws[K][DEPTH][O_TILE];
+    __shared__ __align__(16) S ws[2][K][DEPTH][O_TILE];
 
     const int tiles = (outputs + L_TILE - 1) / L_TILE;
     const int first_l = blockIdx.x % tiles * L_TILE, first_o = blockIdx.y * O_TILE;
@@ -54,23 +56,36 @@ __global__ void __launch_bounds__(THREADS) convolution(
     const long long clip = blockIdx.x / tiles;
     x += clip * length * channels;
 
-    S sum[SAMPLES][OUTS] = {};
-    for (int first_c = 0; first_c < channels; first_c += DEPTH) {
-        const int depth = channels - first_c < DEPTH ? channels - first_c : DEPTH;
+    const auto fetch_channels = [&](int first_c) {
         for (int i = threadIdx.x; i < PITCH * (DEPTH / 4); i += THREADS) {
             const int c = i % (DEPTH / 4) * 4, at = i / (DEPTH / 4), l = first_l - padding + at;
-            if (c >= depth) continue;
-            const Pack<S, 4> four = activated<4>(x, l, length, channels, first_c + c, first_c + depth, alpha, wide_x);
-            for (int j = 0; j < 4; ++j) xs[c + j][at] = four.v[j];
+            if (first_c + c < channels) fetch<4>(&raw[at][c], x, l, length, channels, first_c + c, channels, wide_x);
         }
         for (int i = threadIdx.x; i < K * DEPTH * O_TILE; i += THREADS) {
             const int o = i % O_TILE, c = i / O_TILE % DEPTH, k = i / (O_TILE * DEPTH);
-            if (c >= depth) continue;
             const int at = backwards ? ((K - 1 - k) * outs + first_o + o) * channels + first_c + c
                                      : (k * channels + first_c + c) * outs + first_o + o;
-            ws[k][c][o] = first_o + o < outs ? w[at] : S(0);
+            S* const to = &ws[first_c / DEPTH % 2][k][c][o];
+            if (first_c + c < channels && first_o + o < outs)
+                copy_async<sizeof(S)>(to, w + at);
+            else
+                *to = 0;
+        }
+    };
+
+    S sum[SAMPLES][OUTS] = {};
+    fetch_channels(0);
+    for (int first_c = 0; first_c < channels; first_c += DEPTH) {
+        const int depth = channels - first_c < DEPTH ? channels - first_c : DEPTH, stage = first_c / DEPTH % 2;
+        arrive();
+        for (int i = threadIdx.x; i < PITCH * (DEPTH / 4); i += THREADS) {
+            const int c = i % (DEPTH / 4) * 4, at = i / (DEPTH / 4);
+            if (c >= depth) continue;
+            const Pack<S, 4> four = read<4>(&raw[at][c], 4, true);
+            for (int j = 0; j < 4; ++j) xs[c + j][at] = alpha == 0 ? four.v[j] : elu(four.v[j], alpha);
         }
         __syncthreads();
+        if (first_c + DEPTH < channels) fetch_channels(first_c + DEPTH);
 #pragma unroll 2
         for (int c = 0; c < depth; ++c) {
             S seen[SEEN];
@@ -84,7 +99,8 @@ __global__ void __launch_bounds__(THREADS) convolution(
             for (int k = 0; k < K; ++k) {
 #pragma unroll
                 for (int g = 0; g < GROUPS; ++g) {
-                    const Pack<S, GROUP> filter = read<GROUP>(&ws[k][c][g * O_TILE / 2 + column * GROUP], GROUP, true);
+                    const Pack<S, GROUP> filter =
+                        read<GROUP>(&ws[stage][k][c][g * O_TILE / 2 + column * GROUP], GROUP, true);
 #pragma unroll
                     for (int j = 0; j < SAMPLES; ++j)
 #pragma unroll

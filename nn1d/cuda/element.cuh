@@ -3,7 +3,7 @@
 // Arrays are (clips, samples, channels) without gaps. A number in an array is T: float16, float or double. Sums and
 // parameters are Sum<T>, which is float for float16 and T else.
 
-#ifdef __CUDACC__  // elsewhere the harness of the tests has these two
+#ifdef __CUDACC__  // elsewhere the harness of the tests has these and the next two
 __device__ __forceinline__ unsigned short half_bits(float x) {
     unsigned short bits;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
@@ -14,6 +14,27 @@ __device__ __forceinline__ float half_value(unsigned short bits) {
     float x;
     asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
     return x;
+}
+#endif
+
+// A copy into shared memory that goes on while the thread does, and the wait for all that the thread has begun. Before
+// sm_80 it is a plain one.
+#ifdef __CUDACC__
+template <int BYTES>
+__device__ __forceinline__ void copy_async(void* to, const void* from) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(unsigned(__cvta_generic_to_shared(to))), "l"(from),
+                 "n"(BYTES) : "memory");
+#else
+    struct __align__(BYTES) Bytes { char v[BYTES]; };
+    *static_cast<Bytes*>(to) = *static_cast<const Bytes*>(from);
+#endif
+}
+
+__device__ __forceinline__ void arrive() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
 }
 #endif
 
@@ -63,11 +84,11 @@ __device__ __forceinline__ void write(T* to, const Pack<T, N>& pack, int count, 
     }
 }
 
-// exp(x) and, for x <= 0, exp(x) - 1. Those of float go by __expf, which is off by up to 2 + 1.173·|x| units in the last
-// place (CUDA C++ Programming Guide). That is too much for exp(x) - 1 near 0: from -1/2 on a polynomial of x takes over,
-// whose factors are those of the least relative error, 9e-8 (minimax, by linear programming). So exp(x) - 1 is within 5e-7
-// of itself, and exp(x) within 3e-7·(1 + |x|) of itself. NaN stays NaN. In PTX the ELU has 13 instructions, where with
-// expm1f it had 39, and its slope 6 for 22.
+// exp(x) and, for x <= 0, exp(x) - 1. Those of float go by __expf, which is off by up to 2 + 1.173·|x| units in the
+// last place (CUDA C++ Programming Guide). That is too much for exp(x) - 1 near 0: from -1/2 on a polynomial of x takes
+// over, whose factors are those of the least relative error, 9e-8 (minimax, by linear programming). So exp(x) - 1 is
+// within 5e-7 of itself, and exp(x) within 3e-7·(1 + |x|) of itself. NaN stays NaN. In PTX the ELU has 13 instructions,
+// where with expm1f it had 39, and its slope 6 for 22.
 __device__ __forceinline__ double exponential(double x) { return exp(x); }
 __device__ __forceinline__ double exponential_less_one(double x) { return expm1(x); }
 __device__ __forceinline__ float exponential(float x) { return __expf(x); }

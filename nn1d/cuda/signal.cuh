@@ -16,6 +16,29 @@ __device__ __forceinline__ Pack<Sum<T>, N> activated(
     return pack;
 }
 
+// Begin to bring what `activated` gives into shared memory, N channels, without its ELU; `arrive` waits for it.
+template <int N, typename T>
+__device__ __forceinline__ void fetch(
+    Sum<T>* to, const T* signal, int l, int length, int channels, int c, int end, bool wide)
+{
+    const T* const from = signal + l * channels + c;
+    if (sizeof(T) == 2 || l < 0 || l >= length || c >= end) {
+        write<N>(to, activated<N>(signal, l, length, channels, c, end, Sum<T>(0), wide), N, true);
+    } else if (wide) {
+        constexpr int BYTES = N * sizeof(T) < 16 ? N * sizeof(T) : 16;
+#pragma unroll
+        for (int i = 0; i < N; i += BYTES / sizeof(T)) copy_async<BYTES>(to + i, from + i);
+    } else {
+#pragma unroll
+        for (int i = 0; i < N; ++i) {
+            if (i < end - c)
+                copy_async<sizeof(Sum<T>)>(to + i, from + i);
+            else
+                to[i] = 0;
+        }
+    }
+}
+
 // What comes after the sum of a convolution: y = r + f'(a)·sum for N channels at `at`, of which `count` are there.
 template <int N, typename T>
 __device__ __forceinline__ void finish(

@@ -1,6 +1,6 @@
 // Stands for nn1d.conv.convolve and nn1d.conv.convolve_transposed, as convolution.cu with the same arguments, on tensor
-// cores: x behind the ELU and w are rounded to TF32,
-// their products are exact, and sums, bias, slope and residual are float. For sm_80 and later.
+// cores: x behind the ELU and w are rounded to TF32, their products are exact, and sums, bias, slope and residual are
+// float. For sm_80 and later.
 //
 // A block computes L_TILE samples of O_TILE channels of y. Each of its warps has ROWS tiles of 16 samples: there the
 // convolution is, for every tap k, a product of matrices (16 samples, DEPTH channels) @ (DEPTH channels, O_TILE outs)

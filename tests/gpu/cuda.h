@@ -34,6 +34,8 @@ struct Fragment {
     unsigned a[4], b[2];
 };
 const Fragment* exchange(const Fragment& own);
+void copy_later(void* to, const void* from, int bytes);
+void copy_now();  // what this thread has begun to copy
 int lane();  // the place of this thread in its warp
 
 using Call = void (*)(void**);
@@ -79,6 +81,15 @@ void apply(void (*function)(A...), void** values) {
 }
 
 }  // namespace harness
+
+// What element.cuh has in the words of PTX: a copy that is not there before the wait for it.
+template <int BYTES>
+void copy_async(void* to, const void* from) {
+    if (uintptr_t(to) % BYTES || uintptr_t(from) % BYTES) harness::fail("an asynchronous copy that is not aligned");
+    harness::copy_later(to, from, BYTES);
+}
+
+inline void arrive() { harness::copy_now(); }
 
 // As far off as CUDA's may be, upwards or downwards by the digits of x.
 inline float __expf(float x) {

@@ -30,12 +30,19 @@ namespace harness {
 
 enum class Wait { none, warp, block, ended };
 
+struct Copy {
+    void* to;
+    const void* from;
+    int bytes;
+};
+
 struct Fiber {
     ucontext_t context;
     std::vector<char> stack;
     dim3 index;
     Wait wait;
     int line;          // of the barrier that it waits at
+    std::vector<Copy> copies;
     unsigned products;  // of its warp that it has taken part in
 };
 
@@ -74,6 +81,13 @@ void pause(int line) {
 }
 
 void fail(const char* words) { failure = words; }
+
+void copy_later(void* to, const void* from, int bytes) { running->copies.push_back({to, from, bytes}); }
+
+void copy_now() {
+    for (const Copy& copy : running->copies) memcpy(copy.to, copy.from, copy.bytes);
+    running->copies.clear();
+}
 
 int lane() { return int((running - fibers.data()) % WARP); }
 
@@ -152,6 +166,7 @@ static bool run_block(int run, std::mt19937& random) {
         fiber.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
         fiber.wait = Wait::none;
         fiber.products = 0;
+        fiber.copies.clear();
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = fiber.stack.data();
         fiber.context.uc_stack.ss_size = STACK;
