@@ -1,9 +1,9 @@
 """python -m docs.waveform RUN: an original test clip against what a run on the demo corpus rebuilds of it.
 
-    python train.py --out runs/demo && python -m docs.waveform runs/demo
+    python train.py --out runs/demo && python -m docs.waveform runs/demo -o waveform.svg
 
-draws docs/figures/waveform.svg, the picture of the README. Synthetic speech only: recordings of people are not ours to
-publish.
+draws the picture of the README, which stands in docs/figures. Synthetic speech only: recordings of people are not ours
+to publish.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from training.data import DEMO_CLIPS
 from training.run_folder import RunError, read_config
 
 matplotlib.use("Agg")
-DRAWING = Path(__file__).parent / "figures" / "waveform.svg"
 SHOWN_S = 0.025
 LINES = {
     "original": ("#8a8f98", 3.0),
@@ -102,7 +101,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Draw; 2 where the run cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m docs.waveform", description=(__doc__ or "").split(": ", 1)[1])
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder that train.py printed")
-    parser.add_argument("-o", "--output", type=Path, default=DRAWING, metavar="FILE", help="default: %(default)s")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("waveform.svg"), metavar="FILE", help="default: %(default)s"
+    )
     options = parser.parse_args(arguments)
     try:
         draw(*waveforms(options.run), options.output)
