@@ -29,7 +29,7 @@ import numpy as np
 from inference.ablation import mask_ablation, summary, summary_without_masks
 from models.paper import PAPER
 from nn1d.command import run_command
-from report.listening import publish
+from report.listening import page_files, publish
 from report.table import as_text, mask_table, paper_table
 from speech.audio import SAMPLE_RATE_HZ
 from speech.distortion import missing
@@ -57,7 +57,7 @@ def main(command: Command) -> int:
             if command.overfit:
                 return 0 if overfit(command.settings, ranks) else 1
             if command.dry_run:
-                dry_run(command.settings, ranks)
+                dry_run(command.settings, ranks, *([] if command.settings.no_report else [page_files]))
             elif command.resume is not None:
                 go_on(*resume(command.resume, command.given, ranks))
             else:

@@ -1,6 +1,6 @@
 """python -m docs.waveform RUN: an original test clip against what a run on the demo corpus rebuilds of it.
 
-    python train.py --out runs/demo && python -m docs.waveform runs/demo
+    python train.py --out runs/demo && python -m docs.waveform runs/demo -o waveform.svg
 
 draws runs/demo-waveform.svg; with -o docs/figures/waveform.svg that is the picture of the README. Synthetic speech:
 recordings of people are not ours to publish.

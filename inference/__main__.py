@@ -17,6 +17,7 @@ import json
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from nn1d import ShapeError
 from nn1d.command import run_command, say
 from speech.audio import SAMPLE_RATE_HZ, Blocks, WaveformError, convert_blocks
 from speech.cache import user_cache
+from speech.checks import NotFiniteError
 from speech.clip import Clips
 from speech.container import FormatError, encode_sound, writable_suffixes
 from speech.corpus import NAMES, corpus_title, find_corpus, spread
@@ -64,24 +66,18 @@ class CommandError(RuntimeError):
 
 
 MISTAKES = (
-    CheckpointError, CommandError, ConfigurationError, CorpusError, ExportError, RecordingError, RunError, ShapeError,
-    WaveformError, *PROBE_MISTAKES,
+    CheckpointError, CommandError, ConfigurationError, CorpusError, ExportError, NotFiniteError, RecordingError,
+    RunError, ShapeError, WaveformError, *PROBE_MISTAKES,
 )  # fmt: skip
 
 
 def main(options: argparse.Namespace) -> int:
     """Run the command; the exit code: 0 done, 2 something was left out or cannot be written."""
     keep_freed_memory()
-    commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
-        "encode": encode,
-        "reconstruct": reconstruct,
-        "evaluate": evaluate,
-        "rate": rate,
-        "export": export,
-        "probe": probe,
-    }
+    warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: what is not finite ends with a sentence
+    commands: list[Callable[[argparse.Namespace], int | None]] = [encode, reconstruct, evaluate, rate, export, probe]
     try:
-        return commands[options.command](options) or 0
+        return next(command for command in commands if command.__name__ == options.command)(options) or 0
     except OSError as error:
         if options.output is None or error.filename is not None:
             raise
@@ -162,6 +158,8 @@ def encoded(model: Model, recordings: Sequence[Recording], workers: Workers, fol
             if i == k and group is not None:
                 for _, part in group:
                     channels = part.shape[1]
+                    if not np.isfinite(part).all():
+                        reasons[k] = "its representation holds NaN or infinity, so the run did not learn. Train anew"
                     file.write(np.ascontiguousarray(part).data)
                 i, group = next(parts, (len(readers), None))
             if k in reasons:
@@ -198,6 +196,8 @@ def reconstruct(options: argparse.Namespace) -> None:
         raise CommandError(f"{printable(options.path)}: {error}") from error
     rate_hz = blocks.rate_hz
     rebuilt = model.reconstruct(waveform, rate_hz)
+    if not np.isfinite(rebuilt).all():
+        raise CommandError(f"{place}: what is rebuilt holds NaN or infinity, so the run did not learn. Train anew")
     try:
         content = encode_sound(options.output.suffix, rebuilt, rate_hz, blocks.subtype)
     except FormatError as error:

@@ -13,6 +13,7 @@ if __name__ == "__main__":
 import argparse
 import dataclasses
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ HERE: dict[str, Any] = {"device": "cpu", "gpu_memory": None, "tf32": False, "hal
 def main(options: argparse.Namespace) -> None:
     """Run the command."""
     keep_freed_memory()
+    warnings.simplefilter("ignore", RuntimeWarning)  # of overflow: what is not finite ends with a sentence
     if options.others:
         side_by_side([options.run, *options.others], options.out, options.data_dir)
         return

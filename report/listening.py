@@ -17,7 +17,7 @@ from tqdm import tqdm
 from inference.model import WEIGHTS, Model, load_run
 from report import sound
 from report.evaluation import ClipEvaluation, evaluate_clips, metric_rows, summary, waveform
-from report.selection import select
+from report.selection import MOST, select
 from speech.audio import SAMPLE_RATE_HZ
 from speech.clip import Clips
 from speech.distortion import MEASURES
@@ -28,6 +28,17 @@ from training.seed import generator
 from training.workers import Workers
 
 PLAYER_BYTES = 6_500_000  # of the page's, for the sounds of the chosen clips
+
+
+def page_files(test_clips: int, clip_samples: int) -> dict[str, int | None]:
+    """Which files show a run, and how many bytes they take at most; None where that depends on what is drawn."""
+    shown = min(MOST, test_clips)
+    return {
+        "report.html": PAGE_BYTES,
+        "metrics.csv": 1000 * (1 + 2 * test_clips),
+        "audio/ (3 sounds of each clip that is shown)": shown * 3 * (44 + 2 * clip_samples),
+        "figures/ (SVG and PNG)": None,
+    }
 
 
 def publish(

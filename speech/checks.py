@@ -9,6 +9,10 @@ import numpy as np
 ROUNDING = 1e-28  # of an energy in float64: what is smaller than this part (-280 dB) is rounding, not sound
 
 
+class NotFiniteError(ValueError):
+    """A waveform holds NaN or infinity; the message says which."""
+
+
 def check_waveforms(who: str, original: np.ndarray, rebuilt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both waveforms in float64, or an error in one sentence.
 
@@ -19,14 +23,15 @@ def check_waveforms(who: str, original: np.ndarray, rebuilt: np.ndarray) -> tupl
     Raises
     ------
     ValueError
-        They are not (samples,) of one length, or hold NaN or infinite samples. `who` begins the sentence.
+        They are not (samples,) of one length; NotFiniteError where they hold NaN or infinite samples. `who` begins the
+        sentence.
     """
     x, y = np.asarray(original, np.float64), np.asarray(rebuilt, np.float64)
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"{who}: original and rebuilt must be (samples,) of one length; got {x.shape} and {y.shape}")
     for name, signal in (("original", x), ("rebuilt", y)):
         if bad := signal.size - np.count_nonzero(np.isfinite(signal)):
-            raise ValueError(f"{who}: {bad} of {signal.size} samples of {name} are NaN or infinite")
+            raise NotFiniteError(f"{who}: {bad} of {signal.size} samples of {name} are NaN or infinite")
     return x, y
 
 

@@ -20,6 +20,7 @@ import pytest
 import soundfile
 
 from inference.model import load_run
+from report.listening import page_files
 from report.table import mask_table
 from speech.distortion import MEASURES
 from tests.command import QUICK, ROOT, SMALL, make_recordings, outcome, rows, say_gpu, start, train
@@ -246,3 +247,15 @@ def test_what_is_no_run_or_has_not_ended(listened: Path, tmp_path: Path) -> None
     (run / "results.json").unlink()
     assert "has not come to its end" in report(run, expect=2).stderr
     assert (run / "report.html").read_bytes() == before
+
+
+def test_a_dry_run_is_told_of_every_file_of_the_page_and_no_more_bytes_than_it_takes(listened: Path) -> None:
+    clips = rows(listened / "clips.csv")
+    settings = json.loads((listened / "config.json").read_text())["settings"]
+    told = page_files(sum(row["part"] == "test" for row in clips), settings["clip_samples"])
+    by_name = {name.split(" ")[0]: size for name, size in told.items()}
+    assert by_name.keys() == {"report.html", "metrics.csv", "audio/", "figures/"}
+    for name, size in by_name.items():
+        path = listened / name
+        there = sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
+        assert there > 0 and (size is None or there <= size), name

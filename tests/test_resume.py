@@ -309,9 +309,16 @@ def test_a_dry_run_shows_what_would_be_written(options: tuple[str, ...], whole: 
     assert re.search(r"^fine_tuning: one step of 2 clips in \d+ ms, loss \S+ -> \S+$", done.stdout, re.MULTILINE)
     lines = done.stdout.splitlines()
     assert f"would write into {tmp_path / 'run'}:" in lines
-    told = " ".join(lines)
-    assert all(path.name in told or "checkpoints/" in told for path in whole.iterdir() if path.name != "lock")
-    assert "report.html" not in told  # --no-report
+    told = {
+        name: float(size)
+        for names, size in re.findall(r"^  (\S.*?) +(\d+\.\d) MB$", done.stdout, re.MULTILINE)
+        for name in names.split(", ")
+    }
+    states = told.pop("checkpoints/ (states to go on from)") + told.pop("checkpoints/ (weights)")
+    assert told.keys() == {path.name for path in whole.iterdir()} - {"checkpoints"}
+    assert states * 1e6 >= 0.8 * sum(path.stat().st_size for path in (whole / "checkpoints").iterdir()) - 1e5
+    assert "a run of 2 + 2 epochs: under a minute" in lines
+    assert re.search(r"^and has, written now or before: \S+\.npy \(\d+\.\d MB\)$", done.stdout, re.MULTILINE)
     assert not (tmp_path / "run").exists()
     assert "holds a run already" in train(*options, "--dry-run", "--out", whole, expect=2).stderr
 

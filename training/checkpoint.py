@@ -44,8 +44,8 @@ def load_checkpoint(path: Path, shapes: Shapes) -> tuple[dict[str, np.ndarray], 
     Raises
     ------
     CheckpointError
-        The file cannot be read, is truncated or altered, has a newer format, or holds other arrays: then all missing,
-        unexpected and misshapen names are listed.
+        The file cannot be read, is truncated or altered, has a newer format, holds a number that is not finite, or
+        other arrays: then all missing, unexpected and misshapen names are listed.
     """
     if path.exists() and not path.is_file():  # opening a pipe would wait for ever
         raise CheckpointError(f"{path}: not a file")
@@ -59,6 +59,8 @@ def load_checkpoint(path: Path, shapes: Shapes) -> tuple[dict[str, np.ndarray], 
     about = {name: value for name, value in head.items() if name not in ("format", "sha256")}
     if head["sha256"] != _checksum(arrays, about):
         raise CheckpointError(f"{path}: altered since it was written: its checksum is another")
+    if spoilt := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
+        raise CheckpointError(f"{path}: holds numbers that are NaN or infinite, in {spoilt[0]}")
     return arrays, about
 
 

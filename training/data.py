@@ -17,6 +17,7 @@ from nn1d import DeviceError, ShapeError, find_device
 from nn1d.backend import blas_kernels
 from speech.audio import SAMPLE_RATE_HZ
 from speech.cache import user_cache
+from speech.checks import NotFiniteError
 from speech.clip import COPY, Clips, load_clips
 from speech.corpus import Corpus, find_corpus, spread
 from speech.fold import find_folds, fold_names
@@ -39,7 +40,10 @@ from training.workers import Workers
 ALONE = Ranks()
 DEMO_CLIPS = 35
 LISTED_FAULTS = 10  # bad recordings named on the screen; config.json of a run names all
-MISTAKES = (CheckpointError, ConfigurationError, CorpusError, DeviceError, RankError, RunError, ShapeError, SplitError)
+MISTAKES = (
+    CheckpointError, ConfigurationError, CorpusError, DeviceError, NotFiniteError, RankError, RunError, ShapeError,
+    SplitError,
+)  # fmt: skip
 
 
 class Work(NamedTuple):

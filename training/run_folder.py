@@ -317,8 +317,6 @@ class RunFolder:
         shapes = {f"{kind}.{name}": tuple(view.shape) for kind in ARRAYS for name, view in views.items()}
         arrays, about = load_checkpoint(path, shapes)
         vectors = {kind: np.concatenate([arrays[f"{kind}.{name}"].ravel() for name in views]) for kind in ARRAYS}
-        if not all(np.isfinite(vector).all() for vector in vectors.values()):
-            raise CheckpointError(f"{path}: holds numbers that are NaN or infinite")
         about = {SINCE_0_1.get(name, name): value for name, value in about.items()}
         if isinstance(history := about.get("history"), list):  # 0.1 had the phase first
             about["history"] = [line[-len(Epoch._fields) :] if isinstance(line, list) else line for line in history]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from training.finite_check import NotFinite
 from training.rank import Ranks
 from training.run_folder import check_free, new_folder
 from training.terminal import say
+from training.trainer import ARRAYS
 
 OVERFIT_STEPS = 300
 OVERFIT_SHARE = {"pre_training": 0.1, "fine_tuning": 0.5}  # of the variance that may be left
@@ -53,12 +55,19 @@ def overfit(settings: Configuration, ranks: Ranks = ALONE) -> bool:
     return learned
 
 
-def dry_run(settings: Configuration, ranks: Ranks = ALONE) -> None:
-    """One step of each phase, and what a run would write. Only the prepared clips are written, which it will find."""
+def dry_run(
+    settings: Configuration,
+    ranks: Ranks = ALONE,
+    page_files: Callable[[int, int], Mapping[str, int | None]] = lambda test_clips, clip_samples: {},
+) -> None:
+    """One step of each phase, and what a run would write. Only the prepared clips are written, which it will find.
+
+    `page_files` says which files show a run with so many test clips, and their bytes, None where that is not known.
+    """
     folder = settings.out or new_folder(settings)
     check_free(folder, settings.force)
     work = prepare(settings, ranks=ranks)
-    seconds = 0.0
+    seconds, states = 0.0, 0
     with work.executor() as executor:
         training = DualTraining(settings, work.clips.samples, executor)
         batch = work.split.train[: settings.batch_size]
@@ -78,22 +87,23 @@ def dry_run(settings: Configuration, ranks: Ranks = ALONE) -> None:
             loss = float(loss)  # waits for a GPU
             spent = time.perf_counter() - started
             seconds += spent * steps * trainer.epochs
+            states += 2 * len(ARRAYS) * trainer.parameters.nbytes  # and the state before it
             after = float(trainer.gradient(batch)[0])
             say(f"{phase}: one step of {len(batch)} clips in {1e3 * spent:.0f} ms, loss {loss:.3e} -> {after:.3e}")
-        time_needed = f"{seconds / 60:.0f} min" if seconds >= 60 else f"{max(seconds, 1):.0f} s"
-        say(f"a run of {settings.epochs} + {settings.fine_tune_epochs} epochs: at most about {time_needed}")
-    sizes = {
+        length = "under a minute" if seconds < 60 else f"at most about {seconds / 60:.0f} min"
+        say(f"a run of {settings.epochs} + {settings.fine_tune_epochs} epochs: {length}")
+    sizes: dict[str, int | None] = {
         "config.json, history.csv, clips.csv, results.json": 1000 * len(work.clips),
-        "checkpoints/": checkpoints,
+        ".nn1d-run.json, lock": 4000,
+        "checkpoints/ (weights)": 2 * training.flat.vector.nbytes,
+        "checkpoints/ (states to go on from)": states,
         "features.npy": features.nbytes,
     }
-    if not settings.no_report:
-        test = work.split.test
-        shown = min(len(test), max(6, 3 + len({work.clips.recordings[i].label for i in test})))
-        sounds = 3 * 2 * int(np.median(work.clips.valid[test]))  # 16 bits: the original and what each phase makes of it
-        sizes |= {
-            "report.html, metrics.csv": min(15_000_000, 1_000_000 + 500_000 * len(test)),
-            "audio/": shown * sounds,
-            "figures/": 1_000_000 + 2_000_000 * shown,
-        }
-    say(f"would write into {folder}:", *(f"  {name:<50} {size / 1e6:8.1f} MB" for name, size in sizes.items()))
+    sizes |= page_files(len(work.split.test), settings.clip_samples)
+    say(f"would write into {folder}:", *(f"  {name:<50} {_megabytes(size)}" for name, size in sizes.items()))
+    if work.clips.path is not None:
+        say(f"and has, written now or before: {work.clips.path} ({work.clips.samples.nbytes / 1e6:.1f} MB)")
+
+
+def _megabytes(size: int | None) -> str:
+    return "as large as its drawings" if size is None else f"{size / 1e6:8.1f} MB"
