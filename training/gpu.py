@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nn1d import DeviceError, FlatParameters, to_numpy
-from storage.mapped import take_rows
+from speech.split import Indices
+from storage.mapped import Rows, take_rows
 from training.cuda_graph import CapturedStep, Function
 from training.executor import Gradient, Number, pieces
 
@@ -51,7 +52,7 @@ class GpuExecutor:
         self._cupy = module
         self._pool = module.get_default_memory_pool()
         self._limit = self._pool.get_limit()
-        self._kept: list[tuple[np.ndarray, Array | None]] = []  # sources, and where they stay
+        self._kept: list[tuple[Rows, Array | None]] = []  # sources, and where they stay
         self._largest: dict[Function, int] = {}  # clips in a piece, of functions for which a batch was too large
         self._said = False
         self.step = CapturedStep(module)
@@ -61,16 +62,14 @@ class GpuExecutor:
         flat = FlatParameters(network.parameters, self._cupy)
         return fused(network), flat
 
-    def rows(self, source: np.ndarray, clips: np.ndarray) -> Array:
+    def rows(self, source: Rows, clips: np.ndarray) -> Array:
         """source[clips] on the GPU."""
         resident = self._resident(source)
         if resident is None:
             return self._cupy.asarray(take_rows(source, clips))
         return resident.take(self._cupy.asarray(clips), axis=0)
 
-    def mean_gradient(
-        self, function: Callable[..., Gradient], sources: Sequence[np.ndarray], clips: np.ndarray
-    ) -> Gradient:
+    def mean_gradient(self, function: Callable[..., Gradient], sources: Sequence[Rows], clips: np.ndarray) -> Gradient:
         """Loss, in float64, and gradient of a batch: the means over its pieces, summed in their order."""
 
         def piece(some: np.ndarray) -> tuple[Array, Array]:
@@ -91,8 +90,8 @@ class GpuExecutor:
     def mean(
         self,
         function: Callable[..., Sequence[Number]],
-        sources: Sequence[np.ndarray],
-        clips: np.ndarray,
+        sources: Sequence[Rows],
+        clips: Indices,
         on_clips: Callable[[], None] = lambda: None,
     ) -> Sequence[Number]:
         """The mean of each number over clips, not synchronised."""
@@ -104,7 +103,7 @@ class GpuExecutor:
         return total
 
     def map_clips(
-        self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
+        self, function: Callable[..., Sequence[Result]], sources: Sequence[Rows], clips: Indices
     ) -> Iterator[Result]:
         """What function gives for each clip, in order."""
         for _, results in self._pieces(function, sources, clips, numbered=True):
@@ -133,8 +132,8 @@ class GpuExecutor:
     def _pieces(
         self,
         function: Callable[..., Result],
-        sources: Sequence[np.ndarray],
-        clips: np.ndarray,
+        sources: Sequence[Rows],
+        clips: Indices,
         numbered: bool = False,
     ) -> Iterator[tuple[np.ndarray, Result]]:
         """function of the rows of clips, after their numbers if asked for: piece by piece."""
@@ -153,7 +152,7 @@ class GpuExecutor:
         size, emptied = min(self._largest.get(function, len(clips)), len(clips)), False
         while True:
             try:
-                return work(pieces(clips, size))
+                return work(list(pieces(clips, size)))
             except self._cupy.cuda.memory.OutOfMemoryError as error:
                 reason = str(error)
             # here, and not above, where the error still holds the arrays of what failed
@@ -185,7 +184,7 @@ class GpuExecutor:
         if self._limit:
             self._pool.set_limit(size=max(1, self._limit - self.step.bytes_held))
 
-    def _resident(self, source: np.ndarray) -> Array | None:
+    def _resident(self, source: Rows) -> Array | None:
         for known, resident in self._kept:
             if known is source:
                 return resident

@@ -64,7 +64,7 @@ def dry_run(settings: Configuration, ranks: Ranks = ALONE) -> None:
         batch = work.split.train[: settings.batch_size]
         features = np.zeros((len(work.clips), *training.representation_shape), np.float32)
         features[batch] = list(training.encode(batch))
-        steps = -(-len(work.split.train) // settings.batch_size)
+        steps = -(-len(work.parts.train) // settings.batch_size)
         for phase, trainer in (
             ("pre_training", training.pre_training(work.split.train, batch)),
             ("fine_tuning", training.fine_tuning(features, work.split.train, batch)),
