@@ -1,7 +1,7 @@
 """Runs that are killed at random moments, or whose writes fail, and that go on: does the same come out?
 
     python -m tests.faults kill --times 50       SIGKILL, resumed each time until the run is done
-    python -m tests.faults ranks --times 10      SIGKILL to one of two or three ranks of MPI, then resumed
+    python -m tests.faults ranks --times 10      SIGKILL to one of two to four ranks of MPI, then resumed
     python -m tests.faults write                 each write of a run fails once: the disk takes no more
 
 The outcome is compared byte for byte with that of a run that nothing interrupted: weights, states, representations,
@@ -103,7 +103,7 @@ def kill(times: int, folder: Path, seed: int, ranks: bool = False) -> collection
             threads = ("--threads", str(rng.choice([1, 2, 3])))
             made, ended = (run / "config.json").exists(), (run / "results.json").exists()
             words: tuple[str | Path, ...] = ("--resume", run, *threads) if made else (*given, *threads, "--out", run)
-            size = rng.choice([2, 3])
+            size = rng.choice([2, 3, 4])
             with start_ranks(size, *words) if ranks else start(*words) as process:
                 wait_for_work(process)
                 try:  # of the work that is left, not of a start that takes longer
