@@ -13,6 +13,7 @@ if __name__ == "__main__":
     silence_others()
 
 import dataclasses
+import math
 import sys
 import warnings
 from collections.abc import Callable
@@ -39,6 +40,7 @@ from training.arguments import Command
 from training.configuration import Configuration
 from training.data import MISTAKES, Work, clip_rows, prepare, prepare_again
 from training.dual_training import Diverged, DualTraining
+from training.executor import pieces
 from training.pipeline import Pipeline
 from training.rank import Ranks
 from training.run_folder import ReadOnlyRun, RunError, RunFolder, check_free, new_folder
@@ -110,13 +112,13 @@ def own_run(ranks: Ranks, make: Callable[[], RunFolder]) -> RunFolder:
 
 def go_on(run: RunFolder, work: Work) -> None:
     """Both phases, from where they stand to the table."""
-    settings, clips, split = work.settings, work.clips, work.split
-    say(f"run: {run.path} ({work.threads} threads, {len(split.train)} training, {len(split.test)} test clips)")
+    settings, clips, split, parts = work.settings, work.clips, work.split, work.parts
+    say(f"run: {run.path} ({work.threads} threads, {len(parts.train)} training, {len(parts.test)} test clips)")
     try:
         with Stop() as stop, work.executor() as executor:
             work.ranks.heed(stop)
-            training = DualTraining(settings, clips.samples, executor, stop.check)
-            pipeline = Pipeline(run, training, split, work.names, stop, say_epoch, sys.stderr.isatty())
+            training = DualTraining(settings, work.samples, executor, stop.check)
+            pipeline = Pipeline(run, training, parts, work.names, stop, say_epoch, sys.stderr.isatty())
 
             def si_sdr_db(clip: int, rebuilt: np.ndarray) -> float:
                 stop.check()
@@ -127,22 +129,24 @@ def go_on(run: RunFolder, work: Work) -> None:
                 return mask_ablation(training.network, clips.samples, split.test, si_sdr_db, rng=rng, executor=executor)
 
             masks: dict[str, Any] = {}
-            first = pipeline.fit("pre_training", training.pre_training(split.train, split.validation))
+            first = pipeline.fit("pre_training", training.pre_training(parts.train, parts.validation))
             if settings.pooling == "max":
                 masks["pre_training"] = ablation()
-            features = pipeline.encode()
+            features = pipeline.encode() if work.shards is None else None
             run.write_clips(clip_rows(clips, split))
-            second = pipeline.fit("fine_tuning", training.fine_tuning(features, split.train, split.validation))
+            second = pipeline.fit("fine_tuning", training.fine_tuning(features, parts.train, parts.validation))
             if settings.pooling == "max":
                 masks["fine_tuning"] = ablation()
                 words = summary(masks)
             else:
-                words = summary_without_masks(32 * features[0].size * SAMPLE_RATE_HZ / settings.clip_samples)
+                words = summary_without_masks(
+                    32 * math.prod(training.representation_shape) * SAMPLE_RATE_HZ / settings.clip_samples
+                )
             results: dict[str, Any] = {
                 "db": settings.db,
-                "clips": len(clips),
+                "clips": len(work.samples),
                 "parameters": training.flat.vector.size,
-                "test_variance": float(np.mean([take_rows(clips.samples, np.array([i])).var() for i in split.test])),
+                "test_variance": float(np.mean([take_rows(work.samples, i).var() for i in pieces(parts.test, 1)])),
                 "pre_training": first,
                 "fine_tuning": second,
                 "masks": masks | {"summary": words},

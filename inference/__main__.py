@@ -52,7 +52,7 @@ from storage.atomic import write_atomic
 from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import ConfigurationError
-from training.data import DEMO_CLIPS, prepare_again, read_corpus
+from training.data import DEMO_CLIPS, learned_contents, prepare_again, read_corpus
 from training.run_folder import FILES, RunError, RunFolder, read_config
 from training.seed import generator
 from training.workers import Workers
@@ -267,14 +267,13 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def say_seen(config: dict[str, Any], clips: Clips) -> None:
     """Say how many clips the run has learned from or was stopped by, wherever they lie and whatever their names."""
-    contents = config.get("contents")
-    if not isinstance(contents, dict):
+    contents = learned_contents(config, set(clips.contents))
+    if contents is None:
         print("the run does not say what its clips held, so some of these may be of its own training")
-        return
-    trained_on = {content for part in ("train", "validation") for content in contents.get(part, [])}
-    if seen := len(trained_on & set(clips.contents)):
+    elif contents:
         print(
-            f"{seen} of these {len(clips)} clips are of the run's own training, so this says nothing of new recordings"
+            f"{len(contents)} of these {len(clips)} clips are of the run's own training, so this says nothing of new "
+            "recordings"
         )
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from nn1d.command import Parser
-from training.configuration import Configuration
+from training.configuration import CORPORA
 
-CORPORA = next(field.metadata["choices"] for field in dataclasses.fields(Configuration) if field.name == "db")
 PHASES = ("pretrained", "finetuned")
 PARTS = ("both", "encoder", "decoder")
 WHOLE = 32  # bits of a number that is not rounded at all

@@ -24,7 +24,7 @@ from speech.split import SplitError
 from storage.atomic import write_atomic
 from storage.spreadsheet import csv_lines
 from training.configuration import Configuration
-from training.data import read_corpus
+from training.data import learned_contents, read_corpus
 from training.machine import available_cores
 from training.run_folder import RunFolder, read_config
 from training.seed import generator
@@ -149,10 +149,9 @@ def _heard(path: Path, settings: Configuration, clips: Clips, directory: Path | 
         _place(own.db, config.get("corpus")),
         _place(settings.db, None if directory is None else str(directory.resolve())),
     )
-    parts, of_part = config.get("split", {}), config.get("contents") or {}
+    parts, contents = config.get("split", {}), learned_contents(config, set(clips.contents)) or set()
     of_training = ("train",) if own.validate_on == "test" else ("train", "validation")
     heard = {_key(before, name) for part in of_training for name in parts.get(part, [])}
-    contents = {content for part in ("train", "validation") for content in of_part.get(part, [])}
     of_clip = [
         _key(now, name) in heard or content in contents
         for name, content in zip(_names(clips), clips.contents, strict=True)

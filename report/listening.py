@@ -32,6 +32,8 @@ PLAYER_BYTES = 6_500_000  # of the page's, for the sounds of the chosen clips
 
 def page_files(test_clips: int, clip_samples: int) -> dict[str, int | None]:
     """Which files show a run, and how many bytes they take at most; None where that depends on what is drawn."""
+    from report.view import PAGE_BYTES  # with matplotlib
+
     shown = min(MOST, test_clips)
     return {
         "report.html": PAGE_BYTES,

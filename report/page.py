@@ -17,6 +17,7 @@ from speech.audio import SAMPLE_RATE_HZ
 from speech.clip import Clips
 from speech.distortion import MEASURES, missing
 from speech.split import Split
+from training.configuration import SHARDS
 
 SUMMARY = "Medians over the test clips, and means with 95 % bootstrap intervals. ↑ higher is better, ↓ lower is better"
 # One after the other in the page; the first has functions only. The last is of a page with a map.
@@ -53,7 +54,7 @@ def describe_run(config: Mapping[str, Any], db: str, results: Mapping[str, Any],
         *(f"{phase}: {word}" for phase in ("pre-training", "fine-tuning") for word in ("median", "mean [95 %]")),
         "undefined",
     ]
-    machine = config.get("machine", {})
+    machine, parts = config.get("machine", {}), config.get("parts", {})  # of shards, which are not all shown
     around = {
         "git commit": config.get("git_commit"),
         "Python, NumPy": f"{config.get('python')}, {config.get('numpy')}",
@@ -72,7 +73,7 @@ def describe_run(config: Mapping[str, Any], db: str, results: Mapping[str, Any],
         "dashes": dashes(shown),
         "mask_tables": [mask_table(results["masks"])],
         "split": [
-            *((part, [len(getattr(split, part))]) for part in ("train", "validation", "test")),
+            *((part, [parts.get(part, len(getattr(split, part)))]) for part in ("train", "validation", "test")),
             ("left out", [len(config.get("left_out", []))]),
         ],
         "setting_columns": ["value"],
@@ -83,7 +84,7 @@ def describe_run(config: Mapping[str, Any], db: str, results: Mapping[str, Any],
 
 def corpus_title(config: Mapping[str, Any], db: str) -> str:
     """What a corpus is called: its own name, or that of the user's folder."""
-    return Path(config["corpus"]).name if db == "folder" and config.get("corpus") else corpus.corpus_title(db)
+    return Path(config["corpus"]).name if db in ("folder", SHARDS) and config.get("corpus") else corpus.corpus_title(db)
 
 
 def measures_shown(rows: Sequence[Mapping[str, Any]]) -> list[str]:

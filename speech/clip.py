@@ -197,7 +197,7 @@ def load_clips(
         raise CorpusError(
             f"clips: {path.parent} cannot be written: {error.strerror or error}. {len(recordings)} clips need "
             f"{4e-6 * len(recordings) * clip_samples:.1f} MB. Make room there, or name another folder: "
-            "--cache-dir of train.py and of python -m inference"
+            "--cache-dir of train.py and of python -m inference, --out of python -m training shards"
         ) from None
 
 

@@ -27,6 +27,7 @@ TITLES = {
     "tess": "TESS",
     "folder": "own recordings",
     "demo": "demo corpus",
+    "shards": "prepared shards",
 }
 SEPARATOR = "+"  # emodb+savee are two corpora taken as one
 

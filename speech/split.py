@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -12,6 +13,43 @@ TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 
 class SplitError(ValueError):
     """The clips cannot be split; the message says what is missing."""
+
+
+class Drawn(Protocol):
+    """Numbers of clips that are too many for an array: any run of neighbours among them is one."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __getitem__(self, some: slice, /) -> np.ndarray:
+        """Neighbours."""
+
+    def shuffled(self, rng: np.random.Generator) -> Drawn:
+        """The same in an order drawn from rng."""
+
+
+Indices = np.ndarray | Drawn
+
+
+def shuffled(clips: Indices, rng: np.random.Generator) -> Indices:
+    """Clips in an order drawn from rng."""
+    return rng.permutation(clips) if isinstance(clips, np.ndarray) else clips.shuffled(rng)
+
+
+class Parts(Protocol):
+    """What trains, decides when to stop, and tests."""
+
+    @property
+    def train(self) -> Indices:
+        """Clips that gradients are of."""
+
+    @property
+    def validation(self) -> Indices:
+        """Clips that decide when to stop."""
+
+    @property
+    def test(self) -> Indices:
+        """Clips that nothing has learned from."""
 
 
 @dataclass(frozen=True)

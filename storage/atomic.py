@@ -29,11 +29,9 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     OSError
         The folder or the file cannot be written.
     """
-    stem = path.stem.encode("utf-8", "surrogateescape")[:LONGEST_STEM].decode("utf-8", "ignore")
-    unfinished = path.with_name(f".{stem}-{secrets.token_hex(16)}{SUFFIX}")
+    unfinished, file = _open_unfinished(path)
     try:
-        with unfinished.open("x+b") as file:
-            _lock(file)
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -69,6 +67,17 @@ def remove_unfinished(folder: Path) -> None:
             with path.open("rb") as file:
                 if _lock(file):
                     path.unlink()
+
+
+def _open_unfinished(path: Path) -> tuple[Path, BinaryIO]:
+    """A file with a name that `path` has until it is whole, held."""
+    stem = path.stem.encode("utf-8", "surrogateescape")[:LONGEST_STEM].decode("utf-8", "ignore")
+    while True:
+        unfinished = path.with_name(f".{stem}-{secrets.token_hex(16)}{SUFFIX}")
+        file = unfinished.open("x+b")
+        if _lock(file) and unfinished.exists():
+            return unfinished, file
+        file.close()  # another program was quicker and took it for left behind
 
 
 def _lock(file: BinaryIO) -> bool:

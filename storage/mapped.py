@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +17,52 @@ from storage.regular import check_regular
 
 MARK = b"sha256 of the numbers:"  # before the checksum at the end of a file
 BLOCK_BYTES = 1 << 24
+OPEN_AT_ONCE = 4  # arrays of many files
 
 
-def take_rows(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+class JoinedRows:
+    """Arrays of several files as one, of which rows are taken (`take_rows`); few files are open at a time.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Rows of each array.
+    row : array
+        Of their shape and dtype.
+    open_array : function (i) -> array i
+        Called again when another few have been used.
+    """
+
+    def __init__(self, counts: Sequence[int], row: np.ndarray, open_array: Callable[[int], np.ndarray]) -> None:
+        self.ends = np.cumsum(np.array(counts, np.int64))
+        self.starts = self.ends - counts
+        self.shape, self.dtype = (int(sum(counts)), *row.shape), row.dtype
+        self.nbytes = self.shape[0] * row.nbytes
+        self._open = lru_cache(OPEN_AT_ONCE)(open_array)
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return self.shape[0]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """These rows, in this order.
+
+        Shapes
+        ------
+        rows (k,) int -> (k, ...), a copy
+        """
+        taken: np.ndarray = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        array_of = np.searchsorted(self.ends, rows, side="right")
+        for i in np.unique(array_of):
+            here = array_of == i
+            taken[here] = take_rows(self._open(int(i)), rows[here] - self.starts[i])
+        return taken
+
+
+Rows = np.ndarray | JoinedRows
+
+
+def take_rows(array: Rows, rows: np.ndarray) -> Any:
     """array[rows], after which the pages of an array that is mapped from a file are let go.
 
     The kernel counts every page that was looked at as memory of the process until another one needs it, so a walk over
@@ -28,6 +73,8 @@ def take_rows(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
     ------
     array (n, ...), rows (k,) int -> (k, ...), a copy
     """
+    if isinstance(array, JoinedRows):
+        return array.take(rows)
     taken = array[rows]
     if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows trims by itself
         array.base.madvise(mmap.MADV_DONTNEED)

@@ -1,7 +1,7 @@
 """Faults on purpose: does a run come to the same end, does every command end with a result or a sentence?
 
     python -m tests.faults kill --times 50       SIGKILL at random moments, resumed each time until the run is done
-    python -m tests.faults ranks --times 10      SIGKILL to one of two or three ranks of MPI, then resumed
+    python -m tests.faults ranks --times 10      SIGKILL to one of two to four ranks of MPI, then resumed
     python -m tests.faults write [--times 10]    each write of a run fails once, or some: the disk takes no more
 
 The outcome is compared byte for byte with that of a run that nothing interrupted: weights, states, representations,

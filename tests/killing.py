@@ -61,7 +61,7 @@ def kill(times: int, folder: Path, seed: int, ranks: bool = False) -> collection
             threads = ("--threads", str(rng.choice([1, 2, 3])))
             made, ended = (run / "config.json").exists(), (run / "report.html").exists()
             words: tuple[str | Path, ...] = ("--resume", run, *threads) if made else (*given, *threads, "--out", run)
-            size = rng.choice([2, 3])
+            size = rng.choice([2, 3, 4])
             with start_ranks(size, *words) if ranks else start(*words) as process:
                 wait_for_work(process)
                 try:  # of the work that is left, not of a start that takes longer

@@ -1,4 +1,4 @@
-"""mpiexec -n 3 python -m tests.rank_job FOLDER: what ranks promise, looked at from inside; ends by an error on one.
+"""mpiexec -n 4 python -m tests.rank_job FOLDER: what ranks promise, looked at from inside; ends by an error on one.
 
 Each rank writes what a whole run has come to for it, so that another process can compare.
 """
@@ -6,23 +6,32 @@ Each rank writes what a whole run has come to for it, so that another process ca
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import pickle
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.ranks import measure_here
 from nn1d.command import run_command
+from speech.shard import Shards
 from tests.test_executor_interface import CLIPS, SETTINGS, outcome
+from training.dual_training import DualTraining
+from training.executor import Executor
 from training.launch import silence_others
 from training.mpi import MpiExecutor
 from training.rank import SEGMENT, RankError, Ranks
+from training.sharding import make_shards
 from training.signals import Stop, Stopped
 
 KINDS = (SETTINGS, dataclasses.replace(SETTINGS, fine_tune_masks=True, batch_size=2, half=True))
+SIZES = (2, 3, 4)
+ON_SHARDS = dataclasses.replace(SETTINGS, db="folder", clip_samples=800)
 
 
 def raised(function: Callable[[], object]) -> tuple[type[BaseException], str]:
@@ -34,16 +43,43 @@ def raised(function: Callable[[], object]) -> tuple[type[BaseException], str]:
     raise AssertionError("nothing was raised")
 
 
-def runs(folder: Path, ranks: Ranks) -> None:
-    """A whole run in two and three ranks, of one and two threads; the third is alone with a run of its own."""
+def divided(size: int) -> Ranks:
+    """These ranks in groups of some; the last may be smaller."""
     from mpi4py import MPI
 
+    return Ranks(MPI.COMM_WORLD.Split(MPI.COMM_WORLD.Get_rank() // size))
+
+
+def runs(folder: Path, ranks: Ranks) -> None:
+    """Whole runs in several numbers of ranks, of one and two threads."""
     for kind, settings in enumerate(KINDS):
-        for size in (2, 3):
-            some = Ranks(MPI.COMM_WORLD.Split(ranks.rank // size))
+        for size in SIZES[kind:]:
             name = f"{size}-{kind}-{ranks.rank}"
-            found = outcome(MpiExecutor(some, 1 + ranks.rank % 2), folder / name, settings)
+            found = outcome(MpiExecutor(divided(size), 1 + ranks.rank % 2), folder / name, settings)
             (folder / f"{name}.pickle").write_bytes(pickle.dumps(found))
+
+
+def make(folder: Path, ranks: Ranks) -> Shards:
+    """Shards of the recordings that are in a folder, made by all ranks."""
+    with redirect_stdout(io.StringIO()):
+        make_shards(dataclasses.replace(ON_SHARDS, data_dir=folder / "recordings"), folder / "shards", 3, ranks)
+    return Shards(folder / "shards")
+
+
+def trained(shards: Shards, executor: Executor) -> bytes:
+    """The weights after both phases on shards."""
+    with executor:
+        training = DualTraining(ON_SHARDS, shards.samples, executor)
+        for phase in (training.pre_training, partial(training.fine_tuning, None)):
+            phase(shards.part("train"), shards.part("validation")).run()
+        return training.flat.vector.tobytes()
+
+
+def on_shards(folder: Path, ranks: Ranks) -> None:
+    """Shards are made by all, and trained on in each number of ranks."""
+    shards = make(folder, ranks)
+    found = {size: trained(shards, MpiExecutor(divided(size), 1)) for size in SIZES}
+    (folder / f"shards-{ranks.rank}.pickle").write_bytes(pickle.dumps(found))
 
 
 def chain(ranks: Ranks) -> None:
@@ -109,10 +145,13 @@ def node(ranks: Ranks, folder: Path) -> None:
 def main(folder: Path) -> int:
     """Everything; then an error that nobody expects on rank 1."""
     with Ranks.join() as ranks:
-        for look in (chain, errors, stops):
-            look(ranks)
-        node(ranks, folder)
+        three = divided(3)
+        if three.size == 3:
+            for look in (chain, errors, stops):
+                look(three)
+            node(three, folder)
         runs(folder, ranks)
+        on_shards(folder, ranks)
         if figures := measure_here(4, 640, 1):
             (folder / "figures.json").write_text(json.dumps(figures))
         print("done", flush=True)

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 WRITES = """
 import sys, time
 from pathlib import Path
+from typing import BinaryIO
 from storage.atomic import new_file
 with new_file(Path(sys.argv[1])) as file:
     file.write(bytes(1000))
@@ -105,3 +107,20 @@ def test_a_file_system_that_cannot_sync_a_folder_holds_files(
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         write_atomic(tmp_path / "b", b"lost")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_file_that_another_program_removes_before_it_is_held_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, calls = atomic._lock, []
+
+    def late(file: BinaryIO) -> bool:
+        calls.append(file)
+        if len(calls) == 1:
+            remove_unfinished(tmp_path)
+        return lock(file)
+
+    monkeypatch.setattr(atomic, "_lock", late)
+    write_atomic(tmp_path / "whole", b"content")
+    assert len(calls) == 3  # held by who removes it, and by who writes it, twice
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]

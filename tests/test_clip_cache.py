@@ -333,7 +333,8 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_left(many: Path, cache: Path
         output, errors = process.communicate("go\n", timeout=60)
     assert output.splitlines()[1:] == [
         f"clips: {cache / 'clips'} cannot be written: File too large. 200 clips need 6.4 MB. "
-        "Make room there, or name another folder: --cache-dir of train.py and of python -m inference"
+        "Make room there, or name another folder: --cache-dir of train.py and of python -m inference, "
+        "--out of python -m training shards"
     ]
     assert errors == "" and process.returncode == 0
     assert list((cache / "clips").iterdir()) == []

@@ -73,7 +73,7 @@ def test_help_needs_nothing_that_takes_long_to_import(command: tuple[str, ...]) 
         (
             TRAIN,
             "--db emobd",
-            "train.py: db must be one of demo, emodb, savee, ravdess, cremad, tess, folder; got 'emobd'; did you me",
+            "train.py: db must be one of demo, emodb, savee, ravdess, cremad, tess, folder, shards; got 'emobd'; did y",
         ),
         (TRAIN, "--split speakers", "train.py: split must be one of random, speaker; got 'speakers'; did you mean sp"),
         (TRAIN, "--epochs ten", "train.py: --epochs: must be an integer; got 'ten'"),

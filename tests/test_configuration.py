@@ -111,7 +111,7 @@ def test_several_corpora_and_speakers(tmp_path: Path) -> None:
         ("[zzz]", "has an unknown setting zzz; known are db, data_dir"),
         (
             'db = "emdb"',
-            "db must be one of demo, emodb, savee, ravdess, cremad, tess, folder; got 'emdb'; did you mean emodb?",
+            "db must be one of demo, emodb, savee, ravdess, cremad, tess, folder, shards; got 'emdb'; did you mean",
         ),
         ('out = "a\\u0000b"', "out must be a path, which has no zero byte in it; got 'a\\x00b'"),
         ("epochs = 3 # \0", "is not TOML: Found invalid character '\\x00'"),

@@ -144,6 +144,7 @@ def test_weight_decay_shrinks_filters_and_leaves_biases(workers: Workers) -> Non
 
 def test_a_clip_that_is_not_finite_stops_the_run_before_the_weights(workers: Workers) -> None:
     training = make(workers)
+    assert isinstance(training.samples, np.ndarray)
     training.samples[3, 5] = np.nan
     with pytest.raises(NotFinite, match=r"^the loss or its gradient is not finite in epoch 1, step \d"):
         run(training)

@@ -13,7 +13,8 @@ import pytest
 
 from inference.ablation import mask_ablation
 from nn1d import FlatParameters
-from speech.split import Split
+from speech.split import Indices, Split
+from storage.mapped import Rows
 from training.configuration import Configuration
 from training.dual_training import DualTraining
 from training.executor import Executor, Gradient, Number
@@ -39,7 +40,7 @@ class Ranks:
         self.ranks = [Workers(1 + rank) for rank in range(ranks)]
         self.calls: Calls = []
 
-    def shares(self, method: str, clips: np.ndarray) -> list[tuple[Workers, np.ndarray]]:
+    def shares(self, method: str, clips: Any) -> list[tuple[Workers, np.ndarray]]:
         self.calls += [(method, len(share)) for share in np.array_split(clips, len(self.ranks))]
         parts = zip(self.ranks, np.array_split(clips, len(self.ranks)), strict=True)
         return [(rank, share) for rank, share in parts if len(share)]
@@ -47,12 +48,10 @@ class Ranks:
     def prepare(self, network: Any) -> tuple[Any, FlatParameters]:
         return self.ranks[0].prepare(network)
 
-    def rows(self, source: np.ndarray, clips: np.ndarray) -> np.ndarray:
+    def rows(self, source: Rows, clips: np.ndarray) -> np.ndarray:
         return self.ranks[0].rows(source, clips)
 
-    def mean_gradient(
-        self, function: Callable[..., Gradient], sources: Sequence[np.ndarray], clips: np.ndarray
-    ) -> Gradient:
+    def mean_gradient(self, function: Callable[..., Gradient], sources: Sequence[Rows], clips: np.ndarray) -> Gradient:
         loss: float = 0.0
         total: Any = None
         for rank, share in self.shares("mean_gradient", clips):
@@ -64,8 +63,8 @@ class Ranks:
     def mean(
         self,
         function: Callable[..., Sequence[Number]],
-        sources: Sequence[np.ndarray],
-        clips: np.ndarray,
+        sources: Sequence[Rows],
+        clips: Indices,
         on_clips: Callable[[], None] = lambda: None,
     ) -> list[float]:
         total: Any = 0.0
@@ -75,7 +74,7 @@ class Ranks:
         return list(np.asarray(total / len(clips)))
 
     def map_clips(
-        self, function: Callable[..., Sequence[Any]], sources: Sequence[np.ndarray], clips: np.ndarray
+        self, function: Callable[..., Sequence[Any]], sources: Sequence[Rows], clips: Indices
     ) -> Iterator[Any]:
         for rank, share in self.shares("map_clips", clips):
             yield from rank.map_clips(function, sources, share)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from storage import mapped
-from storage.mapped import DamagedError, load_rows, write_rows
+from storage.mapped import OPEN_AT_ONCE, DamagedError, JoinedRows, load_rows, take_rows, write_rows
 
 ROWS = np.random.default_rng(0).standard_normal((5, 40, 3)).astype(np.float32)
 
@@ -50,3 +51,22 @@ def test_a_file_of_somebody_else_has_no_checksum(path: Path) -> None:
         load_rows(path)
     with pytest.raises(FileNotFoundError):
         load_rows(path.with_name("none.npy"))
+
+
+def test_many_files_are_one_array_and_few_of_them_are_open(tmp_path: Path) -> None:
+    counts, opened = [3, 1, 0, 4, 2, 5, 1, 2], []
+    everything = np.random.default_rng(0).standard_normal((sum(counts), 7))
+    for i, part in enumerate(np.split(everything, np.cumsum(counts)[:-1])):
+        np.save(tmp_path / f"{i}.npy", part)
+
+    def open_array(i: int) -> np.ndarray:
+        array = np.load(tmp_path / f"{i}.npy", mmap_mode="r")
+        opened.append(weakref.ref(array))
+        return array
+
+    joined = JoinedRows(counts, everything[0], open_array)
+    assert (len(joined), joined.shape, joined.nbytes) == (18, everything.shape, everything.nbytes)
+    for rows in (np.array([17, 0, 0, 4]), np.arange(18), np.array([], int), np.random.default_rng(1).permutation(18)):
+        np.testing.assert_array_equal(take_rows(joined, rows), everything[rows])
+    assert len(opened) > OPEN_AT_ONCE
+    assert sum(array() is not None for array in opened) <= OPEN_AT_ONCE

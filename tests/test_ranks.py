@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ranks import MPIEXEC, constants, step_seconds, table
-from tests.command import ROOT
-from tests.rank_job import KINDS
+from tests.command import ROOT, make_recordings
+from tests.rank_job import KINDS, SIZES, make, trained
 from tests.ranks import needs_mpi
 from tests.test_executor_interface import outcome as outcome_of
 from training.launch import launch
@@ -26,21 +27,28 @@ pytestmark = pytest.mark.commands
 
 @needs_mpi
 def test_ranks_come_to_the_bits_of_one_process_and_end_together(tmp_path: Path) -> None:
-    command = [str(MPIEXEC), "-n", "3", sys.executable, "-m", "tests.rank_job", str(tmp_path)]
+    make_recordings(tmp_path / "recordings", 29)
+    command = [str(MPIEXEC), "-n", "4", sys.executable, "-m", "tests.rank_job", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     assert done.stdout == "done\n", done.stdout + done.stderr
-    sentence = r"job: rank 1 of 3 \(.+\): ZeroDivisionError: integer division or modulo by zero \(rank_job\.py:\d+\)\n"
+    sentence = r"job: rank 1 of 4 \(.+\): ZeroDivisionError: integer division or modulo by zero \(rank_job\.py:\d+\)\n"
     assert re.fullmatch(sentence, done.stderr), done.stderr
     assert done.returncode == 2
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert (figures["ranks"], figures["batch"], figures["bytes"]) == (3, 4, 4 * figures["numbers"] + 8)
+    assert (figures["ranks"], figures["batch"], figures["bytes"]) == (4, 4, 4 * figures["numbers"] + 8)
     assert min(figures["step_s"], figures["chain_s"], figures["meet_s"], figures["add_s"]) > 0
     for kind, settings in enumerate(KINDS):
         expected = outcome_of(Workers(2), tmp_path / f"alone-{kind}", settings)
-        for size in (2, 3):
-            for rank in range(size):  # of two, the third has had a run of its own
+        for size in SIZES[kind:]:
+            for rank in range(4):
                 found = pickle.loads((tmp_path / f"{size}-{kind}-{rank}.pickle").read_bytes())
                 assert [name for name in expected if found[name] != expected[name]] == [], (size, rank)
+    made_by_ranks = (tmp_path / "shards" / "manifest.json").read_bytes()
+    shutil.rmtree(tmp_path / "shards")
+    weights = trained(make(tmp_path, Ranks()), Workers(2))
+    assert (tmp_path / "shards" / "manifest.json").read_bytes() == made_by_ranks
+    for rank in range(4):
+        assert pickle.loads((tmp_path / f"shards-{rank}.pickle").read_bytes()) == dict.fromkeys(SIZES, weights)
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,8 @@ def test_a_cache_folder_that_cannot_be_used_ends_with_a_sentence(recordings: Pat
     done = train("--db", "folder", "--data-dir", recordings, *SMALL, *options, expect=2)
     assert re.fullmatch(
         r"train\.py: clips: .*file.clips cannot be written: .+\. 12 clips need 0\.2 MB\. "
-        r"Make room there, or name another folder: --cache-dir of train.py and of python -m inference\n",
+        r"Make room there, or name another folder: --cache-dir of train.py and of python -m inference, "
+        r"--out of python -m training shards\n",
         done.stderr,
     )
     assert not (tmp_path / "run").exists()
@@ -271,7 +272,7 @@ def test_a_run_is_never_overwritten_unless_forced(recordings: Path, tmp_path: Pa
         (("--threads", "1000000"), "threads must be at most 1024; got 1000000"),
         (("--kernel-size", "4"), "kernel_size must be odd, to keep the length of a clip; got 4"),
         (("--channels", "4,0"), "channels must be positive integers; got (4, 0)"),
-        (("--db", "urmel"), "db must be one of demo, emodb, savee, ravdess, cremad, tess, folder; got 'urmel'"),
+        (("--db", "urmel"), "db must be one of demo, emodb, savee, ravdess, cremad, tess, folder, shards; got 'urmel'"),
     ],
 )
 def test_mistakes_on_the_command_line(options: tuple[str, ...], sentence: str) -> None:

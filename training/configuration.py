@@ -15,9 +15,11 @@ from nn1d.command import nearest
 
 CORPORA = ("demo", "emodb", "savee", "ravdess", "cremad", "tess", "folder")  # not imported: --help is quick so
 WHOLE = 2**53  # the largest integer that a setting, or a file of a run, may hold
+SHARDS = "shards"  # of any of them: speech/shard.py
 SEPARATOR = "+"  # between several, as speech/corpus.py reads them
 INITIALS = ("glorot_uniform", "he_normal", "lecun_normal")
 EXTENDS = ("epochs", "fine_tune_epochs")  # may be raised when a run is resumed
+SETTLED = ("manifest", "limit", "strict", "scale", "split", "leave_out", "folds", "fold")  # by what makes shards
 FREE = (  # do not change what is learned, but for rounding
     "data_dir", "cache_dir", "device", "gpu_memory", "tf32", "half", "threads", "checkpoint_every", "no_report",
 )  # fmt: skip
@@ -83,7 +85,9 @@ class Configuration:
         A value has another type than the default, is none of the choices, or is out of range.
     """
 
-    db: str = _setting("demo", "corpus", "which recordings, of one corpus or several", choices=CORPORA, several=True)
+    db: str = _setting(
+        "demo", "corpus", "which recordings, of one corpus or several", choices=(*CORPORA, SHARDS), several=True
+    )
     data_dir: Path | None = _setting(
         None, "corpus", "where they are, instead of $NN1D_DATA/<db> or the cache folder", Path
     )
@@ -204,6 +208,8 @@ class Configuration:
             if value is None and field.default is None:
                 continue
             _check(field, value)
+        if SHARDS in self.db.split(SEPARATOR):
+            self._check_shards()
         if self.kernel_size % 2 == 0:
             raise ConfigurationError(f"kernel_size must be odd, to keep the length of a clip; got {self.kernel_size}")
         if self.kernel_size > self.clip_samples:
@@ -217,6 +223,16 @@ class Configuration:
         if self.pooling == "fold" and (self.fine_tune_masks or self.middle_weight > 0):
             name = "fine_tune_masks" if self.fine_tune_masks else "middle_weight"
             raise ConfigurationError(f"{name} needs --pooling max: a fold has no masks and drops nothing. Leave it out")
+
+    def _check_shards(self) -> None:
+        """What is settled when shards are made is not asked for again."""
+        if self.db != SHARDS:
+            raise ConfigurationError(f"db {SHARDS} is taken alone; got {self.db.replace(SEPARATOR, ' ')}")
+        for field in dataclasses.fields(self):
+            if field.name in SETTLED and getattr(self, field.name) != field.default:
+                raise ConfigurationError(
+                    f"{field.name} is settled when shards are made (python -m training shards). Leave it out"
+                )
 
     def written(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +22,11 @@ from speech.clip import COPY, Clips, load_clips
 from speech.corpus import Corpus, find_corpus, spread
 from speech.fold import find_folds, fold_names
 from speech.recording import CorpusError, Recording, printable
-from speech.split import Split, SplitError, split_clips, split_off
+from speech.shard import PARTS, Shards
+from speech.split import Parts, Split, SplitError, split_clips, split_off
+from storage.mapped import Rows
 from training.checkpoint import CheckpointError
-from training.configuration import Configuration, ConfigurationError
+from training.configuration import SHARDS, Configuration, ConfigurationError
 from training.environment import cpu_in_words, surroundings
 from training.executor import Executor
 from training.gpu import GpuExecutor
@@ -47,7 +49,7 @@ MISTAKES = (
 
 
 class Work(NamedTuple):
-    """What a run works on."""
+    """What a run works on: all its clips, or shards, of which `clips` and `split` are those that it shows."""
 
     settings: Configuration
     module: Any
@@ -56,11 +58,22 @@ class Work(NamedTuple):
     split: Split
     config: dict[str, Any]
     ranks: Ranks = ALONE
+    shards: Shards | None = None
 
     @property
-    def names(self) -> list[str]:
-        """Of the clips."""
-        return [recording.name for recording in self.clips.recordings]
+    def samples(self) -> Rows:
+        """Of the clips that it trains and tests on."""
+        return self.clips.samples if self.shards is None else self.shards.samples
+
+    @property
+    def parts(self) -> Parts:
+        """Which of those train and which test."""
+        return self.split if self.shards is None else self.shards.parts(self.settings.validate_on)
+
+    @property
+    def names(self) -> Any:
+        """Of those, by their numbers."""
+        return [each.name for each in self.clips.recordings] if self.shards is None else self.shards.names
 
     def executor(self) -> Executor:
         """What computes, chosen here for the whole run; to be entered."""
@@ -79,6 +92,8 @@ def prepare(settings: Configuration, data_dir: Path | None = None, ranks: Ranks 
     module, sentence, threads = choose_device(settings, ranks)
     if new and module is np:
         check_memory(settings, threads)
+    if settings.db == SHARDS:
+        return _prepare_shards(settings, data_dir or settings.data_dir, ranks, module, sentence, threads)
     with ranks.first_of_node():
         clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
     ranks.same("clips", clips.sha256)
@@ -95,6 +110,11 @@ def prepare_batch(settings: Configuration, ranks: Ranks = ALONE) -> Work:
     module, sentence, threads = choose_device(settings, ranks)
     if module is np:
         check_memory(settings, threads)
+    if settings.db == SHARDS:
+        shards = open_shards(settings, settings.data_dir)
+        clips = shards.take(shards.part("train")[: settings.batch_size])
+        batch = np.arange(len(clips))
+        return Work(settings, module, threads, clips, Split(batch, batch, batch), {"device": sentence}, ranks)
     recordings = list_corpus(settings, settings.data_dir, verify=False)[0]
     train = [recordings[i] for i in split_recordings(settings, recordings).train]
     chosen: list[Recording] = []
@@ -107,6 +127,34 @@ def prepare_batch(settings: Configuration, ranks: Ranks = ALONE) -> Work:
     clips, _ = load_clips(chosen, settings.clip_samples, SAMPLE_RATE_HZ, settings.scale, threads)
     batch = np.arange(len(clips))
     return Work(settings, module, threads, clips, Split(batch, batch, batch), {"device": sentence}, ranks)
+
+
+def _prepare_shards(
+    settings: Configuration, folder: Path | None, ranks: Ranks, module: Any, sentence: str, threads: int
+) -> Work:
+    """The same for shards: no list of clips, and a few of them to show."""
+    shards = open_shards(settings, folder)
+    ranks.same("shards", shards.sha256)
+    clips, split = shards.shown()
+    config = describe(settings, threads, clips, [], shards.folder, split)
+    config |= {"split": {}, "contents": None, "speakers": {}, "device": sentence, "ranks": ranks.size}
+    config["parts"] = {name: len(getattr(shards.parts(settings.validate_on), name)) for name in PARTS}
+    return Work(settings, module, threads, clips, split, config, ranks, shards)
+
+
+def open_shards(settings: Configuration, folder: Path | None) -> Shards:
+    """The shards in a folder, if their clips are as long as they are asked for."""
+    if folder is None:
+        raise CorpusError("shards: need the folder that python -m training shards has written. Name it with --data-dir")
+    shards = Shards(folder)
+    samples = shards.manifest.clip_samples
+    if samples != settings.clip_samples:
+        raise CorpusError(
+            f"shards: {printable(folder)} has clips of {samples} samples; got --clip-samples {settings.clip_samples}. "
+            f"Give --clip-samples {samples}"
+        )
+    say(f"corpus: {len(shards)} clips in {len(shards.manifest.shards)} shards" + place(folder))
+    return shards
 
 
 def choose_device(settings: Configuration, ranks: Ranks) -> tuple[Any, str, int]:
@@ -146,12 +194,16 @@ def prepare_again(
     """What a run worked on, from where its recordings were unless data_dir says otherwise; nothing may have changed."""
     before = Path(config["corpus"]) if config.get("corpus") else None
     there = before is not None and before.is_dir()
-    if data_dir is None and before is not None and not there and settings.db == "folder":
+    if data_dir is None and before is not None and not there and settings.db in ("folder", SHARDS):
         raise CorpusError(
             f"{who}: the recordings were in {printable(before)}, which is not there any more. If the folder was moved, "
             "name its new place with --data-dir"
         )
     work = prepare(settings, data_dir or (before if there else settings.data_dir), ranks, new=False)
+    if work.shards is not None and config.get("clips_sha256") != work.config["clips_sha256"]:
+        raise CorpusError(
+            f"{who}: the shards are not those that the run began with. Bring those back, or start a new run"
+        )
     if any(config.get(name) != work.config[name] for name in ("split", "clips_sha256")):
         raise CorpusError(
             f"{who}: the recordings of {settings.db} are not those that the run began with: "
@@ -216,6 +268,27 @@ def recordings_changed(before: dict[str, Any], after: dict[str, Any]) -> str:
     return f"{', '.join(parts) or 'their split differs'}. Bring back what the run began with"
 
 
+def learned_contents(config: dict[str, Any], contents: Set[str]) -> set[str] | None:
+    """Which of some contents of clips a run has learned from or was stopped by; None if it does not say.
+
+    Raises
+    ------
+    CorpusError
+        It has learned from shards that are not there any more, or are others.
+    """
+    if config["settings"].get("db") == SHARDS:
+        shards = Shards(Path(config.get("corpus") or ""))
+        if shards.sha256 != config.get("clips_sha256"):
+            raise CorpusError(
+                f"shards: those in {printable(shards.folder)} are not those that the run has learned from"
+            )
+        return shards.learned(contents)
+    of_part = config.get("contents")
+    if not isinstance(of_part, dict):
+        return None
+    return {content for part in ("train", "validation") for content in of_part.get(part, []) if content in contents}
+
+
 def _contents_by_name(config: dict[str, Any]) -> dict[str, str]:
     """Of each clip of a run; contents are empty where config.json does not know them."""
     names, contents = config.get("split", {}), config.get("contents") or {}
@@ -256,6 +329,8 @@ def read_corpus(
 
 def list_corpus(settings: Configuration, data_dir: Path | None, verify: bool = True) -> tuple[list[Recording], Corpus]:
     """The recordings that the settings ask for, and the corpus that they are of."""
+    if settings.db == SHARDS:
+        raise CorpusError("shards: hold clips, which only train.py takes. Name recordings instead, such as --db folder")
     cache_dir = settings.cache_dir or user_cache()
     corpus = find_corpus(
         settings.db, data_dir, count=DEMO_CLIPS, progress=sys.stderr.isatty(), cache_dir=cache_dir, verify=verify,

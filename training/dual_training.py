@@ -18,6 +18,8 @@ from models.folded import FoldedAutoencoder
 from models.objective import objective
 from nn1d import to_numpy
 from nn1d.backend import Array, array_module
+from speech.split import Indices
+from storage.mapped import Rows
 from training.anomaly import NonFiniteLayer, detect_anomaly
 from training.configuration import Configuration
 from training.executor import Executor, Gradient
@@ -83,7 +85,7 @@ class DualTraining:
     Parameters
     ----------
     configuration : Configuration
-    samples : (n, L) float32 array
+    samples : (n, L) float32 array, or the JoinedRows of several
         Clips scaled to [0, 1].
     executor : Executor
         Where and in how many pieces the network computes.
@@ -102,7 +104,7 @@ class DualTraining:
     def __init__(
         self,
         configuration: Configuration,
-        samples: np.ndarray,
+        samples: Rows,
         executor: Executor,
         on_clips: Callable[[], None] = lambda: None,
     ) -> None:
@@ -121,15 +123,15 @@ class DualTraining:
             self.scaler,
         )
 
-    def pre_training(self, train: np.ndarray, validation: np.ndarray) -> Trainer:
+    def pre_training(self, train: Indices, validation: Indices) -> Trainer:
         """Phase 1: encoder and decoder."""
         settings = self.configuration
         return self._trainer(
             "pre_training", None, self.flat.vector, train, validation, settings.epochs, settings.learning_rate
         )
 
-    def fine_tuning(self, features: np.ndarray, train: np.ndarray, validation: np.ndarray) -> Trainer:
-        """Phase 2: the decoder, from the representations that `encode` gave.
+    def fine_tuning(self, features: np.ndarray | None, train: Indices, validation: Indices) -> Trainer:
+        """Phase 2: the decoder, from the representations that `encode` gave; if None from the same, made in each step.
 
         A mask lets one of the POOL places of a window through, plain upsampling all of them. So a decoder that learned
         with masks gets POOL times as much at each stage as it is used to. Its output is far off, the first steps of a
@@ -153,7 +155,7 @@ class DualTraining:
 
         Neither is synchronised unless the executor is.
         """
-        loss, sources = self._loss(features)
+        loss, sources = self._loss(features is not None, features)
         return self.executor.mean_gradient(loss.gradient, sources, clips)
 
     def evaluate_autoencoder(self, clips: np.ndarray) -> Evaluation:
@@ -202,7 +204,9 @@ class DualTraining:
     def _code(self, x: Array) -> tuple[Trace, Any]:
         return self.network.forward(self.scaler.signal(x), middle=self.configuration.middle_weight > 0)
 
-    def _decode(self, x: Array, z: Array) -> tuple[Trace, Any]:
+    def _decode(self, x: Array, z: Array | None = None) -> tuple[Trace, Any]:
+        if z is None:
+            z = self.network.encoder.represent(self.scaler.signal(x)).astype(np.float32, copy=False)
         if isinstance(self.network, FoldedAutoencoder):
             y, cache = self.network.decoder.forward(self.scaler.signal(z))
             return Trace(y, [], []), cache
@@ -216,12 +220,13 @@ class DualTraining:
         z = self.network.encoder.represent(self.scaler.signal(x[:, :, None]))
         return list(to_numpy(z).astype(np.float32, copy=False))
 
-    def _loss(self, features: np.ndarray | None) -> tuple[LossFunction, list[np.ndarray]]:
+    def _loss(self, fine_tuning: bool, features: np.ndarray | None) -> tuple[LossFunction, list[Rows]]:
         """What a phase minimises, and what it takes rows of."""
-        return (self._autoencoder, [self.samples]) if features is None else (self._decoder, [self.samples, features])
+        loss = self._decoder if fine_tuning else self._autoencoder
+        return loss, [self.samples] if features is None else [self.samples, features]
 
     def _evaluate(self, features: np.ndarray | None, clips: np.ndarray) -> Evaluation:
-        loss, sources = self._loss(features)
+        loss, sources = self._loss(features is not None, features)
         numbers = self.executor.mean(loss.evaluate, sources, clips, self._on_clips)
         return Evaluation(*self.executor.synchronise(numbers))
 
@@ -230,12 +235,12 @@ class DualTraining:
         purpose: str,
         features: np.ndarray | None,
         parameters: Array,
-        train: np.ndarray,
-        validation: np.ndarray,
+        train: Indices,
+        validation: Indices,
         epochs: int,
         learning_rate: float,
     ) -> Trainer:
-        loss, sources = self._loss(features)
+        loss, sources = self._loss(purpose == "fine_tuning", features)
         return Trainer(
             self.configuration,
             parameters,

@@ -15,6 +15,8 @@ import numpy as np
 
 from nn1d import FlatParameters
 from nn1d.backend import Array
+from speech.split import Indices
+from storage.mapped import Rows
 
 Network = TypeVar("Network")
 Result = TypeVar("Result")
@@ -48,25 +50,23 @@ class Executor(Protocol):
     def prepare(self, network: Network) -> tuple[Network, FlatParameters]:
         """A new network as it runs here, and its parameters in one vector that lies where it computes."""
 
-    def rows(self, source: np.ndarray, clips: np.ndarray) -> Array:
+    def rows(self, source: Rows, clips: np.ndarray) -> Array:
         """source[clips] where the network computes."""
 
-    def mean_gradient(
-        self, function: Callable[..., Gradient], sources: Sequence[np.ndarray], clips: np.ndarray
-    ) -> Gradient:
+    def mean_gradient(self, function: Callable[..., Gradient], sources: Sequence[Rows], clips: np.ndarray) -> Gradient:
         """The means over a batch of what function gives: a loss, itself a mean over clips, and its gradient (P,)."""
 
     def mean(
         self,
         function: Callable[..., Sequence[Number]],
-        sources: Sequence[np.ndarray],
-        clips: np.ndarray,
+        sources: Sequence[Rows],
+        clips: Indices,
         on_clips: Callable[[], None] = lambda: None,
     ) -> Sequence[Number]:
         """The mean over clips of each number that function gives; on_clips is called now and then and may raise."""
 
     def map_clips(
-        self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
+        self, function: Callable[..., Sequence[Result]], sources: Sequence[Rows], clips: Indices
     ) -> Iterator[Result]:
         """What function gives for each clip, one by one, a few of them ahead of who takes them.
 
@@ -91,6 +91,6 @@ class Executor(Protocol):
         """End: let go of it."""
 
 
-def pieces(clips: np.ndarray, size: int) -> list[np.ndarray]:
+def pieces(clips: Indices, size: int) -> Iterator[np.ndarray]:
     """Clips, at most `size` at a time."""
-    return [clips[start : start + size] for start in range(0, len(clips), size)]
+    return (clips[start : start + size] for start in range(0, len(clips), size))

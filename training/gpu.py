@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nn1d import DeviceError, FlatParameters, to_numpy
-from storage.mapped import take_rows
+from speech.split import Indices
+from storage.mapped import Rows, take_rows
 from training.cuda_graph import CapturedStep, Function
 from training.executor import Gradient, Number, pieces
 
@@ -52,7 +53,7 @@ class GpuExecutor:
     def __init__(self, module: Any) -> None:
         self._cupy = module
         self._pool = module.get_default_memory_pool()
-        self._kept: list[tuple[np.ndarray, Array | None]] = []  # sources, and where they stay
+        self._kept: list[tuple[Rows, Array | None]] = []  # sources, and where they stay
         self._fitting: dict[Function, int] = {}  # clips that a function may get at a time
         self._said = False
         self.step = CapturedStep(module)
@@ -62,16 +63,14 @@ class GpuExecutor:
         flat = FlatParameters(network.parameters, self._cupy)
         return fused(network), flat
 
-    def rows(self, source: np.ndarray, clips: np.ndarray) -> Array:
+    def rows(self, source: Rows, clips: np.ndarray) -> Array:
         """source[clips] on the GPU."""
         resident = self._resident(source)
         if resident is None:
             return self._cupy.asarray(take_rows(source, clips))
         return resident.take(self._cupy.asarray(clips), axis=0)
 
-    def mean_gradient(
-        self, function: Callable[..., Gradient], sources: Sequence[np.ndarray], clips: np.ndarray
-    ) -> Gradient:
+    def mean_gradient(self, function: Callable[..., Gradient], sources: Sequence[Rows], clips: np.ndarray) -> Gradient:
         """Loss, in float64, and gradient of a batch: the means over its pieces, summed in their order."""
         size = self._fits(function, sources, clips)
         if size < len(clips) and not self._said:
@@ -79,22 +78,22 @@ class GpuExecutor:
             logging.getLogger("training").warning(
                 "gpu: the memory does not suffice for a whole batch, which goes in pieces of %d clips", size
             )
-        loss, gradient = self._mean(partial(self.step, function), sources, pieces(clips, size))
+        loss, gradient = self._mean(partial(self.step, function), sources, clips, size)
         return loss.astype(np.float64), gradient
 
     def mean(
         self,
         function: Callable[..., Sequence[Number]],
-        sources: Sequence[np.ndarray],
-        clips: np.ndarray,
+        sources: Sequence[Rows],
+        clips: Indices,
         on_clips: Callable[[], None] = lambda: None,
     ) -> Sequence[Number]:
         """The mean of each number over clips, not synchronised."""
         size = min(AT_ONCE, self._fits(function, sources, clips))
-        return self._mean(function, sources, pieces(clips, size), on_clips)
+        return self._mean(function, sources, clips, size, on_clips)
 
     def map_clips(
-        self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
+        self, function: Callable[..., Sequence[Result]], sources: Sequence[Rows], clips: Indices
     ) -> Iterator[Result]:
         """What function gives for each clip, in order."""
         size = min(AT_ONCE, self._fits(function, sources, clips, numbered=True))
@@ -124,25 +123,23 @@ class GpuExecutor:
     def _mean(
         self,
         function: Function,
-        sources: Sequence[np.ndarray],
-        parts: Sequence[np.ndarray],
+        sources: Sequence[Rows],
+        clips: Indices,
+        size: int,
         on_clips: Callable[[], None] = lambda: None,
     ) -> list[Number]:
         totals: list[Number] = []
-        clips = sum(map(len, parts))
-        for some in parts:
+        for some in pieces(clips, size):
             numbers = function(*self._rows(sources, some))
-            shares = [number * (len(some) / clips) for number in numbers]  # copies: a graph writes there again
+            shares = [number * (len(some) / len(clips)) for number in numbers]  # copies: a graph writes there again
             totals = [total + share for total, share in zip(totals, shares, strict=True)] if totals else shares
             on_clips()
         return totals
 
-    def _rows(self, sources: Sequence[np.ndarray], clips: np.ndarray) -> list[Array]:
+    def _rows(self, sources: Sequence[Rows], clips: np.ndarray) -> list[Array]:
         return [self.rows(source, clips) for source in sources]
 
-    def _fits(
-        self, function: Function, sources: Sequence[np.ndarray], clips: np.ndarray, numbered: bool = False
-    ) -> int:
+    def _fits(self, function: Function, sources: Sequence[Rows], clips: Indices, numbered: bool = False) -> int:
         """How many clips the function may get at a time, by what it takes for the first of these."""
         if function not in self._fitting and len(clips):
             rows = self._rows(sources, clips[:1])
@@ -172,7 +169,7 @@ class GpuExecutor:
         room, limit = free + self._pool.free_bytes(), self._pool.get_limit()
         return int(min(room, limit - self._pool.used_bytes()) if limit else room)
 
-    def _resident(self, source: np.ndarray) -> Array | None:
+    def _resident(self, source: Rows) -> Array | None:
         for known, resident in self._kept:
             if known is source:
                 return resident

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nn1d import FlatParameters
+from speech.split import Indices
+from storage.mapped import Rows
 from training.executor import Gradient, Number, pieces
 from training.rank import Ranks
 from training.workers import Workers
@@ -44,13 +46,11 @@ class MpiExecutor:
         self._dtype = flat.vector.dtype
         return network, flat
 
-    def rows(self, source: np.ndarray, clips: np.ndarray) -> np.ndarray:
+    def rows(self, source: Rows, clips: np.ndarray) -> np.ndarray:
         """source[clips]."""
         return self._workers.rows(source, clips)
 
-    def mean_gradient(
-        self, function: Callable[..., Gradient], sources: Sequence[np.ndarray], clips: np.ndarray
-    ) -> Gradient:
+    def mean_gradient(self, function: Callable[..., Gradient], sources: Sequence[Rows], clips: np.ndarray) -> Gradient:
         """The mean loss and gradient of a batch, summed in the order of its clips."""
         mine, numbers = self._ranks.attempt(
             lambda: list(self._workers.by_clip(function, sources, self._share(clips))),
@@ -65,8 +65,8 @@ class MpiExecutor:
     def mean(
         self,
         function: Callable[..., Sequence[Number]],
-        sources: Sequence[np.ndarray],
-        clips: np.ndarray,
+        sources: Sequence[Rows],
+        clips: Indices,
         on_clips: Callable[[], None] = lambda: None,
     ) -> list[float]:
         """The mean of each number over clips."""
@@ -81,7 +81,7 @@ class MpiExecutor:
         return list((total / len(clips)).tolist())
 
     def map_clips(
-        self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
+        self, function: Callable[..., Sequence[Result]], sources: Sequence[Rows], clips: Indices
     ) -> Iterator[Result]:
         """What function gives for each clip, in order, on every rank."""
         for some in pieces(clips, self._round):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from speech.split import Split
+from speech.split import Parts
 from storage.mapped import DamagedError, load_rows
 from training.dual_training import DualTraining
 from training.finite_check import NotFinite
@@ -26,7 +26,7 @@ class Pipeline:
     ----------
     run : RunFolder
     training : DualTraining
-    split : Split
+    split : Parts
     names : sequence of str
         Of the clips.
     stop : Stop
@@ -41,7 +41,7 @@ class Pipeline:
         self,
         run: RunFolder,
         training: DualTraining,
-        split: Split,
+        split: Parts,
         names: Sequence[str],
         stop: Stop,
         on_epoch: Callable[[str, Epoch, bool], None],

@@ -73,13 +73,11 @@ def dry_run(
         batch = work.split.train[: settings.batch_size]
         features = np.zeros((len(work.clips), *training.representation_shape), np.float32)
         features[batch] = list(training.encode(batch))
-        steps = -(-len(work.split.train) // settings.batch_size)
-        checkpoints = 2 * training.flat.vector.nbytes  # the weights of two phases
+        steps = -(-len(work.parts.train) // settings.batch_size)
         for phase, trainer in (
             ("pre_training", training.pre_training(work.split.train, batch)),
             ("fine_tuning", training.fine_tuning(features, work.split.train, batch)),
         ):
-            checkpoints += 2 * 5 * trainer.parameters.nbytes  # its state, and the one before
             trainer.gradient(batch)  # the first is slower
             started = time.perf_counter()
             loss, gradient = trainer.gradient(batch)

@@ -37,6 +37,7 @@ class Config(TypedDict):
     split: NotRequired[Parts]
     speakers: NotRequired[dict[str, list[str]]]
     contents: NotRequired[Parts | None]
+    parts: NotRequired[dict[str, Count]]  # of shards, how many clips
     left_out: NotRequired[list[tuple[str, str]]]
     device: NotRequired[str]
     ranks: NotRequired[Annotated[int, Meta(ge=1, le=WHOLE)]]

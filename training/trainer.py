@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from nn1d import Adam
 from nn1d.backend import Array, array_module
+from speech.split import Indices, shuffled
 from training.configuration import Configuration
 from training.executor import Executor, Gradient, Number
 from training.finite_check import FiniteCheck
@@ -56,8 +57,8 @@ class Trainer:
     gradient : function (clips) -> (loss, gradient (P,))
     evaluation : function (clips) -> the numbers of an Evaluation
         With the parameters as they are.
-    train, validation : (n,) int
-        Clips.
+    train, validation : Indices
+        Clips; those that train draw the order of an epoch, if they are no array.
     epochs : int
         At most.
     learning_rate : float
@@ -85,9 +86,9 @@ class Trainer:
         configuration: Configuration,
         parameters: Array,
         gradient: Callable[[np.ndarray], Gradient],
-        evaluation: Callable[[np.ndarray], Sequence[Number]],
-        train: np.ndarray,
-        validation: np.ndarray,
+        evaluation: Callable[[Indices], Sequence[Number]],
+        train: Indices,
+        validation: Indices,
         *,
         epochs: int,
         learning_rate: float,
@@ -190,7 +191,7 @@ class Trainer:
             bar.update(self.epoch * len(self.train))
             self._since = time.perf_counter()
             while not self.ended:
-                order = self._order.permutation(self.train)
+                order = shuffled(self.train, self._order)
                 bar.update(min(self.batches * batch_size, len(order)))
                 while self.batches < self._batches_per_epoch:
                     start = self.batches * batch_size
@@ -223,7 +224,7 @@ class Trainer:
         self.loss = self.loss + loss * len(clips)
         self.batches += 1
 
-    def evaluate(self, clips: np.ndarray) -> Evaluation:
+    def evaluate(self, clips: Indices) -> Evaluation:
         """The evaluation of some clips with the parameters as they are."""
         return Evaluation(*self._executor.synchronise(self._evaluation(clips)))
 

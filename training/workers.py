@@ -13,7 +13,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nn1d import FlatParameters
-from storage.mapped import take_rows
+from speech.split import Indices
+from storage.mapped import Rows, take_rows
 from training.executor import Gradient, Number, pieces
 
 AHEAD = 3  # clips a thread that are under way, or done and not yet taken: few, since each takes memory
@@ -50,13 +51,11 @@ class Workers:
         """The network itself, and its parameters in one vector."""
         return network, FlatParameters(network.parameters)
 
-    def rows(self, source: np.ndarray, clips: np.ndarray) -> np.ndarray:
+    def rows(self, source: Rows, clips: np.ndarray) -> np.ndarray:
         """source[clips]."""
         return take_rows(source, clips)
 
-    def mean_gradient(
-        self, function: Callable[..., Gradient], sources: Sequence[np.ndarray], clips: np.ndarray
-    ) -> Gradient:
+    def mean_gradient(self, function: Callable[..., Gradient], sources: Sequence[Rows], clips: np.ndarray) -> Gradient:
         """The mean loss and gradient of a batch, summed in the order of its clips."""
         loss: float = 0.0
         total: Any = None
@@ -66,17 +65,15 @@ class Workers:
             total = gradient if total is None else total + gradient
         return loss, total
 
-    def by_clip(
-        self, function: Callable[..., Result], sources: Sequence[np.ndarray], clips: np.ndarray
-    ) -> Iterator[Result]:
+    def by_clip(self, function: Callable[..., Result], sources: Sequence[Rows], clips: Indices) -> Iterator[Result]:
         """function of the rows of each clip, in order."""
         return self.map(function, *self._rows(sources, clips))
 
     def mean(
         self,
         function: Callable[..., Sequence[Number]],
-        sources: Sequence[np.ndarray],
-        clips: np.ndarray,
+        sources: Sequence[Rows],
+        clips: Indices,
         on_clips: Callable[[], None] = lambda: None,
     ) -> list[float]:
         """The mean of each number over clips."""
@@ -87,7 +84,7 @@ class Workers:
         return list((total / len(clips)).tolist())
 
     def map_clips(
-        self, function: Callable[..., Sequence[Result]], sources: Sequence[np.ndarray], clips: np.ndarray
+        self, function: Callable[..., Sequence[Result]], sources: Sequence[Rows], clips: Indices
     ) -> Iterator[Result]:
         """What function gives for each clip, in order."""
         return (results[0] for results in self.map(function, pieces(clips, 1), *self._rows(sources, clips)))
@@ -113,7 +110,7 @@ class Workers:
         self._limits.restore_original_limits()
 
     @staticmethod
-    def _rows(sources: Sequence[np.ndarray], clips: np.ndarray) -> list[Iterator[np.ndarray]]:
+    def _rows(sources: Sequence[Rows], clips: Indices) -> list[Iterator[np.ndarray]]:
         """Of each source its rows (1, ...), clip by clip."""
         return [map(take_rows, repeat(source), pieces(clips, 1)) for source in sources]
 
