@@ -104,4 +104,4 @@ def dry_run(
 
 
 def _megabytes(size: int | None) -> str:
-    return "as large as its drawings" if size is None else f"{size / 1e6:8.1f} MB"
+    return "not known before" if size is None else f"{size / 1e6:8.1f} MB"
