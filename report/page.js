@@ -406,7 +406,7 @@ function rowOf(clip) {
       plays.append(button);
     });
   } else plays.append("no room");
-  const words = facets.map((key) => make("td", { class: "word" }, clip[key]));
+  const words = facets.map((key) => make("td", clip[key].length > 24 ? { class: "word" } : {}, clip[key]));
   const cells = columns.map(({ i }) => make("td", {}, number(clip.values[phase.value][i])));
   const row = make("tr", {}, make("th", { scope: "row" }, name), plays, ...words, make("td", {}, clip.seconds.toFixed(2)), ...cells);
   row.clip = clip;
