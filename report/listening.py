@@ -158,7 +158,7 @@ def publish(
                 "places": test,
                 "sounds": {},
             }
-            room = PAGE_BYTES - len(page.render(content, data, clips).encode()) - 10_000
+            room = PAGE_BYTES - len(page.render(content, data, clips).encode("utf-8", "backslashreplace")) - 10_000
             room = _fill_views(shown, chosen, clips, versions, workers, room)
             data["sounds"] = _map_sounds(clips, {i for i in test if "sounds" in shown[i]}, room)
             run.write_page(page.render(content, data, clips))
