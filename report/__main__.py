@@ -63,7 +63,7 @@ def side_by_side(paths: list[Path], out: Path | None, data_dir: Path | None) -> 
         with RunFolder.open(paths[0], "run") as run:
             run.write_comparison(text)
     else:
-        write_atomic(out, text.encode())
+        write_atomic(out, text.encode("utf-8", "backslashreplace"))
     print(f"{place}: {place.stat().st_size / 1e6:.1f} MB")
 
 

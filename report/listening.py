@@ -160,7 +160,7 @@ def publish(
                 "places": test,
                 "sounds": {},
             }
-            room = view.PAGE_BYTES - len(page.render(content, data, clips).encode()) - 10_000
+            room = view.PAGE_BYTES - len(page.render(content, data, clips).encode("utf-8", "backslashreplace")) - 10_000
             room = view.fill_views(shown, versions, workers, room)
             data["sounds"] = _map_sounds(clips, {i for i in test if "sounds" in shown[i]}, room)
             run.write_page(page.render(content, data, clips))

@@ -3,6 +3,10 @@
     python -m tests.faults kill --times 50       SIGKILL at random moments, resumed each time until the run is done
     python -m tests.faults ranks --times 10      SIGKILL to one of two to four ranks of MPI, then resumed
     python -m tests.faults write [--times 10]    each write of a run fails once, or some: the disk takes no more
+    python -m tests.faults foreign               files of others in a run and beside it, after every command
+    python -m tests.faults damage [--times 50]   each file of a run and of its cache, by bit and by block
+    python -m tests.faults permission            each folder and file without rights
+    python -m tests.faults locale                terminals that are not UTF-8
 
 The outcome is compared byte for byte with that of a run that nothing interrupted: weights, states, representations,
 history, results and what the listening page is made of, but for the seconds in them.
@@ -15,14 +19,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.damage import damage
+from tests.foreign_files import keep_foreign
 from tests.full_disk import write
 from tests.killing import kill
+from tests.surroundings import locales, permissions
 
 
 def main() -> int:
     """Print what was done; an assertion if a run came to another end."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
-    parser.add_argument("fault", choices=("kill", "ranks", "write"))
+    parser.add_argument("fault", choices=("kill", "ranks", "write", "foreign", "damage", "permission", "locale"))
     parser.add_argument("--times", type=int, help="how many; 50 kills, or all that there are")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -30,6 +37,13 @@ def main() -> int:
         if given.fault == "write":
             count, failed = write(Path(folder), given.times, given.seed)
             print(f"{count} writes, {failed} made to fail; every run went on to the same end")
+        elif given.fault in ("foreign", "damage", "permission", "locale"):
+            if given.fault == "damage":
+                counts = damage(Path(folder), given.times, given.seed)
+            else:
+                harnesses = {"foreign": keep_foreign, "permission": permissions, "locale": locales}
+                counts = harnesses[given.fault](Path(folder))
+            print(f"{counts.total()} tried: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
         else:
             found = kill(given.times or 50, Path(folder), given.seed, given.fault == "ranks")
             print(f"{found.total()} kills; every run came to the same end. Where they struck:")

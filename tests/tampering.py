@@ -205,10 +205,13 @@ class Tampered:
                 patch.setattr(figure, "write_clip_figures", lambda *arguments: None)
                 patch.setattr(figure, "write_figure", write_text)
                 patch.setattr(emotion, "write_figure", write_text)
-                report.main(argparse.Namespace(run=Path(run), data_dir=None))
+                report.main(argparse.Namespace(run=Path(run), others=[], out=None, data_dir=None))
         elif name == "encode":
             wav = str(next(self.recordings.rglob("*.wav")))
             inference.main(read_arguments(["encode", run, wav, "-o", f"{self.output}.npz", "--threads", "1"]))
+        elif name == "reconstruct":
+            wav = str(next(self.recordings.rglob("*.wav")))
+            inference.main(read_arguments(["reconstruct", run, wav, "-o", f"{self.output}.wav", "--threads", "1"]))
         elif name == "evaluate":
             options = ["--db", "folder", *data, "--cache-dir", str(self.cache), "--limit", "2", "--threads", "1"]
             inference.main(read_arguments(["evaluate", run, *options]))
