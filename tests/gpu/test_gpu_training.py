@@ -227,10 +227,11 @@ def test_a_run_of_train_py_moves_from_gpu_to_cpu_and_back(
     assert "device: GPU " in out
     assert f"at most 1.0 GB used{', products in TF32' * len(fast)}, float16 between layers\n" in out
     for device in ("cpu", "gpu"):
-        command(monkeypatch, "--resume", run, "--device", device, "--epochs", "2" if device == "cpu" else "3")
-    command(monkeypatch, *corpus, "--device", "cpu", "--out", only_cpu)
+        epochs = "2" if device == "cpu" else "3"
+        command(monkeypatch, "--resume", run, "--device", device, "--epochs", epochs, "--no-report")
+    command(monkeypatch, *corpus, "--device", "cpu", "--out", only_cpu, "--no-report")
     for more in ("2", "3"):
-        command(monkeypatch, "--resume", only_cpu, "--epochs", more)
+        command(monkeypatch, "--resume", only_cpu, "--epochs", more, "--no-report")
     found, expected = rows(run / "history.csv"), rows(only_cpu / "history.csv")
     assert len(found) == len(expected) == 4
     for own, other in zip(found, expected, strict=True):
