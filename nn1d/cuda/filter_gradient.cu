@@ -82,8 +82,9 @@ __global__ void __launch_bounds__(THREADS) filter_gradient(
 
     S sum[SUMS] = {};
     begin_stretch();
-    fetch_tile(0);
-    for (bool more = true, second = false; more; second = !second) {
+    bool more = stretch < (long long)clips * spans;  // there may be no clips
+    if (more) fetch_tile(0);
+    for (bool second = false; more; second = !second) {
         const int stage = second;
         arrive();
         for (int i = threadIdx.x; alpha != 0 && i < (SAMPLES + K - 1) * C_PACKS; i += THREADS) {  // what it fetched

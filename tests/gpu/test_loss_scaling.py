@@ -83,7 +83,7 @@ def test_signals_are_half_and_all_else_is_single(module: Any) -> None:
 def test_both_phases_learn_as_in_full_precision(module: Any) -> None:
     histories = []
     for half in (True, False):
-        training = make(module if half else np, half=half, epochs=6, fine_tune_epochs=6)
+        training = make(module if half else np, half=half, epochs=3, fine_tune_epochs=3)
         first = training.pre_training(TRAIN, VALIDATION)
         first.run()
         second = training.fine_tuning(np.stack(list(training.encode(range(7)))), TRAIN, VALIDATION)
