@@ -87,6 +87,13 @@ class GpuExecutor:
 
         return self._within_memory(function, clips, whole)
 
+    def gradients(
+        self, function: Callable[..., Gradient], sources: Sequence[Rows], clips: np.ndarray
+    ) -> Iterator[Gradient]:
+        """Of all clips together, if there are any."""
+        if len(clips):
+            yield self.mean_gradient(function, sources, clips)
+
     def mean(
         self,
         function: Callable[..., Sequence[Number]],
