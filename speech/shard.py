@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Sequence, Set
 from functools import lru_cache
 from pathlib import Path
@@ -108,7 +109,7 @@ class Shards:
                 f"shards: {printable(folder / MANIFEST)} is not what was written ({error}). {CURE}"
             ) from None
         self.sha256 = hashlib.sha256(content).hexdigest()
-        row = np.zeros(self.manifest.clip_samples, np.float32)
+        row = np.broadcast_to(np.float32(0), (self.manifest.clip_samples,))  # which needs no memory
         self.samples = JoinedRows([shard.rows for shard in self.manifest.shards], row, self._open)
         self.index = lru_cache(OPEN_AT_ONCE)(self._index)
         self.names = Names(self)
@@ -198,15 +199,21 @@ class Shards:
             raise CorpusError(f"shards: {printable(path)} cannot be read: {error.strerror}. {CURE}") from None
         if hashlib.sha256(content).hexdigest() != shard.index_sha256:
             raise CorpusError(f"shards: {printable(path)} is damaged (another checksum). {CURE}")
-        lines = list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline="")))
-        return Index(
-            [Recording(line["name"], Path(), line["label"], line["speaker"]) for line in lines],
-            np.array([line["part"] for line in lines]),
-            np.array([line["valid_samples"] for line in lines], np.int64),
-            np.array([line["offset"] for line in lines], np.float32),
-            np.array([line["scale"] for line in lines], np.float32),
-            [line["content"] for line in lines],
-        )
+        try:
+            lines = list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline="")))
+            index = Index(
+                [Recording(line["name"], Path(), line["label"], line["speaker"]) for line in lines],
+                np.array([line["part"] for line in lines]),
+                np.array([line["valid_samples"] for line in lines], np.int64),
+                np.array([line["offset"] for line in lines], np.float32),
+                np.array([line["scale"] for line in lines], np.float32),
+                [line["content"] for line in lines],
+            )
+            if Counter(index.part.tolist()) != shard.parts or len(lines) != shard.rows:
+                raise ValueError("other parts than the manifest says")
+            return index
+        except (ValueError, LookupError, TypeError, csv.Error) as error:
+            raise CorpusError(f"shards: {printable(path)} is not what was written ({error!r}). {CURE}") from None
 
 
 class Names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import json
 import shutil
 import signal
@@ -169,6 +170,20 @@ def test_a_manifest_of_something_else(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
     with pytest.raises(CorpusError, match=r"^shards: .*manifest\.json is not what was written \("):
         Shards(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["name,label\nx,y\n", "", "\0", "{head}\na,b,c,test,x,0,1,d\n", "{head}\na,b,c,test,1,0,1,d\n"]
+)
+def test_an_index_of_something_else(copied: Path, text: str) -> None:
+    """With the right checksum: a folder of shards may come from anybody."""
+    content = text.format(head=(copied / "00000.csv").read_text().splitlines()[0]).encode()
+    manifest = json.loads((copied / "manifest.json").read_text())
+    manifest["shards"][0]["index_sha256"] = hashlib.sha256(content).hexdigest()
+    (copied / "00000.csv").write_bytes(content)
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CorpusError, match=r"00000\.csv is not what was written \("):
+        Shards(copied).part("train")[:]
 
 
 def test_an_epoch_has_every_clip_once_in_an_order_that_can_be_entered_anywhere(shards: Shards) -> None:
