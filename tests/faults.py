@@ -2,6 +2,7 @@
 
     python -m tests.faults kill --times 50       SIGKILL, resumed each time until the run is done
     python -m tests.faults ranks --times 10      SIGKILL to one of two to four ranks of MPI, then resumed
+    python -m tests.faults shards --times 10     SIGKILL while shards are made, then once more to the end
     python -m tests.faults write                 each write of a run fails once: the disk takes no more
 
 The outcome is compared byte for byte with that of a run that nothing interrupted: weights, states, representations,
@@ -122,12 +123,59 @@ def kill(times: int, folder: Path, seed: int, ranks: bool = False) -> collection
     return found
 
 
-def wait_for_work(process: subprocess.Popen[str]) -> None:
-    """Until the command says that it has a run folder."""
+def wait_for_work(process: subprocess.Popen[str], begins: str = "run: ") -> None:
+    """Until the command says that it has a run folder, or something else."""
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("run: "):
+        if line.startswith(begins):
             return
+
+
+def kill_shards(times: int, folder: Path, seed: int) -> collections.Counter[str]:
+    """Kill the preparation of shards at `times` random moments; how many shards there were."""
+    recordings, rng = make_recordings(folder / "recordings", 200), random.Random(seed)
+
+    def start_making(name: str) -> subprocess.Popen[str]:
+        words = [
+            "--db",
+            "folder",
+            "--data-dir",
+            str(recordings),
+            "--out",
+            str(folder / name),
+            "--clips-per-shard",
+            "10",
+        ]
+        command = [sys.executable, "-m", "training", "shards", *words]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        wait_for_work(process, "corpus: ")
+        return process
+
+    def contents(name: str) -> dict[str, bytes]:
+        return {str(path.relative_to(folder / name)): path.read_bytes() for path in (folder / name).rglob("*.*")}
+
+    with start_making("whole") as process:
+        began = time.monotonic()
+        assert process.wait(timeout=300) == 0
+        longest = time.monotonic() - began
+    expected = contents("whole")
+    found: collections.Counter[str] = collections.Counter()
+    for number in range(times):
+        name, killed = f"killed{number}", False
+        while not killed:
+            shutil.rmtree(folder / name, ignore_errors=True)
+            with start_making(name) as process:
+                try:
+                    process.wait(rng.uniform(0, longest))
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    killed = True
+        found[f"with {len(list((folder / name).rglob('*.npy')))} of 20 shards"] += 1
+        with start_making(name) as process:
+            assert process.wait(timeout=300) == 0
+        compare(folder / name, contents(name), expected)
+        assert not (more := contents(name).keys() - expected.keys()), f"{name} has {more} more"
+    return found
 
 
 def write(folder: Path, only: list[int] | None = None) -> tuple[int, int]:
@@ -169,13 +217,16 @@ def run_failing(fails: int, size: int, *given: str) -> subprocess.CompletedProce
 def main() -> int:
     """Print what was done; an assertion if a run came to another end."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
-    parser.add_argument("fault", choices=("kill", "ranks", "write"))
+    parser.add_argument("fault", choices=("kill", "ranks", "shards", "write"))
     parser.add_argument("--times", type=int, default=50, help="kills (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if given.fault != "write":
-            found = kill(given.times, Path(folder), given.seed, given.fault == "ranks")
+            if given.fault == "shards":
+                found = kill_shards(given.times, Path(folder), given.seed)
+            else:
+                found = kill(given.times, Path(folder), given.seed, given.fault == "ranks")
             print(f"{found.total()} kills; every run came to the same end. Where they struck:")
             for name, count in found.most_common():
                 print(f"  {name:<28} {count}")

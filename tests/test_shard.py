@@ -110,6 +110,7 @@ def test_what_is_there_is_not_made_again_and_what_is_damaged_is(
     ):
         take_rows(shards.samples, np.arange(len(shards)))
     (copied / "00001.csv").write_text("name,label\n")
+    (half := copied / f".00001-{'0' * 32}.unfinished").touch()
     with pytest.raises(CorpusError, match=r"00001\.csv is damaged"):
         shards.part("train")[:]
     make_shards(settings, copied, 4, Ranks())
@@ -118,6 +119,7 @@ def test_what_is_there_is_not_made_again_and_what_is_damaged_is(
         "as it was damaged" if number == 2 else "there already" for number in range(9)
     ]
     assert (copied / "manifest.json").read_bytes() == manifest
+    assert not half.exists()
     take_rows(Shards(copied).samples, np.arange(len(shards)))
 
 
