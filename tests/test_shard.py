@@ -23,7 +23,7 @@ from report.page import corpus_title
 from speech.clip import load_clips
 from speech.folder import list_recordings
 from speech.recording import CorpusError
-from speech.shard import PARTS, Shards
+from speech.shard import PARTS, Shards, part_of
 from speech.split import SplitError
 from storage.mapped import take_rows
 from tests.command import ROOT, make_recordings, rows, train
@@ -187,6 +187,18 @@ def test_an_index_of_something_else(copied: Path, text: str) -> None:
     (copied / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(CorpusError, match=r"00000\.csv is not what was written \("):
         Shards(copied).part("train")[:]
+
+
+def test_the_part_of_a_clip_is_drawn_by_what_it_holds_or_who_speaks() -> None:
+    contents = [f"{i:032x}" for i in range(4000)]
+    speakers = [f"speaker{i % 100}" for i in range(4000)]
+    for by in ("random", "speaker"):
+        drawn = [part_of(*each, by, 0) for each in zip(contents, speakers, strict=True)]
+        shares = [drawn.count(name) / len(drawn) for name in PARTS]
+        assert shares == pytest.approx([0.72, 0.08, 0.2], abs=0.02 if by == "random" else 0.12)
+        assert drawn != [part_of(*each, by, 1) for each in zip(contents, speakers, strict=True)]
+    testing = {speaker for speaker, part in zip(speakers, drawn, strict=True) if part == "test"}
+    assert all((part == "test") == (speaker in testing) for speaker, part in zip(speakers, drawn, strict=True))
 
 
 def test_an_epoch_has_every_clip_once_in_an_order_that_can_be_entered_anywhere(shards: Shards) -> None:
