@@ -7,7 +7,6 @@ an epoch, and takes a few steps. What it has needed at most is printed.
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -75,6 +74,8 @@ def measure(folder: Path) -> None:
 
 def _peak_mb() -> float:
     """The most memory that the process has had, in 10^6 bytes; Linux counts it in KiB."""
+    import resource  # of Unix
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 

@@ -27,13 +27,15 @@ class Gpu:
     """What the steps of CHECKS know so far, each standing on the one before."""
 
     cupy: Any = None
-    count = 0
+    count = number = 0
     name = ""
     capability = (0, 0)
     free_bytes = total_bytes = 0
 
 
-def find_device(name: str, memory: str | None = None, tf32: bool = False, half: bool = False) -> tuple[ModuleType, str]:
+def find_device(
+    name: str, memory: str | None = None, tf32: bool = False, half: bool = False, number: int = 0
+) -> tuple[ModuleType, str]:
     """Choose the array module for a device name and say why.
 
     Parameters
@@ -47,6 +49,8 @@ def find_device(name: str, memory: str | None = None, tf32: bool = False, half: 
         and CuPy read.
     half : bool
         The caller will have signals in float16. Nothing is set; where there is no GPU, it is refused.
+    number : int
+        Which of several GPUs; of processes that share a machine, each has its own. Counted again where they are fewer.
 
     Returns
     -------
@@ -67,7 +71,7 @@ def find_device(name: str, memory: str | None = None, tf32: bool = False, half: 
         if tf32:
             os.environ["CUPY_TF32"] = "1"  # CuPy reads it before its first product
         try:
-            return _prepared(_working_gpu(), memory, tf32, half)
+            return _prepared(_working_gpu(number), memory, tf32, half)
         except NoGpu as error:
             if name == "gpu":
                 raise
@@ -93,8 +97,9 @@ def memory_bytes(text: str, total: int) -> int:
     return int(size)
 
 
-def _working_gpu() -> Gpu:
+def _working_gpu(number: int = 0) -> Gpu:
     gpu = Gpu()
+    gpu.number = number
     for _, check in CHECKS:
         check(gpu)
     return gpu
@@ -146,6 +151,8 @@ def _count(gpu: Gpu) -> str:
             )
         gpu.count = runtime.getDeviceCount()
         if gpu.count:
+            if gpu.number:
+                gpu.cupy.cuda.Device(gpu.number % gpu.count).use()
             properties = runtime.getDeviceProperties(runtime.getDevice())
     except NoGpu:
         raise

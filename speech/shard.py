@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Sequence, Set
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from speech.recording import CorpusError, Recording, printable
 from speech.split import TEST_SHARE, VALIDATION_SHARE, Split
 from storage.atomic import write_atomic
 from storage.mapped import BLOCK_BYTES, OPEN_AT_ONCE, JoinedRows, take_rows
+from storage.spreadsheet import TableReader, csv_lines
 
 MANIFEST = "manifest.json"
 INDEX = ("name", "label", "speaker", "part", "valid_samples", "offset", "scale", "content")
@@ -108,7 +110,7 @@ class Shards:
                 f"shards: {printable(folder / MANIFEST)} is not what was written ({error}). {CURE}"
             ) from None
         self.sha256 = hashlib.sha256(content).hexdigest()
-        row = np.zeros(self.manifest.clip_samples, np.float32)
+        row = np.broadcast_to(np.float32(0), (self.manifest.clip_samples,))  # which needs no memory
         self.samples = JoinedRows([shard.rows for shard in self.manifest.shards], row, self._open)
         self.index = lru_cache(OPEN_AT_ONCE)(self._index)
         self.names = Names(self)
@@ -198,15 +200,21 @@ class Shards:
             raise CorpusError(f"shards: {printable(path)} cannot be read: {error.strerror}. {CURE}") from None
         if hashlib.sha256(content).hexdigest() != shard.index_sha256:
             raise CorpusError(f"shards: {printable(path)} is damaged (another checksum). {CURE}")
-        lines = list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline="")))
-        return Index(
-            [Recording(line["name"], Path(), line["label"], line["speaker"]) for line in lines],
-            np.array([line["part"] for line in lines]),
-            np.array([line["valid_samples"] for line in lines], np.int64),
-            np.array([line["offset"] for line in lines], np.float32),
-            np.array([line["scale"] for line in lines], np.float32),
-            [line["content"] for line in lines],
-        )
+        try:
+            lines = list(TableReader(io.StringIO(content.decode("utf-8"), newline="")))
+            index = Index(
+                [Recording(line["name"], Path(), line["label"], line["speaker"]) for line in lines],
+                np.array([line["part"] for line in lines]),
+                np.array([line["valid_samples"] for line in lines], np.int64),
+                np.array([line["offset"] for line in lines], np.float32),
+                np.array([line["scale"] for line in lines], np.float32),
+                [line["content"] for line in lines],
+            )
+            if Counter(index.part.tolist()) != shard.parts or len(lines) != shard.rows:
+                raise ValueError("other parts than the manifest says")
+            return index
+        except (ValueError, LookupError, TypeError, csv.Error) as error:
+            raise CorpusError(f"shards: {printable(path)} is not what was written ({error!r}). {CURE}") from None
 
 
 class Names:
@@ -294,13 +302,12 @@ def part_of(content: str, speaker: str, by: str, seed: int) -> str:
 
 def write_index(path: Path, clips: Clips, parts: Sequence[str]) -> str:
     """Write what is known of the clips of a shard; the checksum of the file."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(INDEX)
-    for i, (recording, part) in enumerate(zip(clips.recordings, parts, strict=True)):
-        about = int(clips.valid[i]), float(clips.offset[i]), float(clips.scale[i]), clips.contents[i]
-        writer.writerow([recording.name, recording.label, recording.speaker, part, *about])
-    content = text.getvalue().encode("utf-8", "backslashreplace")
+    rows = (
+        (recording.name, recording.label, recording.speaker, part)
+        + (int(clips.valid[i]), float(clips.offset[i]), float(clips.scale[i]), clips.contents[i])
+        for i, (recording, part) in enumerate(zip(clips.recordings, parts, strict=True))
+    )
+    content = "".join(csv_lines([INDEX, *rows])).encode("utf-8", "backslashreplace")
     write_atomic(path, content)
     return hashlib.sha256(content).hexdigest()
 

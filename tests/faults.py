@@ -2,6 +2,7 @@
 
     python -m tests.faults kill --times 50       SIGKILL at random moments, resumed each time until the run is done
     python -m tests.faults ranks --times 10      SIGKILL to one of two to four ranks of MPI, then resumed
+    python -m tests.faults shards --times 10     SIGKILL while shards are made, then once more to the end
     python -m tests.faults write [--times 10]    each write of a run fails once, or some: the disk takes no more
     python -m tests.faults foreign               files of others in a run and beside it, after every command
     python -m tests.faults damage [--times 50]   each file of a run and of its cache, by bit and by block
@@ -22,14 +23,16 @@ from pathlib import Path
 from tests.damage import damage
 from tests.foreign_files import keep_foreign
 from tests.full_disk import write
-from tests.killing import kill
+from tests.killing import kill, kill_shards
 from tests.surroundings import locales, permissions
 
 
 def main() -> int:
     """Print what was done; an assertion if a run came to another end."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
-    parser.add_argument("fault", choices=("kill", "ranks", "write", "foreign", "damage", "permission", "locale"))
+    parser.add_argument(
+        "fault", choices=("kill", "ranks", "shards", "write", "foreign", "damage", "permission", "locale")
+    )
     parser.add_argument("--times", type=int, help="how many; 50 kills, or all that there are")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -45,7 +48,11 @@ def main() -> int:
                 counts = harnesses[given.fault](Path(folder))
             print(f"{counts.total()} tried: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
         else:
-            found = kill(given.times or 50, Path(folder), given.seed, given.fault == "ranks")
+            times = given.times or 50
+            if given.fault == "shards":
+                found = kill_shards(times, Path(folder), given.seed)
+            else:
+                found = kill(times, Path(folder), given.seed, given.fault == "ranks")
             print(f"{found.total()} kills; every run came to the same end. Where they struck:")
             for name, count in found.most_common():
                 print(f"  {name:<28} {count}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import collections
 import os
 import random
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 from storage.atomic import SUFFIX
-from tests.command import compare, outcome, start, whole_run
+from tests.command import ROOT, compare, make_recordings, outcome, start, whole_run
 from tests.ranks import pid_of, start_ranks
 
 SECONDS_TO_END = 30  # of a command that was killed, and of the ranks that are left
@@ -80,9 +82,57 @@ def kill(times: int, folder: Path, seed: int, ranks: bool = False) -> collection
     return found
 
 
-def wait_for_work(process: subprocess.Popen[str]) -> None:
-    """Until the command says that it has a run folder."""
+def wait_for_work(process: subprocess.Popen[str], begins: str = "run: ") -> None:
+    """Until the command says that it has a run folder, or something else."""
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("run: "):
+        if line.startswith(begins):
             return
+
+
+def kill_shards(times: int, folder: Path, seed: int) -> collections.Counter[str]:
+    """Kill the preparation of shards at `times` random moments; how many shards there were."""
+    recordings, rng = make_recordings(folder / "recordings", 200), random.Random(seed)
+
+    def start_making(name: str) -> subprocess.Popen[str]:
+        options = (
+            "--db",
+            "folder",
+            "--data-dir",
+            str(recordings),
+            "--out",
+            str(folder / name),
+            "--clips-per-shard",
+            "10",
+        )
+        command = [sys.executable, "-m", "training", "shards", *options]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        wait_for_work(process, "corpus: ")
+        return process
+
+    def contents(name: str) -> dict[str, bytes]:
+        return {str(path.relative_to(folder / name)): path.read_bytes() for path in (folder / name).rglob("*.*")}
+
+    with start_making("whole") as process:
+        began = time.monotonic()
+        assert process.wait(timeout=300) == 0
+        longest = time.monotonic() - began
+    expected = contents("whole")
+    found: collections.Counter[str] = collections.Counter()
+    for number in range(times):
+        name, killed = f"killed{number}", False
+        while not killed:
+            shutil.rmtree(folder / name, ignore_errors=True)
+            with start_making(name) as process:
+                try:
+                    process.wait(rng.uniform(0, longest))
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    killed = True
+        found[f"with {len(list((folder / name).rglob('*.npy')))} of 20 shards"] += 1
+        with start_making(name) as process:
+            assert process.wait(timeout=300) == 0
+        made = contents(name)
+        other = [path for path in made.keys() | expected.keys() if made.get(path) != expected.get(path)]
+        assert not other, f"{name} came to another end: {', '.join(other)}"
+    return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import logging
 import pickle
 import sys
 from collections.abc import Callable
@@ -16,18 +17,23 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks.ranks import measure_here
 from nn1d.command import run_command
+from nn1d.dispatch import plain
 from speech.shard import Shards
+from tests.gpu import standin
 from tests.test_executor_interface import CLIPS, SETTINGS, outcome
 from training.dual_training import DualTraining
 from training.executor import Executor
+from training.gpu import GpuExecutor
 from training.launch import silence_others
 from training.mpi import MpiExecutor
 from training.rank import SEGMENT, RankError, Ranks
 from training.sharding import make_shards
 from training.signals import Stop, Stopped
+from training.workers import Workers
 
 KINDS = (SETTINGS, dataclasses.replace(SETTINGS, fine_tune_masks=True, batch_size=2, half=True))
 SIZES = (2, 3, 4)
@@ -55,7 +61,7 @@ def runs(folder: Path, ranks: Ranks) -> None:
     for kind, settings in enumerate(KINDS):
         for size in SIZES[kind:]:
             name = f"{size}-{kind}-{ranks.rank}"
-            found = outcome(MpiExecutor(divided(size), 1 + ranks.rank % 2), folder / name, settings)
+            found = outcome(MpiExecutor(divided(size), Workers(1 + ranks.rank % 2)), folder / name, settings)
             (folder / f"{name}.pickle").write_bytes(pickle.dumps(found))
 
 
@@ -78,8 +84,19 @@ def trained(shards: Shards, executor: Executor) -> bytes:
 def on_shards(folder: Path, ranks: Ranks) -> None:
     """Shards are made by all, and trained on in each number of ranks."""
     shards = make(folder, ranks)
-    found = {size: trained(shards, MpiExecutor(divided(size), 1)) for size in SIZES}
+    found = {size: trained(shards, MpiExecutor(divided(size), Workers(1))) for size in SIZES}
     (folder / f"shards-{ranks.rank}.pickle").write_bytes(pickle.dumps(found))
+
+
+def on_gpus(folder: Path, ranks: Ranks) -> None:
+    """What stands in for a GPU on each of two and three ranks."""
+    logging.getLogger("training").setLevel(logging.ERROR)  # the plain form is not captured as a graph
+    with pytest.MonkeyPatch.context() as patch, plain():
+        cupy = standin.install(patch)
+        for size in (2, 3):
+            name = f"gpu-{size}-{ranks.rank}"
+            found = outcome(MpiExecutor(divided(size), GpuExecutor(cupy)), folder / name, SETTINGS)
+            (folder / f"{name}.pickle").write_bytes(pickle.dumps(found))
 
 
 def chain(ranks: Ranks) -> None:
@@ -100,7 +117,7 @@ def chain(ranks: Ranks) -> None:
 
 def errors(ranks: Ranks) -> None:
     """What one rank raises all raise, and they can go on."""
-    executor = MpiExecutor(ranks, 1)
+    executor = MpiExecutor(ranks, Workers(1))
 
     def function(numbers: np.ndarray, x: np.ndarray) -> list[int]:
         if numbers[0] >= 7:
@@ -152,6 +169,7 @@ def main(folder: Path) -> int:
             node(three, folder)
         runs(folder, ranks)
         on_shards(folder, ranks)
+        on_gpus(folder, ranks)
         if figures := measure_here(4, 640, 1):
             (folder / "figures.json").write_text(json.dumps(figures))
         print("done", flush=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inference.ablation import mask_ablation
-from nn1d import FlatParameters
+from nn1d import FlatParameters, to_numpy
 from speech.split import Indices, Split
 from storage.mapped import Rows
 from training.configuration import Configuration
@@ -114,7 +114,7 @@ def outcome(executor: Executor, folder: Path, settings: Configuration) -> dict[s
         for results in (first, second):
             del results["seconds"]
         history = [line.rsplit(",", 1)[0] for line in (folder / "history.csv").read_text().splitlines()]
-        weights = training.flat.vector.tobytes()
+        weights = to_numpy(training.flat.vector).tobytes()
         return {"first": first, "second": second, "features": features.tobytes(), "masks": masks,
                 "history": history, "weights": weights}  # fmt: skip
 

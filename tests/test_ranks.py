@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.ranks import MPIEXEC, constants, step_seconds, table
@@ -43,12 +44,21 @@ def test_ranks_come_to_the_bits_of_one_process_and_end_together(tmp_path: Path) 
             for rank in range(4):
                 found = pickle.loads((tmp_path / f"{size}-{kind}-{rank}.pickle").read_bytes())
                 assert [name for name in expected if found[name] != expected[name]] == [], (size, rank)
+    expected = outcome_of(Workers(1), tmp_path / "for-gpus", KINDS[0])
+    for name, others in {"2-0": ("2-1", "2-2", "2-3"), "3-0": ("3-1", "3-2")}.items():
+        found = pickle.loads((tmp_path / f"gpu-{name}.pickle").read_bytes())
+        for other in others:  # all ranks take the same steps
+            assert pickle.loads((tmp_path / f"gpu-{other}.pickle").read_bytes()) == found
+        weights, alone = (np.frombuffer(each["weights"], np.float32) for each in (found, expected))
+        np.testing.assert_allclose(weights, alone, rtol=1e-3, atol=1e-4)
+        for phase in ("first", "second"):
+            assert found[phase]["test_loss"] == pytest.approx(expected[phase]["test_loss"], rel=1e-3)
     made_by_ranks = (tmp_path / "shards" / "manifest.json").read_bytes()
     shutil.rmtree(tmp_path / "shards")
-    weights = trained(make(tmp_path, Ranks()), Workers(2))
+    on_shards = trained(make(tmp_path, Ranks()), Workers(2))
     assert (tmp_path / "shards" / "manifest.json").read_bytes() == made_by_ranks
     for rank in range(4):
-        assert pickle.loads((tmp_path / f"shards-{rank}.pickle").read_bytes()) == dict.fromkeys(SIZES, weights)
+        assert pickle.loads((tmp_path / f"shards-{rank}.pickle").read_bytes()) == dict.fromkeys(SIZES, on_shards)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,6 @@ from safetensors.numpy import load_file
 
 from tests.command import SMALL, make_recordings, outcome, rows, start, train
 from tests.ranks import needs_mpi, signalled, start_ranks
-from training.configuration import Configuration
-from training.sanity import dry_run
 
 pytestmark = pytest.mark.commands
 
@@ -321,21 +319,6 @@ def test_a_dry_run_shows_what_would_be_written(options: tuple[str, ...], whole: 
     assert re.search(r"^and has, written now or before: \S+\.npy \(\d+\.\d MB\)$", done.stdout, re.MULTILINE)
     assert not (tmp_path / "run").exists()
     assert "holds a run already" in train(*options, "--dry-run", "--out", whole, expect=2).stderr
-
-
-def test_a_dry_run_lists_the_report_and_says_no_time_of_zero(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    settings = Configuration(
-        limit=8, channels=(4, 8), clip_samples=4000, epochs=1, fine_tune_epochs=1, cache_dir=tmp_path, threads=1,
-        device="cpu",
-    )  # fmt: skip
-    dry_run(settings)
-    told = capsys.readouterr().out
-    assert "about 1 s\n" in told
-    assert all(
-        re.search(rf"^  {name} +[\d.]+ MB$", told, re.MULTILINE) for name in ("report.html, .*", "audio/", "figures/")
-    )
 
 
 @needs_mpi

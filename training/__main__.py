@@ -32,6 +32,7 @@ from training.sharding import CLIPS_PER_SHARD, make_shards
 from training.sweep import SweepError, sweep
 
 MISTAKES = (ConfigurationError, CorpusError, RankError, ShapeError, SplitError, SweepError)
+OTHERS = "All other options are train.py's."
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,17 +46,20 @@ class Parser(argparse.ArgumentParser):
 def main() -> int:
     """Run the command; options that are not the sweep's own are those of train.py."""
     parser = Parser(
-        prog="python -m training", description=__doc__, allow_abbrev=False, epilog="All other options are train.py's."
-    )
+        prog="python -m training", description=__doc__, allow_abbrev=False, epilog=OTHERS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    command = commands.add_parser("sweep", help="folds times seeds, each a run of its own", allow_abbrev=False)
+    command = commands.add_parser(
+        "sweep", help="folds times seeds, each a run of its own", allow_abbrev=False, epilog=OTHERS
+    )
     command.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="(default: 0)")
     command.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
     command.add_argument("--out", type=Path, metavar="DIR", help="a folder a run in it; runs/sweep-<db> unless given")
     command.add_argument("--engine", choices=("auto", "local", "slurm"), default="auto", help="SLURM where srun exists")
     command.add_argument("--hours", type=float, default=24.0, metavar="X", help="of a job, then it is put back (24)")
     command = commands.add_parser(
-        "shards", help="a corpus in files that are mapped as they are needed", allow_abbrev=False
+        "shards", help="a corpus in files that are mapped as they are needed", allow_abbrev=False, epilog=OTHERS
     )
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for them")
     command.add_argument(

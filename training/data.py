@@ -82,9 +82,8 @@ class Work(NamedTuple):
 
 def choose_executor(module: Any, threads: int, ranks: Ranks = ALONE) -> Executor:
     """What computes on NumPy or CuPy, in one process or several: the one place where that is decided."""
-    if ranks.size > 1:
-        return MpiExecutor(ranks, threads)
-    return Workers(threads) if module is np else GpuExecutor(module)
+    executor = Workers(threads) if module is np else GpuExecutor(module)
+    return executor if ranks.size == 1 else MpiExecutor(ranks, executor)
 
 
 def prepare(settings: Configuration, data_dir: Path | None = None, ranks: Ranks = ALONE, new: bool = True) -> Work:
@@ -160,11 +159,11 @@ def open_shards(settings: Configuration, folder: Path | None) -> Shards:
 def choose_device(settings: Configuration, ranks: Ranks) -> tuple[Any, str, int]:
     """NumPy or CuPy, the sentence that says so, and clips at a time on NumPy."""
     check_clip_samples(settings.clip_samples, len(settings.channels))
-    module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32, settings.half)
-    if ranks.size > 1 and module is not np:
-        raise DeviceError(f"{ranks.size} processes train together on CPUs only so far. Give --device cpu")
+    number = ranks.local() if settings.device != "cpu" else 0
+    module, sentence = find_device(settings.device, settings.gpu_memory, settings.tf32, settings.half, number)
+    ranks.same("kind of device", module.__name__)
     threads = (settings.threads or ranks.threads(available_cores())) if module is np else 1
-    say(f"{sentence}, {cpu_in_words(threads)}{_together(ranks)}" if module is np else sentence)
+    say(f"{sentence}, {cpu_in_words(threads)}{_together(ranks)}" if module is np else sentence + _together(ranks))
     say(*_idle(ranks, settings.batch_size))
     return module, sentence, threads
 

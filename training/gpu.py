@@ -81,6 +81,13 @@ class GpuExecutor:
         loss, gradient = self._mean(partial(self.step, function), sources, clips, size)
         return loss.astype(np.float64), gradient
 
+    def gradients(
+        self, function: Callable[..., Gradient], sources: Sequence[Rows], clips: np.ndarray
+    ) -> Iterator[Gradient]:
+        """Of all clips together, if there are any."""
+        if len(clips):
+            yield self.mean_gradient(function, sources, clips)
+
     def mean(
         self,
         function: Callable[..., Sequence[Number]],

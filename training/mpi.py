@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from nn1d import FlatParameters
+from nn1d import FlatParameters, to_numpy
+from nn1d.backend import Array, array_module
 from speech.split import Indices
 from storage.mapped import Rows
 from training.executor import Gradient, Number, pieces
+from training.gpu import GpuExecutor
 from training.rank import Ranks
 from training.workers import Workers
 
@@ -26,41 +28,51 @@ class MpiExecutor:
     To be entered within the block of `ranks`. Each rank has a run of neighbours of a batch. It holds their gradients
     until the sum over the clips before them has come: 4·P bytes a clip.
 
+    A rank with a GPU has the gradient of its neighbours together, which goes through its memory: a vector a step. All
+    ranks have the same bits then, too, but those depend on how many they are.
+
     Parameters
     ----------
     ranks : Ranks
-    threads : int > 0
+    executor : Workers or GpuExecutor
         Of this rank.
     """
 
     synchronised = True
 
-    def __init__(self, ranks: Ranks, threads: int) -> None:
-        self._ranks, self._workers = ranks, Workers(threads)
+    def __init__(self, ranks: Ranks, executor: Workers | GpuExecutor) -> None:
+        self._ranks, self._executor = ranks, executor
+        self._module: Any = np
         self._dtype: Any = np.float32
         self._round = max(ranks.size, min(AT_ONCE * ranks.size, MOST_AT_ONCE))
 
     def prepare(self, network: Any) -> tuple[Any, FlatParameters]:
-        """The network itself, and its parameters in one vector."""
-        network, flat = self._workers.prepare(network)
-        self._dtype = flat.vector.dtype
+        """The network as it runs here, and its parameters in one vector."""
+        network, flat = self._executor.prepare(network)
+        self._module, self._dtype = array_module(flat.vector), flat.vector.dtype
         return network, flat
 
-    def rows(self, source: Rows, clips: np.ndarray) -> np.ndarray:
-        """source[clips]."""
-        return self._workers.rows(source, clips)
+    def rows(self, source: Rows, clips: np.ndarray) -> Array:
+        """source[clips] where the network computes."""
+        return self._executor.rows(source, clips)
 
     def mean_gradient(self, function: Callable[..., Gradient], sources: Sequence[Rows], clips: np.ndarray) -> Gradient:
         """The mean loss and gradient of a batch, summed in the order of its clips."""
+        share = self._share(clips)
         mine, numbers = self._ranks.attempt(
-            lambda: list(self._workers.by_clip(function, sources, self._share(clips))),
+            lambda: [
+                (float(loss), to_numpy(gradient))
+                for loss, gradient in self._executor.gradients(function, sources, share)
+            ],
             lambda gradients: gradients[0][1].size if gradients else 0,
         )
+        each = len(share) // max(1, len(mine))  # clips: one of threads, all of a GPU
         for _, gradient in mine:
-            gradient *= 1 / len(clips)
-        return self._ranks.chain(
-            numbers, self._dtype, [(float(loss) / len(clips), gradient) for loss, gradient in mine]
+            gradient *= each / len(clips)
+        loss, total = self._ranks.chain(
+            numbers, self._dtype, [(loss * each / len(clips), gradient) for loss, gradient in mine]
         )
+        return loss, self._module.asarray(total)
 
     def mean(
         self,
@@ -71,8 +83,8 @@ class MpiExecutor:
     ) -> list[float]:
         """The mean of each number over clips."""
 
-        def results(_: np.ndarray, *rows: np.ndarray) -> list[list[float]]:
-            return [[float(number) for number in function(*rows)]]
+        def results(some: np.ndarray, *rows: Array) -> list[list[float]]:
+            return [[float(number) for number in function(*rows)]] * len(some)  # of several, each has their mean
 
         total: Any = 0.0
         for numbers in self.map_clips(results, sources, clips):
@@ -86,7 +98,7 @@ class MpiExecutor:
         """What function gives for each clip, in order, on every rank."""
         for some in pieces(clips, self._round):
             share = self._share(some)
-            for results in self._ranks.gather(lambda: list(self._workers.map_clips(function, sources, share))):  # noqa: B023 - called at once
+            for results in self._ranks.gather(lambda: list(self._executor.map_clips(function, sources, share))):  # noqa: B023 - called at once
                 yield from results
 
     def meet(self) -> None:
@@ -95,10 +107,11 @@ class MpiExecutor:
 
     def synchronise(self, numbers: Sequence[Number]) -> list[float]:
         """The numbers, which are synchronised already."""
-        return self._workers.synchronise(numbers)
+        return [float(number) for number in numbers]
 
     def forget(self) -> None:
-        """Nothing is recorded."""
+        """Let go of what this rank has recorded."""
+        self._executor.forget()
 
     def __enter__(self) -> MpiExecutor:
         return self
@@ -106,7 +119,7 @@ class MpiExecutor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._workers.__exit__(kind, error, traceback)
+        self._executor.__exit__(kind, error, traceback)
 
     def _share(self, clips: np.ndarray) -> np.ndarray:
         return np.array_split(clips, self._ranks.size)[self._ranks.rank]

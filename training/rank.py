@@ -173,6 +173,10 @@ class Ranks:
             if node.Get_rank() == 0:
                 self._wait(node.Ibarrier())
 
+    def local(self) -> int:
+        """Which of the ranks of its node this is."""
+        return 0 if self.size == 1 else int(self._of_node().Get_rank())
+
     def threads(self, count: int) -> int:
         """Of `count` cores that a rank may use, those that are left to it where others of its node may use the same."""
         if self.size == 1:

@@ -6,9 +6,7 @@ recordings side by side; under mpiexec or srun each process makes every so-many-
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +21,8 @@ from speech.clip import Clips, LeftOut, load_clips
 from speech.recording import CorpusError, Recording, printable
 from speech.shard import COPY, MANIFEST, PARTS, Manifest, Shard, Shards, part_of, write_index, write_manifest
 from speech.split import SplitError
-from storage.atomic import write_atomic
+from storage.atomic import remove_unfinished, write_atomic
+from storage.spreadsheet import csv_lines
 from training.configuration import SHARDS, Configuration, ConfigurationError
 from training.data import LISTED_FAULTS, list_corpus
 from training.machine import available_cores
@@ -135,9 +134,10 @@ def _write(folder: Path, made: Made, copies: set[int], settings: Configuration) 
 
 def _finish(folder: Path, manifest: Manifest, left_out: LeftOut, strict: bool) -> None:
     """Write what is of all shards, and say it."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([("name", "reason"), *left_out])
-    write_atomic(folder / "left_out.csv", text.getvalue().encode("utf-8", "backslashreplace"))
+    for place in (folder, folder / "clips"):
+        remove_unfinished(place)  # of a process that was killed
+    text = "".join(csv_lines([("name", "reason"), *left_out]))
+    write_atomic(folder / "left_out.csv", text.encode("utf-8", "backslashreplace"))
     if left_out:
         same = sum(reason.startswith(COPY_OF) for _, reason in left_out)
         listed = [f"  {printable(name)}: {reason}" for name, reason in left_out[:LISTED_FAULTS]]

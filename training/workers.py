@@ -65,6 +65,12 @@ class Workers:
             total = gradient if total is None else total + gradient
         return loss, total
 
+    def gradients(
+        self, function: Callable[..., Gradient], sources: Sequence[Rows], clips: np.ndarray
+    ) -> Iterator[Gradient]:
+        """Of each clip, in order."""
+        return self.by_clip(function, sources, clips)
+
     def by_clip(self, function: Callable[..., Result], sources: Sequence[Rows], clips: Indices) -> Iterator[Result]:
         """function of the rows of each clip, in order."""
         return self.map(function, *self._rows(sources, clips))

@@ -106,6 +106,26 @@ def test_step_2_no_device(cp: Any, monkeypatch: pytest.MonkeyPatch, error: Excep
     refused(r"no GPU: the driver shows no device\. Look at nvidia-smi and at CUDA_VISIBLE_DEVICES")
 
 
+@pytest.mark.parametrize(("number", "count", "expected"), [(0, 4, []), (3, 4, [3]), (6, 4, [2]), (1, 1, [0])])
+def test_processes_of_a_machine_have_a_gpu_each(
+    cp: Any, monkeypatch: pytest.MonkeyPatch, number: int, count: int, expected: list[int]
+) -> None:
+    used: list[int] = []
+
+    class Device(cp.cuda.Device):
+        def __init__(self, device: int | None = None) -> None:
+            super().__init__(device)
+            self.asked = device
+
+        def use(self) -> None:
+            used.append(self.asked)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cp.cuda, "Device", Device)
+    monkeypatch.setattr(cp.cuda.runtime, "getDeviceCount", lambda: count)
+    find_device("gpu", number=number)
+    assert used == expected
+
+
 def test_step_2_another_fault(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cp.cuda.runtime, "getDeviceCount", raising(CUDARuntimeError("cudaErrorUnknown: x\n at 3")))
     refused(r"no GPU: the devices cannot be counted \(cudaErrorUnknown: x\)\. Look at what nvidia-smi says")
