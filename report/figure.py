@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from speech.audio import SAMPLE_RATE_HZ
 from speech.distortion import MEASURES
@@ -104,10 +105,23 @@ def _rendered(figure: Figure, kind: str) -> bytes:
     memory = io.BytesIO()
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of letters that the font lacks: they are boxes in the PNG
+        _lay_out(figure)
         figure.savefig(memory, format=kind, dpi=120, metadata=metadata[kind], facecolor=PAPER)
     if kind == "svg":
         return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", memory.getvalue().decode()).encode()
     return memory.getvalue()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Give the axes their places, once for all files of a figure.
+
+    They are rounded: the last digits that the solver finds for equal figures differ from one process to another.
+    """
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(Bbox.from_bounds(*(round(edge, 5) for edge in axes.get_position().bounds)))
 
 
 def write_clip_figures(
@@ -209,7 +223,7 @@ def draw_spectrograms(spectrograms: Mapping[str, np.ndarray], seconds: float, ti
         axes.set(title=name, ylabel="kHz")
         axes.set_yticks(0.5 + np.interp(1000 * np.array(TICKS_KHZ), BAND_HZ, np.arange(MEL_BANDS)), TICKS_KHZ)
         axes.grid(visible=False)
-        figure.colorbar(image, ax=axes, label="dB more than there" if "−" in name else "dB")
+        figure.colorbar(image, ax=axes, label="dB more" if "−" in name else "dB")
     panels[-1].set(xlabel="time [s]")
     figure.suptitle(title)
     return figure
@@ -224,6 +238,7 @@ def draw_representation(frames: np.ndarray, seconds: float, title: str) -> Figur
         unit_range(frames).T, cmap="viridis", aspect="auto", extent=(0, seconds, frames.shape[1] - 0.5, -0.5)
     )
     axes.set(title=title, xlabel="time [s]", ylabel="channel")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=False)
     figure.colorbar(image, ax=axes, label="of the channel's range")
     return figure

@@ -302,10 +302,10 @@ def part_of(content: str, speaker: str, by: str, seed: int) -> str:
 
 def write_index(path: Path, clips: Clips, parts: Sequence[str]) -> str:
     """Write what is known of the clips of a shard; the checksum of the file."""
+    numbers = zip(clips.valid.tolist(), clips.offset.tolist(), clips.scale.tolist(), clips.contents, strict=True)
     rows = (
-        (recording.name, recording.label, recording.speaker, part)
-        + (int(clips.valid[i]), float(clips.offset[i]), float(clips.scale[i]), clips.contents[i])
-        for i, (recording, part) in enumerate(zip(clips.recordings, parts, strict=True))
+        (recording.name, recording.label, recording.speaker, part, *about)
+        for recording, part, about in zip(clips.recordings, parts, numbers, strict=True)
     )
     content = "".join(csv_lines([INDEX, *rows])).encode("utf-8", "backslashreplace")
     write_atomic(path, content)
