@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -88,8 +89,8 @@ def dry_run(
             states += 2 * len(ARRAYS) * trainer.parameters.nbytes  # and the state before it
             after = float(trainer.gradient(batch)[0])
             say(f"{phase}: one step of {len(batch)} clips in {1e3 * spent:.0f} ms, loss {loss:.3e} -> {after:.3e}")
-        length = "under a minute" if seconds < 60 else f"at most about {seconds / 60:.0f} min"
-        say(f"a run of {settings.epochs} + {settings.fine_tune_epochs} epochs: {length}")
+        minutes = math.ceil(seconds / 60)
+        say(f"a run of {settings.epochs} + {settings.fine_tune_epochs} epochs: at most about {minutes} min")
     sizes: dict[str, int | None] = {
         "config.json, history.csv, clips.csv, results.json": 1000 * len(work.clips),
         ".nn1d-run.json, lock": 4000,
