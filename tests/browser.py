@@ -19,6 +19,8 @@ OPTIONS = (
 
 # of a deck of the listening page
 STATE = "deck => [deck.player.playing, deck.player.position(), deck.player.version, deck.player.sources.length]"
+# whether the keyboard is at the play button of this clip's deck
+FOCUSED = "name => document.activeElement.matches(`.deck[aria-label=${JSON.stringify(name)}] .play`)"
 RATIOS = """() => {
     const channel = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
     const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);

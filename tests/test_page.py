@@ -13,7 +13,7 @@ import pytest
 
 from report.figure import data_uri
 from report.sound import Encode, lossless, small
-from tests.browser import RATIOS, SMALL, STATE, opened
+from tests.browser import FOCUSED, RATIOS, SMALL, STATE, opened
 from tests.command import rows
 
 pytestmark = pytest.mark.commands
@@ -36,19 +36,17 @@ def test_every_word_stands_out_from_its_ground_and_every_target_is_large_enough(
 def test_players_play_and_switching_keeps_the_position(page: Any) -> None:
     deck = page.locator(".deck").nth(1)
     deck.locator(".play").click()
-    page.wait_for_timeout(600)
+    page.wait_for_function("sounding?.position() > 0.05")
+    page.evaluate("speakers.suspend()")  # its clock stands still
     playing, before, version, sources = deck.evaluate(STATE)
     assert (playing, version, sources) == (True, 0, 3)
-    assert 0.05 < before < 3
     deck.get_by_text("after pre-training", exact=True).first.click()
-    playing, position, version, sources = deck.evaluate(STATE)
-    assert (playing, version, sources) == (True, 1, 3)
-    assert before <= position < before + 2
+    assert deck.evaluate(STATE) == [True, before, 1, 3]
     assert deck.locator(".w1").evaluate("path => getComputedStyle(path).display") == "inline"
     assert deck.locator(".w2").evaluate("path => getComputedStyle(path).display") == "none"
     deck.locator(".play").click()
     playing, paused, _, sources = deck.evaluate(STATE)
-    assert (playing, sources) == (False, 0)
+    assert (playing, paused, sources) == (False, before, 0)
     deck.get_by_text("after fine-tuning", exact=True).first.click()
     assert deck.evaluate(STATE) == [False, paused, 2, 0]
     assert deck.locator(".time").inner_text().startswith(f"{paused:.2f} of ")
@@ -139,15 +137,14 @@ def test_a_part_is_repeated_sample_by_sample(page: Any) -> None:
 def test_one_sound_at_a_time(page: Any) -> None:
     page.locator(".deck .play").nth(0).click()
     page.locator(".deck .play").nth(1).click()
-    page.wait_for_timeout(200)
+    page.wait_for_function("document.querySelectorAll('.deck')[1].player.sources.length")
     players = page.locator(".deck").evaluate_all("decks => decks.map(deck => deck.player.playing)")
     assert players == [False, True, *[False] * (len(players) - 2)]
     page.locator("#plane").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    page.wait_for_timeout(200)
-    assert not any(page.locator(".deck").evaluate_all("decks => decks.map(deck => deck.player.playing)"))
-    assert page.evaluate("sounding.playing")
+    page.wait_for_function("![...document.querySelectorAll('.deck')].some(deck => deck.player.playing)")
+    page.wait_for_function("sounding.sources.length")
 
 
 def test_a_click_moves_a_drag_repeats_and_a_worst_segment_plays(page: Any) -> None:
@@ -173,7 +170,7 @@ def test_a_click_moves_a_drag_repeats_and_a_worst_segment_plays(page: Any) -> No
     segment.click()
     assert deck.get_attribute("data-version") == segment.get_attribute("data-version") == "1"
     start = float(segment.get_attribute("data-at"))
-    assert start <= deck.evaluate(STATE)[1] < start + 1
+    assert deck.evaluate("deck => deck.player.offset") == start
     label = segment.get_attribute("aria-label")
     assert label.startswith(segment.inner_text()) and label.endswith("after pre-training")
 
@@ -182,7 +179,7 @@ def test_the_keyboard_alone_is_enough(page: Any) -> None:
     deck = page.locator(".deck").first
     deck.locator(".play").focus()
     page.keyboard.press("Space")
-    page.wait_for_timeout(200)
+    page.wait_for_function("sounding?.sources.length")
     assert deck.evaluate(STATE)[0]
     page.keyboard.press("3")
     assert deck.evaluate(STATE)[2] == 2
@@ -253,12 +250,13 @@ def test_every_version_plays_from_its_row_and_the_row_opens_the_view(page: Any) 
         button = row.locator(".plays button").nth(version)
         assert button.get_attribute("aria-label").startswith(f"Play {other}, {title}, ")
         button.click()
-        page.wait_for_timeout(300)
-        assert page.evaluate("[sounding.playing, sounding.version, sounding.sources.length]") == [True, version, 3]
+        page.wait_for_function(
+            "version => sounding?.version === version && sounding.playing && sounding.sources.length === 3", arg=version
+        )
     assert button.get_attribute("aria-label").startswith("Pause ")
     row.get_by_role("link").click()
-    page.wait_for_timeout(200)
     deck = page.locator("#opened .deck")
+    deck.wait_for()
     assert deck.get_attribute("aria-label") == other
     assert deck.locator(".wave path").count() == 3
     assert deck.locator(".play").evaluate("button => button === document.activeElement")
@@ -269,9 +267,8 @@ def test_an_address_opens_the_page_at_a_clip(browser: Any, listened: Path) -> No
     names = {row["name"] for row in rows(listened / "metrics.csv")}
     for name in names:
         with opened(browser, f"{(listened / 'report.html').as_uri()}#clip={quote(name)}", 700, "light") as tab:
-            tab.wait_for_timeout(100)
             deck = tab.locator(f'.deck[aria-label="{name}"]')
-            assert deck.locator(".play").evaluate("button => button === document.activeElement")
+            tab.wait_for_function(FOCUSED, arg=name)
             assert abs(deck.bounding_box()["y"]) < 900
 
 
@@ -284,8 +281,7 @@ def test_the_map_answers_hover_and_click_and_leads_to_clips(page: Any) -> None:
     shown = page.locator("#hovered").inner_text()
     assert shown.startswith(marked.get_attribute("data-name") + ": ")
     point.click(force=True)
-    page.wait_for_timeout(400)
-    assert page.evaluate("[sounding.playing, sounding.seconds > 1]") == [True, True]
+    page.wait_for_function("sounding?.sources.length && sounding.seconds > 1")
     page.locator("#plane").focus()
     for _ in range(page.locator("#plane g").count()):
         if page.locator("#plane g.on.test").count():
@@ -294,8 +290,7 @@ def test_the_map_answers_hover_and_click_and_leads_to_clips(page: Any) -> None:
     name = page.locator("#plane g.on").get_attribute("data-name")
     assert "test clip" in page.locator("#hovered").inner_text()
     page.locator("#hovered a").click()
-    page.wait_for_timeout(100)
-    assert page.evaluate("document.activeElement.closest('.deck').ariaLabel") == name
+    page.wait_for_function(FOCUSED, arg=name)
     parts = page.locator("#plane g").evaluate_all("points => points.map(p => p.dataset.about.split(', ').at(-1))")
     assert set(parts) == {"training clip", "validation clip", "test clip"}
 
