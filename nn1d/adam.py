@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import weakref
 from typing import Any
 
 import numpy as np
 
 from nn1d.backend import Array, array_module
 from nn1d.dispatch import accelerated
-from nn1d.layer import ShapeError, require, require_array
+from nn1d.layer import require, require_array
+from nn1d.optimizer import Stepped, require_number
 
 
 class Adam:
@@ -63,10 +63,7 @@ class Adam:
     ) -> None:
         settings = {"learning_rate": learning_rate, "beta1": beta1, "beta2": beta2, "epsilon": epsilon}
         for name, value in settings.items():
-            require(
-                isinstance(value, (int, float, np.number)) and math.isfinite(value),
-                f"Adam: {name} must be a finite number; got {value!r}",
-            )
+            require_number("Adam", name, value)
         require(learning_rate >= 0, f"Adam: learning_rate must not be negative; got {learning_rate!r}")
         require(0 <= beta1 < 1 and 0 <= beta2 < 1, f"Adam: beta1 and beta2 must be in [0, 1); got {beta1!r}, {beta2!r}")
         require(epsilon > 0, f"Adam: epsilon must be positive; got {epsilon!r}")
@@ -76,67 +73,22 @@ class Adam:
         self.steps = 0
         self.mean: Array | None = None
         self.square: Array | None = None
-        self._stepped: weakref.ref[Any] | None = None  # the array of the last step
-        self._home: _Home | None = None  # what m and v belong to
-
-    def __getstate__(self) -> dict[str, Any]:
-        """All but whose moments these are: a copy steps the copy of that array."""
-        return vars(self) | {"_stepped": None, "_home": None}
+        self._stepped = Stepped("Adam")
 
     def step(self, parameters: Array, gradient: Array) -> None:
         """Update the parameters, any array, in place."""
-        if self._stepped is None or self._stepped() is not parameters:
-            self._take(parameters)
-        require_array("Adam", gradient, "gradient")
+        decay = self.weight_decay
+        self._stepped.check(parameters, gradient, self.mean)
         require(
-            parameters.shape == gradient.shape,
-            f"Adam: the gradient must have the shape of the parameters, {parameters.shape}; got {gradient.shape}",
+            isinstance(decay, (int, float, np.number)) or decay.shape in ((), parameters.shape),
+            f"Adam: weight_decay must be a number or have the shape of the parameters, {parameters.shape}; "
+            f"got {getattr(decay, 'shape', decay)}",
         )
         if self.mean is None or self.square is None:
             xp = array_module(parameters)
             self.mean, self.square = xp.zeros_like(parameters), xp.zeros_like(parameters)
         self.steps += 1
         adam_step(parameters, gradient, self.mean, self.square, self)
-
-    def _take(self, parameters: Array) -> None:
-        """Let the moments belong to this array; not if they have another shape, or theirs is still there."""
-        require_array("Adam", parameters, "parameters")
-        require(
-            parameters.dtype.kind == "f",
-            f"Adam: the parameters must be floats, such as float32; got {parameters.dtype}. Convert them: "
-            "parameters.astype(np.float32)",
-        )
-        home = _Home(parameters)
-        if (self._home is not None and self._home.remains_beside(home)) or (
-            self.mean is not None and self.mean.shape != parameters.shape
-        ):
-            raise ShapeError(
-                "Adam: these parameters are not the array that was stepped before, whose moments this Adam holds. Make "
-                "one Adam for each array, or join them: FlatParameters(layer.parameters).vector"
-            )
-        decay = self.weight_decay
-        require(
-            isinstance(decay, (int, float, np.number)) or decay.shape in ((), parameters.shape),
-            f"Adam: weight_decay must be a number or have the shape of the parameters, {parameters.shape}; "
-            f"got {getattr(decay, 'shape', decay)}",
-        )
-        self._stepped, self._home = weakref.ref(parameters), home
-
-
-class _Home:
-    """The numbers of an array, by whichever view they are stepped, without keeping them."""
-
-    def __init__(self, parameters: Any) -> None:
-        module = array_module(parameters)
-        base = getattr(parameters, "base", None)
-        owner = base if isinstance(base, module.ndarray) else parameters
-        address = parameters.ctypes.data if module is np else parameters.data.ptr
-        self.owner, self.place = weakref.ref(owner), (int(address), parameters.shape, parameters.strides)
-
-    def remains_beside(self, other: _Home) -> bool:
-        """Whether these numbers are still there, and the others are not the same."""
-        owner = self.owner()
-        return owner is not None and (owner is not other.owner() or self.place != other.place)
 
 
 def _check_decay(decay: Any) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from nn1d.backend import Array, array_module
 from nn1d.dispatch import accelerated
 from nn1d.initial import Initializer, glorot_uniform
-from nn1d.layer import generator, require, require_dtype, require_like, require_signal
+from nn1d.layer import generator, require, require_dtype, require_like, require_signal, require_size
 
 
 @accelerated(half="rounded")
@@ -117,11 +117,7 @@ class _FilterBank:
 
 def _check_sizes(name: str, sizes: dict[str, int], least: dict[str, int]) -> None:
     for size, value in sizes.items():
-        bound = least.get(size, 1)
-        require(
-            isinstance(value, (int, np.integer)) and value >= bound,
-            f"{name}: {size} must be an integer of at least {bound}; got {value!r}",
-        )
+        require_size(name, size, value, least.get(size, 1))
 
 
 def _parameters(weight: np.ndarray, channels: int, bias: bool, dtype: Any) -> dict[str, Array]:

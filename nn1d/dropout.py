@@ -77,5 +77,5 @@ class Dropout:
     def backward(self, dy: Array, cache: tuple[Array | None, tuple[int, ...]]) -> tuple[Array, dict[str, Array]]:
         """dx = dy·kept / (1 - q)."""
         kept, shape = cache
-        require_like(self, dy, shape, dy.dtype)
+        require_like(self, dy, shape, None)
         return (dy if kept is None else masked(dy, kept) * (1 / (1 - self.rate))), {}

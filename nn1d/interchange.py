@@ -34,6 +34,8 @@ def load_parameters(parameters: Tree, arrays: Mapping[str, np.ndarray]) -> None:
     """
     _check_arrays("load_parameters", arrays)
     leaves, first = named_parameters(parameters), first_names(parameters)
+    for name, leaf in leaves.items():
+        require_array("load_parameters", leaf, name or "the network")
     faults = [f"missing {name}" for name in leaves if name not in arrays]
     faults += [f"unexpected {name}" for name in arrays if name not in first]
     faults += [

@@ -49,10 +49,15 @@ def require(condition: bool, message: str) -> None:
 
 def require_array(owner: object, x: object, name: str = "x", dtype: str = "np.float32") -> None:
     """Raise ShapeError unless x is an array of NumPy or CuPy; a list would become one of dtype."""
+    if isinstance(x, np.ma.MaskedArray):  # a layer would compute with what is masked
+        who = owner if isinstance(owner, str) else repr(owner)
+        raise ShapeError(f"{who}: {name} is a masked array. Choose what stands in the masked places: {name}.filled(0)")
     if isinstance(x, (np.ndarray, np.generic)) or array_module(cast(Array, x)) is not np:
         return
     kind = f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
     word = name.removeprefix("the ")
+    if hasattr(x, "parameters") and hasattr(x, "forward"):
+        raise ShapeError(f"{owner}: {name} must be arrays by name; got the layer {x!r}. Hand over {word}.parameters")
     cure = f"{word}.detach().cpu().numpy()" if kind.startswith("torch.") else f"np.asarray({word}, {dtype})"
     owner = owner if isinstance(owner, str) else repr(owner)
     raise ShapeError(f"{owner}: {name} must be an array of NumPy or CuPy; got {kind}. Convert it: {cure}")
@@ -60,7 +65,7 @@ def require_array(owner: object, x: object, name: str = "x", dtype: str = "np.fl
 
 def require_size(layer: str, name: str, value: object, least: int = 1) -> int:
     """The value as an int; raise ShapeError unless it is an integer, of Python or NumPy, that is large enough."""
-    if not isinstance(value, (int, np.integer)) or value < least:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
         needed = "a positive integer" if least == 1 else f"an integer of at least {least}"
         raise ShapeError(f"{layer}: {name} must be {needed}; got {value!r}")
     return int(value)
@@ -110,10 +115,10 @@ def require_signal(layer: object, x: Array, channels: int | None = None, name: s
 
 
 def require_like(layer: object, dy: Array, shape: tuple[int, ...], dtype: Any) -> None:
-    """Raise ShapeError unless dy has the shape and dtype, or None for any, of the output that it is the gradient of."""
+    """Raise ShapeError unless dy has the shape and dtype, or None for any float, of the output of forward."""
     require_array(layer, dy, "dy")
-    if dy.shape != shape or (dtype is not None and dy.dtype != dtype):
-        dtype = dy.dtype if dtype is None else dtype
+    if dy.shape != shape or (dy.dtype.kind != "f" if dtype is None else dy.dtype != dtype):
+        dtype = dtype or (dy.dtype if dy.dtype.kind == "f" else "floats")
         raise ShapeError(f"{layer!r}: dy must be like y, {dtype} {shape}; got {dy.dtype} {dy.shape}")
 
 
@@ -227,7 +232,7 @@ class FlatParameters:
         leaves = named_parameters(tree)
         _require_one_dtype(leaves)
         require_apart("FlatParameters", leaves)
-        self.vector = module.asarray(flatten(leaves))
+        self.vector: Array = module.asarray(flatten(leaves))
         self.views: dict[str, Array] = {}
         self._shapes = {name: leaf.shape for name, leaf in leaves.items()}
         self._places = list(_places(tree, ""))

@@ -18,7 +18,7 @@ def mse(y: Array, target: Array) -> tuple[Array, Array]:
 
     Shapes
     ------
-    y, target of one shape -> L a scalar of y's dtype, dy of the shape of y
+    y, target of one shape -> L a scalar of y's dtype, dy of the shape and dtype of y
 
     Gradient
     --------
@@ -49,7 +49,7 @@ def mse(y: Array, target: Array) -> tuple[Array, Array]:
         "mse: y must be float32 or float64; got float16. Convert it, y.astype(np.float32), and scale dy before you "
         "convert that back",
     )
-    return squared_error(y, target)
+    return squared_error(y, target.astype(y.dtype, copy=False))
 
 
 @accelerated

@@ -300,7 +300,7 @@ class AvgPool1d:
     def backward(self, dy: Array, cache: tuple[int, ...]) -> tuple[Array, dict[str, Array]]:
         """dx: each dy / s, s times."""
         clips, length, channels = cache
-        require_like(self, dy, (clips, length // self.size, channels), dy.dtype)
+        require_like(self, dy, (clips, length // self.size, channels), None)
         return repeat(dy / self.size, self.size), {}
 
 
@@ -346,7 +346,7 @@ class GlobalAveragePool1d:
     def backward(self, dy: Array, cache: tuple[int, ...]) -> tuple[Array, dict[str, Array]]:
         """dx: each dy / L, L times."""
         clips, length, channels = cache
-        require_like(self, dy, (clips, channels), dy.dtype)
+        require_like(self, dy, (clips, channels), None)
         return repeat((dy / length)[:, None], length), {}
 
 
@@ -356,8 +356,3 @@ def _require_windows(layer: object, x: Array, size: int) -> None:
     if length % size:
         nearest = ", ".join(str(m) for m in (length // size * size, -(-length // size) * size) if m)
         raise ShapeError(f"{layer!r}: the length must be a multiple of {size}; got {length}. Nearest: {nearest}")
-
-
-def _checked(layer: str, name: str, value: int) -> int:
-    require(isinstance(value, int) and value > 0, f"{layer}: {name} must be a positive integer; got {value!r}")
-    return value

@@ -48,9 +48,11 @@ class Sequential:
             )
         for layer in (*layers, *named.values()):
             require(
-                hasattr(layer, "forward") and hasattr(layer, "backward"),
+                hasattr(layer, "forward") and hasattr(layer, "backward") and not isinstance(layer, type),
                 f"Sequential: needs layers, with forward and backward; got {layer!r}"
-                + (". Unpack the list: Sequential(*layers)" if isinstance(layer, (list, tuple)) else ""),
+                + (". Unpack the list: Sequential(*layers)" if isinstance(layer, (list, tuple)) else "")
+                + (f". Make one: {layer.__name__}(...)" if isinstance(layer, type) else "")
+                + (". Unpack the names: Sequential(**layers)" if isinstance(layer, dict) else ""),
             )
         self.layers: dict[str, Layer] = {str(i): layer for i, layer in enumerate(layers)} | named
 

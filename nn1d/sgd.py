@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from nn1d.backend import Array, array_module
-from nn1d.layer import require, require_array
+from nn1d.layer import require
+from nn1d.optimizer import Stepped, require_number
 
 
 class SGD:
@@ -27,12 +26,13 @@ class SGD:
     Attributes
     ----------
     velocity : array or None
-        v; None before the first step.
+        v; None before the first step. It belongs to one array of parameters: another needs an SGD of its own.
 
     Raises
     ------
     ShapeError
-        A setting is out of range, or the gradient has another shape than the parameters.
+        A setting is out of range, parameters or gradient are no arrays, the gradient has another shape than the
+        parameters, or these are not the array that was stepped before.
 
     Source
     ------
@@ -42,19 +42,17 @@ class SGD:
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
         for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-            require(0 <= value < math.inf, f"SGD: {name} must be finite and not negative; got {value!r}")
+            require_number("SGD", name, value)
+            require(value >= 0, f"SGD: {name} must not be negative; got {value!r}")
+        require_number("SGD", "momentum", momentum)
         require(0 <= momentum < 1, f"SGD: momentum must be in [0, 1); got {momentum!r}")
         self.learning_rate, self.momentum, self.weight_decay = learning_rate, float(momentum), float(weight_decay)
         self.velocity: Array | None = None
+        self._stepped = Stepped("SGD")
 
     def step(self, parameters: Array, gradient: Array) -> None:
         """Update the parameters, any array, in place."""
-        require_array("SGD", parameters, "parameters")
-        require_array("SGD", gradient, "gradient")
-        require(
-            parameters.shape == gradient.shape,
-            f"SGD: the gradient must have the shape of the parameters, {parameters.shape}; got {gradient.shape}",
-        )
+        self._stepped.check(parameters, gradient, self.velocity)
         if self.velocity is None:
             self.velocity = array_module(parameters).zeros_like(parameters)
         self.velocity *= self.momentum

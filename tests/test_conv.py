@@ -324,10 +324,10 @@ MESSAGES = [
         lambda: Conv1d(2, 4, 3, **own).backward(np.zeros((1, 8, 4)), np.zeros((1, 10, 2), np.float32)),
         "Conv1d(2 -> 4, k=3): dy must be like y, float32 (1, 8, 4); got float64 (1, 8, 4)",
     ),
-    (lambda: Conv1d(0, 4, 3, **own), "Conv1d: in_channels must be an integer of at least 1; got 0"),
-    (lambda: Conv1d(1, 2.0, 3, **own), "Conv1d: out_channels must be an integer of at least 1; got 2.0"),  # type: ignore[arg-type]
-    (lambda: Conv1d(1, 2, -3, **own), "Conv1d: kernel_size must be an integer of at least 1; got -3"),
-    (lambda: Conv1d(1, 2, 3, 0, **own), "Conv1d: stride must be an integer of at least 1; got 0"),
+    (lambda: Conv1d(0, 4, 3, **own), "Conv1d: in_channels must be a positive integer; got 0"),
+    (lambda: Conv1d(1, 2.0, 3, **own), "Conv1d: out_channels must be a positive integer; got 2.0"),  # type: ignore[arg-type]
+    (lambda: Conv1d(1, 2, -3, **own), "Conv1d: kernel_size must be a positive integer; got -3"),
+    (lambda: Conv1d(1, 2, 3, 0, **own), "Conv1d: stride must be a positive integer; got 0"),
     (lambda: Conv1d(1, 2, 3, 1, -1, **own), "Conv1d: padding must be an integer of at least 0; got -1"),
     (
         lambda: ConvTranspose1d(16, 32, 3, 2, 1, **own).forward(np.zeros((8, 16, 64000), np.float32)),
@@ -355,7 +355,7 @@ MESSAGES = [
     ),
     (
         lambda: ConvTranspose1d(1, 2, 3, None, **own),  # type: ignore[arg-type]
-        "ConvTranspose1d: stride must be an integer of at least 1; got None",
+        "ConvTranspose1d: stride must be a positive integer; got None",
     ),
 ]
 

@@ -16,17 +16,24 @@ import nn1d
 from models.autoencoder import Autoencoder
 from nn1d import (
     ELU,
+    SGD,
     Adam,
+    AvgPool1d,
     Conv1d,
     ConvTranspose1d,
+    Dropout,
     FlatParameters,
     Fold1d,
+    GlobalAveragePool1d,
     HardSigmoid,
+    LayerNorm,
+    Linear,
     MaxPool1d,
     MaxUnpool1d,
     ResidualBlock,
     Sequential,
     ShapeError,
+    Softmax,
     Unfold1d,
     Upsample1d,
     check_gradients,
@@ -118,6 +125,10 @@ def test_names_of_layers_are_theirs_alone() -> None:
         Sequential(**{"a.b": ELU()})
     with refused("Sequential: needs layers, with forward and backward; got [ELU(1)]. Unpack the list"):
         Sequential([ELU()])  # type: ignore[arg-type]
+    with refused(
+        "Sequential: needs layers, with forward and backward; got <class 'nn1d.activation.ELU'>. Make one: ELU("
+    ):
+        Sequential(ELU)  # type: ignore[arg-type]
 
 
 def test_parameters_have_one_dtype() -> None:
@@ -126,18 +137,27 @@ def test_parameters_have_one_dtype() -> None:
         FlatParameters(network.parameters)
 
 
+@pytest.mark.parametrize("kind", [Adam, SGD])
 @pytest.mark.parametrize("views", [False, True])
-def test_one_adam_has_one_array(views: bool) -> None:
-    vector = np.ones(8)
+def test_one_optimiser_has_one_array(kind: Any, views: bool) -> None:
+    name, vector = kind.__name__, np.ones(8)
     arrays = (vector[:4], vector[4:]) if views else (np.ones(4), np.ones(4))
-    adam = Adam()
-    adam.step(arrays[0], np.ones(4))
-    adam.step(vector[:4] if views else arrays[0], np.ones(4))  # another view of the same numbers
-    with refused("Adam: these parameters are not the array that was stepped before"):
-        adam.step(arrays[1], np.ones(4))
-    assert adam.steps == 2
-    with refused("Adam: these parameters are not the array that was stepped before"):
-        adam.step(np.ones(5), np.ones(5))
+    optimiser = kind()
+    optimiser.step(arrays[0], np.ones(4))
+    optimiser.step(vector[:4] if views else arrays[0], np.ones(4))  # another view of the same numbers
+    with refused(f"{name}: these parameters are not the array that was stepped before"):
+        optimiser.step(arrays[1], np.ones(4))
+    np.testing.assert_array_equal(arrays[1], 1)
+    with refused(f"{name}: these parameters are not the array that was stepped before"):
+        optimiser.step(np.ones(5), np.ones(5))
+    twin, same = copy.deepcopy((optimiser, arrays[0]))
+    twin.step(same, np.ones(4))
+    optimiser.step(arrays[0], np.ones(4))
+    np.testing.assert_array_equal(same, arrays[0])
+    fixed = np.ones(4)
+    fixed.setflags(write=False)
+    with refused(f"{name}: the parameters are read-only, and a step moves them in place. Copy them"):
+        kind().step(fixed, np.ones(4))
 
 
 def test_an_array_that_takes_the_place_of_one_that_is_gone_keeps_the_moments() -> None:
@@ -181,6 +201,7 @@ def test_a_copy_trains_as_the_original(duplicate: Any, vector_first: bool, tied:
 
 LAYERS: list[Any] = [
     Conv1d(1, 1, 3, rng=0), ConvTranspose1d(1, 1, 3, rng=0), MaxPool1d(2), Upsample1d(2), Fold1d(2), Unfold1d(1), ELU(),
+    AvgPool1d(2), GlobalAveragePool1d(), Dropout(), Linear(1, 1, rng=0), LayerNorm(1), Softmax(),
     HardSigmoid(), ResidualBlock(1, rng=0),
 ]  # fmt: skip
 
@@ -201,6 +222,10 @@ def test_a_list_or_a_tensor_is_named_with_the_cure(layer: Any) -> None:
             layer.forward(value)
         with pytest.raises(ShapeError, match=rf"dy must be an array of NumPy or CuPy; got {re.escape(kind)}\. Convert"):
             layer.backward(value, cache)
+    with pytest.raises(ShapeError, match="dy must be like y, float"):
+        layer.backward(np.ones(y.shape, np.int64), cache)
+    with refused(f"{name}: x is a masked array. Choose what stands in the masked places: x.filled(0)"):
+        layer.forward(np.ma.masked_array(x))
     assert y.dtype == np.float32
 
 
@@ -225,6 +250,8 @@ def test_other_functions_name_foreign_arrays() -> None:
         cross_entropy(x[0, :, :], torch.zeros(8, dtype=torch.int64))
     with refused("mse: y must hold floats, such as float32; got int64. Convert it: y.astype(np.float32)"):
         mse(np.ones(3, np.int64), np.ones(3))
+    loss, dy = mse(x, np.zeros(x.shape))  # as soundfile reads a target
+    assert loss.dtype == dy.dtype == np.float32
     with refused("Adam: parameters must be an array of NumPy or CuPy; got list"):
         Adam().step([1.0], [1.0])  # type: ignore[arg-type]
     with refused("Adam: gradient must be an array of NumPy or CuPy; got torch.Tensor"):
@@ -243,6 +270,10 @@ def test_other_functions_name_foreign_arrays() -> None:
             function(layer.parameters, {"weight": np.full((3, 1, 1), "a"), "bias": np.ones(1)})
         with refused(f"{name}: needs arrays by name, such as dict(...); got list"):
             function(layer.parameters, [])  # type: ignore[arg-type]
+        with refused("load_parameters: the network must be arrays by name; got the layer Conv1d(1 -> 1, k=3). Hand"):
+            function(layer, {})
+    with refused("FlatParameters: n must be arrays by name; got the layer Conv1d(1 -> 1, k=3). Hand over n.parameters"):
+        FlatParameters({"n": layer})
     with refused("MaxUnpool1d(2): the mask must be an array of NumPy or CuPy; got list. Convert it: np.asarray(mask"):
         MaxUnpool1d(2).forward(x, [True])  # type: ignore[arg-type]
     with refused("MaxUnpool1d(2): the mask must be of bool, as a pool gives it; got float32. Convert it"):
@@ -266,6 +297,9 @@ def test_sizes_of_numpy_are_sizes() -> None:
     assert Autoencoder((two, three), three, rng=seed).forward(x[:, :, :1])[0].reconstruction.shape == (1, 12, 1)
     with refused("MaxPool1d: size must be a positive integer; got np.float64(2.5)"):
         MaxPool1d(np.float64(2.5))  # type: ignore[arg-type]
+    for build in (lambda size: Conv1d(1, 1, size, rng=0), MaxPool1d, Fold1d, Upsample1d):
+        with pytest.raises(ShapeError, match=r"must be a positive integer; got True$"):
+            build(True)
 
 
 @pytest.mark.parametrize("kind", [Conv1d, ConvTranspose1d])

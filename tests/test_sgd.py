@@ -90,9 +90,10 @@ def test_sgd_is_that_of_torch(options: dict[str, float], dtype: Any, tolerance: 
 
 
 MESSAGES = [
-    (lambda: SGD(-0.1), "SGD: learning_rate must be finite and not negative; got -0.1"),
+    (lambda: SGD(-0.1), "SGD: learning_rate must not be negative; got -0.1"),
+    (lambda: SGD(weight_decay=[0.1]), "SGD: weight_decay must be a finite number; got [0.1]"),  # type: ignore[arg-type]
     (lambda: SGD(momentum=1.0), "SGD: momentum must be in [0, 1); got 1.0"),
-    (lambda: SGD(weight_decay=-1), "SGD: weight_decay must be finite and not negative; got -1"),
+    (lambda: SGD(weight_decay=-1), "SGD: weight_decay must not be negative; got -1"),
     (
         lambda: SGD().step(np.zeros(4), np.zeros(3)),
         "SGD: the gradient must have the shape of the parameters, (4,); got (3,)",
