@@ -193,6 +193,15 @@ def shown(tab: Any) -> dict[str, dict[int, float]]:
     return found
 
 
+# terms of formulas in which something has no name or no number
+NAMELESS = """() => {
+    const { lab } = document.querySelector("[data-lab]");
+    return Object.values(lab.elements).filter((td) => td.array)
+        .flatMap((td) => lab.explain(td.pass, td.array.name, td.index).terms.map((one) => one.symbols + " = " + one.numbers))
+        .filter((text) => /undefined|NaN/.test(text));
+}"""
+
+
 def cell(tab: Any, key: str) -> Any:
     """The element of a cell such as forward:x:3."""
     return tab.evaluate_handle(f"document.querySelector('[data-lab]').lab.elements['{key}']").as_element()
@@ -234,8 +243,10 @@ def test_every_number_is_that_of_nn1d(name: str, chromium: Any, tmp_path: Path) 
             target.ravel()[place] = value
             compare(tab, spec, given, dy)
         assert tab.query_selector(".lab-check [data-verdict=wrong]") is None
+        assert tab.evaluate(NAMELESS) == []
         tab.click("button:text-is('start again')")
         tab.check("input[type=checkbox]")
+        assert tab.evaluate(NAMELESS) == []
         assert tab.query_selector(".lab-check [data-verdict=wrong]") is not None, "the mistake goes unseen"
         assert tab.query_selector("td.lab-wrong") is not None
         if name == "one-form":  # the check that is blind

@@ -350,7 +350,10 @@
     hard_sigmoid: elementwise(
       ([x], y) => [`${y} = min(max(0.2·${x} + 0.5, 0), 1)`, { [x]: `d${x} = 0.2 · d${y} where 0 < ${y} < 1, else 0` }],
       (op, x, name) => ({ value: Math.min(Math.max(x * 0.2 + 0.5, 0), 1), symbols: `clip(0.2·${name} + 0.5)` }),
-      (op, x, y, wrong) => ({ value: wrong === "without_ends" || (y > 0 && y < 1) ? 0.2 : 0 }),
+      (op, x, y, wrong) => {
+        const value = wrong === "without_ends" || (y > 0 && y < 1) ? 0.2 : 0;
+        return { value, symbols: written(value) };
+      },
     ),
     mse: {
       constants: [1],
