@@ -197,7 +197,8 @@ def shown(tab: Any) -> dict[str, dict[int, float]]:
 NAMELESS = """() => {
     const { lab } = document.querySelector("[data-lab]");
     return Object.values(lab.elements).filter((td) => td.array)
-        .flatMap((td) => lab.explain(td.pass, td.array.name, td.index).terms.map((one) => one.symbols + " = " + one.numbers))
+        .flatMap((td) => lab.explain(td.pass, td.array.name, td.index).terms)
+        .map((one) => `${one.symbols} = ${one.numbers}`)
         .filter((text) => /undefined|NaN/.test(text));
 }"""
 
