@@ -3,11 +3,8 @@
     m = mean of x over c,  v = mean of (x - m)² over c,  z = (x - m) / √(v + ε),  y[n, l, c] = g[c] · z[n, l, c] + b[c]
 
 Write dx, dg and db. Every x of a sample is in its m and in its v, so its gradient has three ways: straight, by the mean
-and by the variance. With dz = g · dy they come together to
-
-    dx = (dz - mean of dz - z · mean of (dz · z)) / √(v + ε),  means over c
-
-Derive it before you write it: that is the exercise.
+and by the variance. Derive each, beginning with dz = g · dy, and add them up: that is the exercise. Before the checker
+looks: m takes away what is added to all x of a sample, so dx must add up to 0 over c.
 """
 
 import numpy as np

@@ -158,9 +158,16 @@ def _check(arguments: list[str] | None) -> int:
             except GradientError as error:
                 report = error.report
                 failed += 1
-            except NotImplementedError as error:
-                last = traceback.extract_tb(error.__traceback__)[-1]
-                print(f"{name}: {last.name} has a blank in line {last.lineno} of {Path(last.filename).name}: {error}")
+            except Exception as error:
+                frames = traceback.extract_tb(error.__traceback__)
+                lines = [frame for frame in frames if frame.filename == module.__file__]
+                if not lines or module.__name__ == __name__:
+                    raise
+                where = f"in line {lines[-1].lineno} of {Path(lines[-1].filename).name}"
+                if isinstance(error, NotImplementedError):
+                    print(f"{name}: {lines[-1].name} has a blank {where}: {error}")
+                else:
+                    print(f"{name}: {lines[-1].name} fails {where}: {type(error).__name__}: {error}")
                 return 1
             checked += 1
             _print_rows(report)

@@ -165,9 +165,14 @@ def check_gradients(
     answers = {"output": y, "dy": dy}
     kept = map_leaves(lambda leaf: leaf.copy(), answers)
     faults = _differences(arguments, before, "forward changed {}")
-    dx, grads = layer.backward(dy, cache)
+    returned = layer.backward(dy, cache)
     faults += _differences(arguments, before, "backward changed {}")
     faults += _differences(answers, kept, "backward changed {}")
+    if isinstance(returned, (tuple, list)) and len(returned) == 2:
+        dx, grads = returned
+    else:
+        dx, grads = x, layer.parameters  # of the right form: one fault is enough
+        faults.append(f"backward must return dx and the gradients of the parameters; got one {type(returned).__name__}")
 
     slopes: list[Slope] = []
     gradients = {"input": dx} if hasattr(x, "dtype") else {f"input.{path}": leaf for path, leaf in named_leaves(dx)}
@@ -179,9 +184,9 @@ def check_gradients(
         f"backward returned a gradient for {path}, which is no parameter" for path in gradients if path not in leaves
     ]
     faults += [
-        f"the gradient of {path} is {gradients[path].dtype} {gradients[path].shape}, not {leaf.dtype} {leaf.shape}"
+        f"the gradient of {path} is {_form(gradients[path])}, not {_form(leaf)}"
         for path, leaf in leaves.items()
-        if path in gradients and (gradients[path].shape != leaf.shape or gradients[path].dtype != leaf.dtype)
+        if path in gradients and _form(gradients[path]) != _form(leaf)
     ]
     if not faults:
         directions = {path: _random_like(leaf, rng) for path, leaf in leaves.items()}
@@ -209,6 +214,10 @@ def check_gradients(
     if not report.ok:
         raise GradientError(report)
     return report
+
+
+def _form(leaf: Any) -> str:
+    return f"{leaf.dtype} {leaf.shape}" if hasattr(leaf, "shape") else type(leaf).__name__
 
 
 def _random_like(leaf: Array, rng: np.random.Generator) -> Array:

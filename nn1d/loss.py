@@ -41,9 +41,8 @@ def mse(y: Array, target: Array) -> tuple[Array, Array]:
             array.dtype.kind == "f",
             f"mse: {name} must hold floats, such as float32; got {array.dtype}. Convert it: {name}.astype(np.float32)",
         )
-    require(
-        y.shape == target.shape and y.size > 0, f"mse: y and target must be alike; got {y.shape} and {target.shape}"
-    )
+    require(y.shape == target.shape, f"mse: y and target must be alike; got {y.shape} and {target.shape}")
+    require(y.size > 0, f"mse: no numbers have no mean; got {y.shape}")
     require(
         y.dtype != np.float16,
         "mse: y must be float32 or float64; got float16. Convert it, y.astype(np.float32), and scale dy before you "
@@ -93,8 +92,9 @@ def cross_entropy(x: Array, target: Array) -> tuple[Array, Array]:
         x.dtype in (np.float32, np.float64),
         f"cross_entropy: x must be float32 or float64; got {x.dtype}. Convert it: x.astype(np.float32)",
     )
+    require(x.size > 0, f"cross_entropy: no rows, or rows of no classes, have no loss; got {x.shape}")
     require(
-        x.size > 0 and target.shape == x.shape[:-1],
+        target.shape == x.shape[:-1],
         f"cross_entropy: target must be one class for each row of x, {x.shape[:-1]} for {x.shape}; got {target.shape}",
     )
     require(

@@ -13,8 +13,8 @@ function makeLive(section) {
   const heard = new Map(); // clip -> its samples at its own level, at 16 kHz
   const sent = new Set(); // clips that the worker has
   const gains = new Array(channels).fill(1);
-  let jobs = 0;
-  const pending = new Map(); // number of a job -> the job, and who waits for it
+  let wanted = 0; // changes that the listener has made
+  let running = null; // a promise until the newest of them is heard
 
   class LivePlayer extends Player {
     get context() {
@@ -48,31 +48,33 @@ function makeLive(section) {
     return { clip, other: chosen("other"), blend, masks: given, bits: chosen("bits") ?? 0, gains, phase };
   }
 
-  async function run() {
-    const job = { ...read(), number: ++jobs };
+  /** Decode what is set now. One job at a time: of what changes meanwhile, only the newest is worth the wait. */
+  function run() {
+    wanted++;
     told.textContent = "decoding …";
-    const needed = [...new Set([job.clip, job.other, job.masks])].filter((i) => i !== null && !sent.has(i));
-    const samples = await Promise.all(needed.map(async (i) => [i, await samplesOf(i)]));
-    if (job.number !== jobs) return;
-    for (const i of needed) sent.add(i);
-    if (!worker) startWorker();
-    const answered = new Promise((done) => pending.set(job.number, { job, done }));
-    worker.postMessage({ samples, job });
-    await answered;
+    running ??= decodeAll().finally(() => (running = null));
+    return running;
+  }
+
+  async function decodeAll() {
+    for (let done = 0; done !== wanted; ) {
+      done = wanted;
+      const job = read();
+      const needed = [...new Set([job.clip, job.other, job.masks])].filter((i) => i !== null && !sent.has(i));
+      const samples = await Promise.all(needed.map(async (i) => [i, await samplesOf(i)]));
+      for (const i of needed) sent.add(i);
+      if (!worker) startWorker();
+      const answer = new Promise((answered) => (worker.onmessage = ({ data: message }) => answered(message)));
+      worker.postMessage({ samples, job });
+      show(job, await answer);
+      if (done !== wanted) told.textContent = "decoding …";
+    }
   }
 
   function startWorker() {
     const code = document.querySelector("#network").textContent;
     worker = new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
-    worker.onmessage = answerOf;
     worker.postMessage({ weights: network });
-  }
-
-  function answerOf({ data: answer }) {
-    const { job, done } = pending.get(answer.number);
-    pending.delete(answer.number);
-    if (answer.number === jobs) show(job, answer); // else the listener wants another by now
-    done();
   }
 
   function show(job, { y, seconds }) {
@@ -126,9 +128,14 @@ function makeLive(section) {
   fields.channel.max = channels - 1;
   for (const name of ["clip", "phase", "masks", "blend", "other", "bits"]) fields[name].addEventListener("input", run);
   fields.blend.addEventListener("input", () => (section.querySelector(".share").textContent = `${fields.blend.value} %`));
-  fields.channel.addEventListener("input", () => fields.channel.checkValidity() && fields.channel.value && showChannels());
+  function isChannel() {
+    const fits = fields.channel.value !== "" && fields.channel.checkValidity();
+    if (!fits) changed.textContent = `Channel: needs a whole number from 0 to ${channels - 1}.`;
+    return fits;
+  }
+  fields.channel.addEventListener("input", () => isChannel() && showChannels());
   function set(change) {
-    if (!fields.channel.value || !fields.channel.checkValidity()) return;
+    if (!isChannel()) return;
     gains.forEach((gain, channel) => (gains[channel] = change(gain, channel, Number(fields.channel.value))));
     showChannels();
     run();

@@ -131,6 +131,6 @@ if (typeof WorkerGlobalScope !== "undefined") {
     if (!job) return;
     const began = performance.now();
     const y = work(network, encodings, job);
-    self.postMessage({ y, number: job.number, seconds: (performance.now() - began) / 1000 }, [y.buffer]);
+    self.postMessage({ y, seconds: (performance.now() - began) / 1000 }, [y.buffer]);
   };
 }

@@ -213,7 +213,7 @@ function makeDeck(clip) {
   clip.worst.forEach((segments, phase) => {
     const paragraph = make("p", { class: "worst" }, `Worst segments of speech ${data.phases[phase + 1]}: `);
     for (const [start, end, db] of segments) {
-      const text = `${start.toFixed(2)} to ${end.toFixed(2)} s: ${db > 0 ? "+" : ""}${db.toFixed(1)} dB`;
+      const text = `${start.toFixed(2)} to ${end.toFixed(2)} s: ${db > 0 ? "+" : ""}${signed(db, 1)} dB`;
       const label = `${text}, play ${clip.name} ${data.phases[phase + 1]}`;
       const go = make("button", { type: "button", "aria-label": label, "data-at": start, "data-version": phase + 1 }, text);
       go.addEventListener("click", () => {
@@ -323,7 +323,10 @@ document.addEventListener("keydown", (event) => {
   if (!used || event.ctrlKey || event.metaKey || event.altKey || target.matches("select, input[type=search]")) return;
   const version = Number(key) - 1;
   const step = { ArrowLeft: -0.1, ArrowRight: 0.1 }[key];
-  if (version >= 0 && version < used.uris.length) used.choose(version);
+  if (version >= 0 && version < used.uris.length) {
+    used.choose(version);
+    target.closest(".plays")?.children[version].focus(); // the button that Space would now press
+  }
   else if (key === " " && !target.matches("button, summary, a")) used.playing ? used.pause() : used.play();
   else if (step && !target.matches("input")) used.seek(used.position() + step * (event.shiftKey ? 10 : 1));
   else return;

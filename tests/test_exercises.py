@@ -115,6 +115,29 @@ def test_the_solution_passes_and_a_likely_mistake_does_not(
 
 
 @pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("dx = 2 * X * dy", "Square: backward fails in line 19 of square.py: NameError: name 'X' is not defined"),
+        ("dx = None", "the gradient of input is NoneType, not float64 (2, 5, 3)  WRONG"),
+        ("return 2 * x * dy", "backward must return dx and the gradients of the parameters; got one ndarray  WRONG"),
+    ],
+)
+def test_a_slip_is_one_line(answer: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "square.py").write_text(filled(ROOT / "exercises" / "square.py", [answer]), "utf-8")
+    assert main([str(tmp_path / "square.py")]) == 1
+    assert capsys.readouterr().out.splitlines()[1].endswith(said)
+
+
+def test_a_loss_and_a_gradient_that_fit_each_other_may_be_wrong_together(tmp_path: Path) -> None:
+    """A sum in place of the mean, in both."""
+    loss, dx = SOLUTIONS["softmax_cross_entropy"][0]
+    path = tmp_path / "softmax_cross_entropy.py"
+    answers = [loss.replace("mean()", "sum()"), dx.replace("/ len(p)", "")]
+    path.write_text(filled(ROOT / "exercises" / path.name, answers), "utf-8")
+    assert main([str(path)]) == 1
+
+
+@pytest.mark.parametrize(
     ("name", "sentence"),
     [
         ("absent.py", "cannot read .*absent.py: .*No such file"),

@@ -193,6 +193,16 @@ def shown(tab: Any) -> dict[str, dict[int, float]]:
     return found
 
 
+# terms of formulas in which something has no name or no number
+NAMELESS = """() => {
+    const { lab } = document.querySelector("[data-lab]");
+    return Object.values(lab.elements).filter((td) => td.array)
+        .flatMap((td) => lab.explain(td.pass, td.array.name, td.index).terms)
+        .map((one) => `${one.symbols} = ${one.numbers}`)
+        .filter((text) => /undefined|NaN/.test(text));
+}"""
+
+
 def cell(tab: Any, key: str) -> Any:
     """The element of a cell such as forward:x:3."""
     return tab.evaluate_handle(f"document.querySelector('[data-lab]').lab.elements['{key}']").as_element()
@@ -234,8 +244,10 @@ def test_every_number_is_that_of_nn1d(name: str, chromium: Any, tmp_path: Path) 
             target.ravel()[place] = value
             compare(tab, spec, given, dy)
         assert tab.query_selector(".lab-check [data-verdict=wrong]") is None
+        assert tab.evaluate(NAMELESS) == []
         tab.click("button:text-is('start again')")
         tab.check("input[type=checkbox]")
+        assert tab.evaluate(NAMELESS) == []
         assert tab.query_selector(".lab-check [data-verdict=wrong]") is not None, "the mistake goes unseen"
         assert tab.query_selector("td.lab-wrong") is not None
         if name == "one-form":  # the check that is blind
@@ -340,10 +352,63 @@ def test_what_is_no_number_is_named(chromium: Any, tmp_path: Path) -> None:
         field.fill("two")
         assert tab.inner_text(".lab-message") == "x[0, 0, 0]: needs a number, such as −2, 0.5 or 1/3; got two"
         assert shown(tab) == before
+        field.evaluate("field => field.blur()")  # the old number comes back, and nothing is wrong with that one
+        assert field.get_attribute("aria-invalid") is None
+        field.fill("1e9")
+        assert tab.inner_text(".lab-message") == "x[0, 0, 0]: needs a number from −1,000,000 to 1,000,000; got 1e9"
+        field.fill("−2.5e−1")
+        assert shown(tab)["forward:x"][0] == -0.25
+        field.fill("-999999.25")
+        assert field.evaluate("field => field.scrollWidth <= field.clientWidth"), "a number is cut"
         field.fill("1/4")
         assert shown(tab)["forward:y"][0] == 0.25
         field.fill("0")  # α = 1/2: a corner, where backward and differences may differ
         assert "at a corner" in tab.inner_text(".lab-check")
+
+
+def test_a_small_answer_is_judged_as_well(chromium: Any, tmp_path: Path) -> None:
+    """dy[0, 0, 0] = 2/10 · 0.02: nearer to 0 than a cell is rounded, and 0 is wrong all the same."""
+    with browser.opened(chromium, page_with(tmp_path, CASES["mse"]), 400, "light") as tab:
+        cell(tab, "forward:y:0").query_selector("input").fill(str(CASES["mse"]["arrays"]["t"]["data"][0][0][0] + 0.02))
+        tab.select_option("select", "y")
+        field = cell(tab, "backward:y:0").query_selector("input")
+        for typed, said in (("0", "is missing"), ("-0.004", "wrong sign"), ("0.004", "right")):
+            field.fill(typed)
+            assert tab.inner_text(".lab-message").endswith(said), typed
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "typed"),
+    [
+        ("mse", "forward:y:5", "-999999"),  # its square drowns the others
+        ("activation", "forward:x:4", "1000000"),
+        ("README", "forward:x:0", "1000000"),  # a bend that is no corner
+        ("one-number-2-2", "forward:b:0", "0"),  # ELU's slope goes on at 0, its bend does not
+        ("residual-block", "forward:x:2", "-999999"),
+        ("whole-network", "forward:t:0", "1000000"),
+    ],
+)
+def test_no_number_makes_a_right_backward_wrong(name: str, key: str, typed: str, chromium: Any, tmp_path: Path) -> None:
+    with browser.opened(chromium, page_with(tmp_path, CASES[name]), 400, "light") as tab:
+        cell(tab, key).query_selector("input").fill(typed)
+        assert "✗" not in tab.inner_text(".lab-check")
+        assert "corner" not in tab.inner_text(".lab-check")
+
+
+def test_a_loss_that_runs_away_is_named(chromium: Any, tmp_path: Path) -> None:
+    """And one that cannot fall, too; both with a maximum of numbers that are none."""
+    with browser.opened(chromium, page_with(tmp_path, CASES["whole-network"]), 400, "light") as tab:
+        rate = tab.query_selector("input[type=number]")
+        for typed in ("-1", ""):
+            rate.fill(typed)
+            tab.click("button:text-is('20 steps')")
+            assert tab.inner_text(".lab-message") == f"learning rate: needs a number above 0; got {typed or 'none'}"
+        rate.fill("1e200")
+        tab.click("button:text-is('20 steps')")
+        assert "runs away" in tab.inner_text(".lab-message")
+        tab.click("button:text-is('20 steps')")
+        assert "too large to tell" in tab.inner_text(".lab-check")
+        assert "✗" not in tab.inner_text(".lab-check")
 
 
 @pytest.mark.parametrize("name", [name for name, spec in CASES.items() if "train" in spec])

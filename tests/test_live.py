@@ -123,6 +123,26 @@ ENCODED = """async (k) => {
 }"""
 
 
+# how many jobs the worker is given while the blend is dragged from 1 to the last %
+DRAG = """async (last) => {
+    const [section, post] = [document.querySelector("#live"), Worker.prototype.postMessage];
+    let jobs = 0;
+    Worker.prototype.postMessage = function (message, ...rest) {
+        jobs += "job" in message;
+        return post.call(this, message, ...rest);
+    };
+    const blend = section.querySelector("[name=blend]");
+    for (let percent = 1; percent <= last; percent++) {
+        blend.value = percent;
+        blend.dispatchEvent(new Event("input"));
+    }
+    const decoded = () => section.querySelector(".told").textContent.startsWith("decoded in");
+    while (!decoded()) await new Promise(requestAnimationFrame);
+    Worker.prototype.postMessage = post;
+    return jobs;
+}"""
+
+
 def test_the_page_decodes_what_the_listener_asks_for(browser: Any, listened: Path) -> None:
     """Both decoders, masks, a blend, bits and gains, against NumPy on the samples that the page has."""
     models = {phase: load_run(listened, weights, threads=1) for phase, weights in WEIGHTS.items()}
@@ -169,7 +189,11 @@ def test_the_page_decodes_what_the_listener_asks_for(browser: Any, listened: Pat
         assert off("fine_tuning", z, None) < 1e-4
         choose["blend"].fill("25")
         assert off("fine_tuning", 0.75 * z + 0.25 * other_z, None) < 1e-4
+        assert tab.evaluate(DRAG, 20) == 2  # the first, and of all that came while it ran the last
+        assert off("fine_tuning", 0.8 * z + 0.2 * other_z, None) < 1e-4
         choose["blend"].fill("0")
+        section.locator("[name=channel]").fill("4")
+        assert section.locator(".changed").inner_text() == "Channel: needs a whole number from 0 to 3."
         section.locator("[name=channel]").fill("2")
         section.locator(".mute").click()
         muted = z * np.array([1, 1, 0, 1], np.float32)

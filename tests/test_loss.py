@@ -116,7 +116,7 @@ MESSAGES = [
     ),
     (
         lambda: cross_entropy(np.zeros((0, 3)), np.zeros(0, int)),
-        "cross_entropy: target must be one class for each row of x, (0,) for (0, 3); got (0,)",
+        "cross_entropy: no rows, or rows of no classes, have no loss; got (0, 3)",
     ),
     (
         lambda: cross_entropy(np.zeros((2, 3)), np.zeros(2)),
@@ -154,5 +154,5 @@ def test_a_mistake_is_named(mistake: Any, message: str) -> None:
 
 
 def test_no_numbers_have_no_mean() -> None:
-    with pytest.raises(ShapeError, match=r"^mse: .*\(0, 4, 1\)"):
+    with pytest.raises(ShapeError, match=r"^mse: no numbers have no mean; got \(0, 4, 1\)$"):
         mse(np.zeros((0, 4, 1)), np.zeros((0, 4, 1)))

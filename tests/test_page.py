@@ -254,6 +254,9 @@ def test_every_version_plays_from_its_row_and_the_row_opens_the_view(page: Any) 
             "version => sounding?.version === version && sounding.playing && sounding.sources.length === 3", arg=version
         )
     assert button.get_attribute("aria-label").startswith("Pause ")
+    page.keyboard.press("1")
+    page.keyboard.press("Space")  # pauses what is heard now, not the button that was clicked
+    assert page.evaluate("[sounding.version, sounding.playing]") == [0, False]
     row.get_by_role("link").click()
     deck = page.locator("#opened .deck")
     deck.wait_for()

@@ -22,13 +22,17 @@
     return all;
   };
   const flat = (shape, place) => place.reduce((index, p, axis) => index * shape[axis] + p, 0);
+  /** With so many digits after the point, and more where a small number would be left with fewer than two of its own. */
   const written = (value, digits = 4) => {
-    const rounded = Math.round(value * 10 ** digits) / 10 ** digits + 0;
-    return String(rounded === 0 ? 0 : rounded).replace("-", "−");
+    const size = Math.abs(value);
+    const places = size < 1 ? Math.max(digits, Math.min(6, 1 - Math.floor(Math.log10(size || 1)))) : digits;
+    const rounded = size >= 1e9 && size < Infinity ? value.toExponential(2) : Math.round(value * 10 ** places) / 10 ** places + 0;
+    return String(rounded === 0 ? 0 : rounded).replace("Infinity", "∞").replace("e+", "e").replaceAll("-", "−");
   };
+  const LARGEST = 1e6; // what can be typed: squares of it, and their differences, are still told apart
   const read = (text) => {
-    const [, top, bottom] = /^\s*([-−+]?\d*[.,]?\d+)(?:\s*\/\s*(\d*[.,]?\d+))?\s*$/.exec(text) || [];
-    const number = (part) => Number(part.replace("−", "-").replace(",", "."));
+    const [, top, bottom] = /^\s*([-−+]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[-−+]?\d+)?)(?:\s*\/\s*(\d+[.,]?\d*|[.,]\d+))?\s*$/i.exec(text) || [];
+    const number = (part) => Number(part.replaceAll("−", "-").replace(",", "."));
     return top === undefined ? NaN : number(top) / (bottom === undefined ? 1 : number(bottom));
   };
   const near = (a, b, tolerance = 1e-6) => Math.abs(a - b) <= tolerance * Math.max(1, Math.abs(a), Math.abs(b));
@@ -232,7 +236,7 @@
         const window = Array.from({ length: size }, (_, i) => x.at(n, size * l + i, c));
         const values = window.map(valueOf);
         const best = Math.max(...values);
-        const chosen = window[wrong === "picks_the_last" ? size - 1 : values.indexOf(best)];
+        const chosen = window[wrong === "picks_the_last" ? size - 1 : Math.max(0, values.indexOf(best))];
         const symbols = `max(${window.map(nameOf).join(", ")})`;
         return {
           terms: [term(window, best, symbols, `max(${values.map((v) => written(v)).join(", ")})`)],
@@ -245,7 +249,7 @@
         for (const [n, l, c] of places([x.shape[0], x.shape[1] / size, x.shape[2]])) {
           const window = Array.from({ length: size }, (_, i) => x.at(n, size * l + i, c));
           const values = window.map(valueOf);
-          data[window[values.indexOf(Math.max(...values))].index] = 1;
+          data[window[Math.max(0, values.indexOf(Math.max(...values)))].index] = 1;
         }
         return [x.shape, x.axes, data];
       },
@@ -346,7 +350,10 @@
     hard_sigmoid: elementwise(
       ([x], y) => [`${y} = min(max(0.2·${x} + 0.5, 0), 1)`, { [x]: `d${x} = 0.2 · d${y} where 0 < ${y} < 1, else 0` }],
       (op, x, name) => ({ value: Math.min(Math.max(x * 0.2 + 0.5, 0), 1), symbols: `clip(0.2·${name} + 0.5)` }),
-      (op, x, y, wrong) => ({ value: wrong === "without_ends" || (y > 0 && y < 1) ? 0.2 : 0 }),
+      (op, x, y, wrong) => {
+        const value = wrong === "without_ends" || (y > 0 && y < 1) ? 0.2 : 0;
+        return { value, symbols: written(value) };
+      },
     ),
     mse: {
       constants: [1],
@@ -545,26 +552,50 @@
       return gradients;
     }
 
-    /** The number that backward is the gradient of: the loss, or Σ dy · y. */
-    objective() {
+    /** What adds up to the number that backward is the gradient of: the terms of the loss, or each dy · y. */
+    parts() {
       this.forward(false);
-      const y = this.env[this.output].data;
-      return this.dy ? y.reduce((sum, value, i) => sum + value * this.dy.data[i], 0) : y[0];
+      if (!this.dy) return this.cells[this.output].flatMap(({ terms }) => terms.map(({ value }) => value));
+      return Array.from(this.env[this.output].data, (value, i) => value * this.dy.data[i]);
     }
 
-    /** Slopes without a derivation, for the arrays that are given; NaN at a corner, where there is none. */
-    differences(name, step = 1e-4) {
-      const { data } = this.given[name];
-      return Array.from(data, (kept, i) => {
-        const at = (value) => {
-          data[i] = value;
-          return this.objective();
-        };
-        const [middle, above, below] = [at(kept), at(kept + step), at(kept - step)];
-        data[i] = kept;
-        const [right, left] = [(above - middle) / step, (middle - below) / step];
-        return Math.abs(right - left) > 0.01 ? NaN : (right + left) / 2;
+    objective() {
+      return this.parts().reduce((sum, part) => sum + part, 0);
+    }
+
+    /** Slopes without a derivation, for the arrays that are given: of each number [slope, how far it may be off].
+
+        NaN at a corner, where there is no slope, and ∞ where the numbers are too large to tell. */
+    differences(name) {
+      return Array.from(this.given[name].data, (_, i) => {
+        const [slope, jump, noise] = this.difference(name, i, 1e-5);
+        const limit = 0.01 * Math.max(1, Math.abs(slope));
+        if (!(noise <= limit)) return [Infinity, 0];
+        if (jump <= limit + noise) return [slope, jump + noise];
+        const [finer, left, blur] = this.difference(name, i, 1e-6); // a bend becomes less, a corner stays
+        return left > jump / 2 ? [NaN, 0] : [finer, left + blur];
       });
+    }
+
+    /** A slope, by how much it differs from the left to the right, and what rounding may do to it. */
+    difference(name, i, step) {
+      const { data } = this.given[name];
+      const kept = data[i];
+      const parts = (value) => {
+        data[i] = value;
+        return this.parts();
+      };
+      const [middle, above, below] = [parts(kept), parts(kept + step), parts(kept - step)];
+      data[i] = kept;
+      const [up, down] = [kept + step - kept, kept - (kept - step)]; // the steps as they were rounded
+      let [right, left, noise] = [0, 0, 0];
+      middle.forEach((part, j) => {
+        // one part at a time, so that a large one that stays does not drown the others
+        right += (above[j] - part) / up;
+        left += (part - below[j]) / down;
+        if (above[j] !== part || part !== below[j]) noise += (1e-15 * Math.max(Math.abs(above[j]), Math.abs(below[j]))) / step;
+      });
+      return [(right + left) / 2, Math.abs(right - left), noise];
     }
   }
 
@@ -761,9 +792,11 @@
       const input = td.querySelector("input");
       if (td.pass === "backward" && !td.editable) return this.answer(td, text, value);
       if (td.pass === "forward" && !td.editable) return this.answer(td, text, value);
-      input.toggleAttribute("aria-invalid", !Number.isFinite(value));
-      if (!Number.isFinite(value)) {
-        this.say(text.trim() === "" || /^\s*[-−+]$/.test(text) ? "" : `${td.label}: needs a number, such as −2, 0.5 or 1/3; got ${text}`, "wrong");
+      const fits = Math.abs(value) <= LARGEST;
+      input.toggleAttribute("aria-invalid", !fits);
+      if (!fits) {
+        const needed = Number.isNaN(value) ? "a number, such as −2, 0.5 or 1/3" : "a number from −1,000,000 to 1,000,000";
+        this.say(/^\s*[-−+]?\s*$/.test(text) ? "" : `${td.label}: needs ${needed}; got ${text}`, "wrong");
         return;
       }
       this.say("");
@@ -776,7 +809,7 @@
       const td = this.lastInput ?? this.elements[`forward:${Object.keys(this.network.given)[0]}:0`];
       if (!td.editable) return;
       const array = td.pass === "backward" ? this.network.dy : this.network.given[td.array.name];
-      array.data[td.index] = change(array.data[td.index]) || 0;
+      array.data[td.index] = Math.max(-LARGEST, Math.min(LARGEST, change(array.data[td.index]) || 0));
       this.lastInput = td;
       this.losses = [];
       this.select({ pass: td.pass, name: td.array.name, index: td.index });
@@ -806,14 +839,21 @@
 
     descend(count) {
       const { parameters } = this.spec.train;
+      const rate = this.rate.valueAsNumber;
+      if (!(rate > 0)) return this.say(`learning rate: needs a number above 0; got ${this.rate.value || "none"}`, "wrong");
+      this.say("");
       for (let step = 0; step < count; step++) {
         const gradients = this.network.backward(this.broken);
         if (!this.losses.length) this.losses.push(this.network.objective());
         for (const name of parameters) {
           const { data } = this.network.given[name];
-          for (let i = 0; i < data.length; i++) data[i] -= Number(this.rate.value) * gradients[name].data[i];
+          for (let i = 0; i < data.length; i++) data[i] -= rate * gradients[name].data[i];
         }
         this.losses.push(this.network.objective());
+        if (!(this.losses.at(-1) <= 1e12)) {
+          this.say("The loss runs away: each step is longer than the last. Start again, with a smaller learning rate.", "wrong");
+          break;
+        }
       }
       this.update();
     }
@@ -850,7 +890,9 @@
     /** Right, or wrong and in which term. */
     judge(td, typed) {
       const { terms, value } = this.explain(td.pass, td.array.name, td.index, false);
-      const close = (a, b) => Math.abs(a - b) <= 0.006;
+      // as a cell is rounded; of terms that are all small, two digits
+      const largest = Math.max(0, ...terms.map((one) => Math.abs(one.value)));
+      const close = (a, b) => Math.abs(a - b) <= Math.min(0.006, 0.051 * largest) + 1e-9;
       if (close(typed, value)) return ["right", `${td.label}: right`];
       const counted = terms.filter((one) => !close(one.value, 0));
       const wrong = (words) => ["wrong", `${td.label}: not ${written(typed)}. ${words}`];
@@ -931,8 +973,13 @@
         const text = td.array.quiet ? (value ? "1" : "·") : written(value, 2);
         if (asked && !td.editable) {
           if (document.activeElement !== input) input.value = this.answers[`${td.array.name}:${td.index}`] ?? "";
+          input.style.width = `max(36px, ${input.value.length + 1}ch)`;
         } else if (input) {
-          if (document.activeElement !== input) input.value = text;
+          if (document.activeElement !== input) {
+            input.value = text; // and no longer what was not understood
+            input.removeAttribute("aria-invalid");
+          }
+          input.style.width = `max(36px, ${input.value.length + 1}ch)`;
         } else td.textContent = later.has(key) ? "" : text;
         if (!asked) td.removeAttribute("data-verdict");
         else if (this.answers[`${td.array.name}:${td.index}`]) {
@@ -963,12 +1010,15 @@
             continue;
           }
           const slopes = network.differences(name);
-          const corners = slopes.filter((value) => !Number.isFinite(value)).length;
-          const wrong = slopes.flatMap((value, i) => (Number.isFinite(value) && !near(value, gradients[name].data[i], 1e-5) ? [i] : []));
+          const count = (which) => slopes.filter(([value]) => which(value)).length;
+          const [corners, large] = [count(Number.isNaN), count((value) => value === Infinity)];
+          const wrong = slopes.flatMap(([value, off], i) =>
+            Number.isFinite(value) && Math.abs(value - gradients[name].data[i]) > off && !near(value, gradients[name].data[i], 1e-5) ? [i] : []);
           wrong.forEach((i) => this.wrongCells.add(`backward:${name}:${i}`));
-          const corner = corners ? `, ${corners} at a corner` : "";
-          verdicts.push(make("span", { "data-verdict": wrong.length ? "wrong" : "right", "data-name": name },
-            wrong.length ? `✗ d${name}: ${wrong.length} of ${slopes.length} wrong${corner}` : `✓ d${name}${corner}`));
+          const left = (corners ? `, ${corners} at a corner` : "") + (large ? `, ${large} too large to tell` : "");
+          const verdict = wrong.length ? "wrong" : corners + large < slopes.length ? "right" : "";
+          const sign = { wrong: `✗ d${name}: ${wrong.length} of ${slopes.length} wrong`, right: `✓ d${name}`, "": `? d${name}` }[verdict];
+          verdicts.push(make("span", { "data-verdict": verdict, "data-name": name }, sign + left));
         }
         network.forward(false);
       } else {
@@ -1024,7 +1074,7 @@
         lines.push(make("div", {}, `${td.label} = `, ...row("symbols")), make("div", {}, " = ", ...row("numbers"), ` = ${written(value)}`));
       }
       if (this.wrongCells?.has(`${pass}:${name}:${index}`) && !asked) {
-        const right = pass === "backward" ? this.network.differences(name)[index] : (this.network.forward(false), this.network.env[name].data[index]);
+        const right = pass === "backward" ? this.network.differences(name)[index][0] : (this.network.forward(false), this.network.env[name].data[index]);
         lines.push(make("div", { "data-verdict": "wrong" }, `${pass === "backward" ? "by differences" : "by the definition"}: ${written(right)}`));
         this.network.forward(this.broken && !this.network.hasBackward);
       }
