@@ -61,6 +61,15 @@ def test_ranks_come_to_the_bits_of_one_process_and_end_together(tmp_path: Path) 
         assert pickle.loads((tmp_path / f"shards-{rank}.pickle").read_bytes()) == dict.fromkeys(SIZES, on_shards)
 
 
+@needs_mpi
+def test_a_rank_that_ends_before_it_has_joined_ends_the_others() -> None:
+    """As on a machine that lacks a package: the others wait for it in MPI_Init, where no signal reaches Python."""
+    command = [str(MPIEXEC), "-n", "1", sys.executable, "train.py", ":", "-n", "1", sys.executable, "train.py"]
+    done = subprocess.run([*command, "--epochs", "x"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert re.fullmatch(r"train\.py: rank 1 of 2 \(.+\): --epochs: must be an integer; got 'x'\n", done.stderr)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [

@@ -93,8 +93,9 @@ def prepare(settings: Configuration, data_dir: Path | None = None, ranks: Ranks 
         check_memory(settings, threads)
     if settings.db == SHARDS:
         return _prepare_shards(settings, data_dir or settings.data_dir, ranks, module, sentence, threads)
-    with ranks.first_of_node():
-        clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
+    clips, left_out, directory = ranks.first_of_node(
+        lambda: read_corpus(settings, data_dir or settings.data_dir, threads)
+    )
     ranks.same("clips", clips.sha256)
     split = split_recordings(settings, clips.recordings)
     config = describe(settings, threads, clips, left_out, directory, split) | {"device": sentence, "ranks": ranks.size}
