@@ -53,8 +53,8 @@ def measure_here(batch: int, samples: int, rounds: int) -> dict[str, Any]:
 
     from benchmarks.step import clips
     from training.configuration import Configuration
-    from training.data import choose_executor
     from training.dual_training import DualTraining
+    from training.mpi import choose_executor
     from training.rank import SEGMENT, Ranks
 
     keep_freed_memory()

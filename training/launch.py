@@ -86,8 +86,9 @@ def end_others(code: int | str) -> None:
     if rank > 0:  # if it were a mistake of all, the first would have ended them by then
         import socket
 
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(code if isinstance(code, int) else 1))  # it has ended them
         time.sleep(SECONDS_OF_FIRST)
         command, _, sentence = _held.getvalue().partition(": ")
         os.write(2, f"{command}: rank {rank} of {size} ({socket.gethostname()}): {sentence}".encode())
-    if "PMI_FD" in os.environ:  # as PMI_Abort of MPICH does it; others than its mpiexec look at exit codes themselves
+    if {"PMI_FD", "MPI_LOCALRANKID"} <= os.environ.keys():  # of MPICH's mpiexec, which reads what its PMI_Abort writes
         os.write(int(os.environ["PMI_FD"]), f"cmd=abort exitcode={code}\n".encode())

@@ -280,6 +280,9 @@ class Ranks:
             self._comm.Abort(143 if terminated else 130)
 
 
+ALONE = Ranks()
+
+
 def _portable(error: BaseException, rank: int, size: int) -> BaseException:
     """The error as other ranks can have it, with where it came from."""
     if "rank" not in error.__dict__:

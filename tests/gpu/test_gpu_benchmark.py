@@ -69,6 +69,7 @@ def test_a_whole_run_is_timed_and_held_against_one_on_the_cpu(tmp_path: Path) ->
     assert line.startswith("whole run: 150 s from start to end, test loss of pre_training ")
     assert line.count("(1.000 times the CPU's)") == 2
     assert gpu_run.told(gpu_run.whole(["--db", "nobody"], None, device="cpu")) == "whole run: failed; see above"
+    assert gpu_run.whole(sizes, None, device="cpu", seconds=0.1) is None
 
 
 def test_the_roof_is_measured(cupy: Any) -> None:
@@ -140,6 +141,7 @@ def test_the_most_telling_cases_come_first() -> None:
 def test_a_side_that_takes_too_long_is_ended(capfd: pytest.CaptureFixture[str]) -> None:
     started = time.monotonic()
     assert gpu.measure("gpu:roof", 0.05, precision="float32") is None
+    assert not gpu.test_suite(0.05)
     assert time.monotonic() - started < 60
     capfd.readouterr()
 
