@@ -221,6 +221,22 @@ def test_without_a_gpu_there_is_one_sentence(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_tests_and_benchmark_start_where_only_the_gpu_is_cared_for() -> None:
+    """A rented machine without a network has CuPy, PyTorch, and what the pyproject needs for nn1d and a training."""
+    program = """if True:
+        import importlib, sys
+        sys.modules.update(dict.fromkeys(["soundfile", "msgspec", "pooch", "pystoi", "matplotlib", "jinja2"]))
+        for name in sys.argv[1:]:
+            importlib.import_module(name)
+    """
+    names = [f"tests.gpu.{path.stem}" for path in Path(__file__).parent.glob("*.py")]
+    names += ["tests.conftest", "benchmarks.gpu", "benchmarks.torch_twin", "training.mpi"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *names], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_side_that_fails_leaves_the_others_alone(capfd: pytest.CaptureFixture[str]) -> None:
     sizes = SIZES | {"work": "train", "layout": "contiguous", "mode": "eager", "device": "nowhere"}
     assert gpu.measure("gpu:theirs", **sizes) is None
