@@ -6,7 +6,7 @@ lists the settings, docs/corpora.md the corpora, docs/reproduction.md what the d
 
 from __future__ import annotations
 
-from training.launch import end_quietly, silence_others
+from training.launch import end_quietly, ending_others, silence_others
 
 if __name__ == "__main__":
     end_quietly("train.py")
@@ -168,4 +168,5 @@ def go_on(run: RunFolder, work: Work) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("train.py", lambda: main(command), *MISTAKES))
+    with ending_others():
+        sys.exit(run_command("train.py", lambda: main(command), *MISTAKES))

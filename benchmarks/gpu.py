@@ -1,11 +1,11 @@
 """python -m benchmarks.gpu: the paper's network on the GPU of this machine, ours and PyTorch's.
 
-First the tests of the GPU run on it (NN1D_GPU=1), unless --no-tests. Then, for each kind of work, batch and precision,
-ours and PyTorch's twin in every layout and mode, each in a process of its own, one after the other: milliseconds a
-clip, the share of what a copy and a large matrix product reach on this device in the same run, the memory that the
-process holds, and what the host starts on the device in a step. What the two compute must agree. Before that, how far
-the gradient of the network is from that of NumPy; after it, with --db, a whole run of train.py (benchmarks/gpu_run.py).
-The end is a verdict against the targets.
+First the tests of the GPU run on it (NN1D_GPU=1), for at most half of --minutes, unless --no-tests. Then, for each
+kind of work, batch and precision, ours and PyTorch's twin in every layout and mode, each in a process of its own, one
+after the other: milliseconds a clip, the share of what a copy and a large matrix product reach on this device in the
+same run, the memory that the process holds, and what the host starts on the device in a step. What the two compute must
+agree. Before that, how far the gradient of the network is from that of NumPy; after it, with --db, a whole run of
+train.py (benchmarks/gpu_run.py). The end is a verdict against the targets.
 
 The most telling cases come first, ours and PyTorch's eager mode of each before the other modes of any. --minutes ends
 the program in time with what there is by then; --json is written anew after every measurement.
@@ -297,7 +297,7 @@ def gigabytes(work: str, samples: int, precision: str = "float32") -> float:
 def measure(maker: str, seconds: float = math.inf, **arguments: Any) -> Measured | None:
     """What a maker's function gives in a process of its own; None where that fails or takes too many seconds."""
     with Side(f"benchmarks.{maker}", **arguments) as side:
-        timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), side.kill)
+        timer = threading.Timer(limit(seconds), side.kill)
         timer.start()
         try:
             answer = side().value
@@ -306,6 +306,11 @@ def measure(maker: str, seconds: float = math.inf, **arguments: Any) -> Measured
         finally:
             timer.cancel()
     return answer
+
+
+def limit(seconds: float) -> float:
+    """Seconds that a wait can be told; infinity is none."""
+    return min(seconds, threading.TIMEOUT_MAX)
 
 
 def order(works: Sequence[str], batches: Sequence[int], precisions: Sequence[str]) -> list[Case]:
@@ -379,12 +384,17 @@ def said(count: int | None) -> str:
     return "?" if count is None else str(count)
 
 
-def test_suite() -> int:
-    """Run the tests of kernels and training on the real CuPy; pytest's exit code."""
+def test_suite(seconds: float) -> bool:
+    """Run the tests of kernels and training on the real CuPy: whether all pass within as many seconds."""
     files = sorted(str(path) for path in (ROOT / "tests/gpu").glob("test_*gpu*.py"))
     files += [f"tests/gpu/test_{name}.py" for name in ("kernels", "convolution_kernel", "loss_scaling")]
     command = [sys.executable, "-m", "pytest", "-q", *files]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | {"NN1D_GPU": "1"}, check=False).returncode
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | {"NN1D_GPU": "1"}, timeout=limit(seconds))
+    except subprocess.TimeoutExpired:
+        print(f"tests: not done after {seconds:.0f} s", flush=True)
+        return False
+    return done.returncode == 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -411,7 +421,7 @@ def main(arguments: list[str] | None = None) -> int:
     except DeviceError as error:
         print(f"benchmarks.gpu: {error}", file=sys.stderr)
         return 2
-    failed = False if options.no_tests else test_suite() != 0
+    failed = not (options.no_tests or test_suite(60 * options.minutes / 2))
     print(device, flush=True)
     figures = Figures(options, device, failed, deadline)
     cases = order(options.work, options.batch, options.precision)
@@ -421,7 +431,7 @@ def main(arguments: list[str] | None = None) -> int:
         if figures.seconds_left() > 0:
             figures.measure(case, mode, layout)
     if options.db is not None and figures.seconds_left() > 0:
-        figures.run = whole(["--db", options.db], options.cpu_run)
+        figures.run = whole(["--db", options.db], options.cpu_run, seconds=limit(figures.seconds_left()))
         failed |= figures.run is None
         print(told(figures.run))
         figures.write()

@@ -22,8 +22,8 @@ def gradient(samples: int, precision: str, batch: int = 4) -> Callable[[], dict[
     from benchmarks.step import clips
     from nn1d import find_device, to_numpy
     from training.configuration import Configuration
-    from training.data import choose_executor
     from training.dual_training import DualTraining
+    from training.mpi import choose_executor
 
     cupy, _ = find_device("gpu", tf32=precision == "tf32", half=precision == "half")
     rows, indices = np.array(clips(batch, samples)), np.arange(batch)
@@ -41,8 +41,12 @@ def gradient(samples: int, precision: str, batch: int = 4) -> Callable[[], dict[
     return measure
 
 
-def whole(options: list[str], cpu_run: Path | None, device: str = "gpu") -> dict[str, Any] | None:
-    """A run of train.py in a process of its own, from its start: seconds and test losses; None where it fails.
+def whole(
+    options: list[str], cpu_run: Path | None, device: str = "gpu", seconds: float | None = None
+) -> dict[str, Any] | None:
+    """A run of train.py in a process of its own, from its start: seconds and test losses.
+
+    None where it fails, or takes more than `seconds`.
 
     With `cpu_run`, the folder of a run of the same settings on the CPU, its test losses beside them.
     """
@@ -50,8 +54,10 @@ def whole(options: list[str], cpu_run: Path | None, device: str = "gpu") -> dict
         out = Path(folder, "run")
         command = [sys.executable, "train.py", *options, "--device", device, "--no-report", "--out", str(out)]
         started = time.perf_counter()
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
-        if done.returncode != 0:
+        try:
+            subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, timeout=seconds, check=True)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            print(f"benchmarks.gpu: {error}", file=sys.stderr)
             return None
         found: dict[str, Any] = {"seconds": time.perf_counter() - started, "test_loss": losses(out)}
     return found if cpu_run is None else found | {"cpu_test_loss": losses(cpu_run)}

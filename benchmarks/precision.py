@@ -34,9 +34,10 @@ from speech.corpus import NAMES
 from speech.recording import CorpusError
 from speech.split import Split, split_clips
 from training.configuration import Configuration
-from training.data import choose_executor, read_corpus
+from training.data import read_corpus
 from training.dual_training import DualTraining
 from training.machine import available_cores, keep_freed_memory
+from training.mpi import choose_executor
 from training.seed import generator
 
 PRECISIONS = ("float32", "tf32", "half")

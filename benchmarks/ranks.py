@@ -6,7 +6,8 @@ A step of R ranks and a batch of B, with n = ceil(B / R) clips on the busiest ra
     n · clip + (R + S - 1) · (message + bytes / S / bandwidth + n · add / S)
              + 2 · log2 R · message + 2 · bytes / bandwidth
 
-which is the rank's clips, the chain, the agreement to go on, and the broadcast of the sum.
+which is the rank's clips, the chain, the agreement to go on, and the broadcast of the sum. What a message takes within
+a machine comes from the measured chain of two ranks; a rank that has waited long sees it a sleep later.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def measure_here(batch: int, samples: int, rounds: int) -> dict[str, Any]:
 
     from benchmarks.step import clips
     from training.configuration import Configuration
-    from training.data import choose_executor
     from training.dual_training import DualTraining
+    from training.mpi import choose_executor
     from training.rank import SEGMENT, Ranks
 
     keep_freed_memory()
@@ -99,22 +100,40 @@ def constants(points: list[dict[str, Any]]) -> dict[str, float]:
     return {
         "clip_s": min(point["step_s"] / point["batch"] for point in alone),
         "add_s": min(point["add_s"] for point in alone),
-        "message_s": min(point["meet_s"] / (2 * math.log2(point["ranks"])) for point in several) if several else 0.0,
+        "message_s": min(map(message_seconds, several), default=0.0),
         "numbers": points[0]["numbers"],
         "segment": points[0]["segment"],
     }
 
 
+def message_seconds(point: dict[str, Any]) -> float:
+    """What a message takes between two ranks of one machine, by a measured chain and its broadcast."""
+    ranks, segments = point["ranks"], math.ceil(point["numbers"] / point["segment"])
+    stages, clips = ranks + segments - 1, math.ceil(point["batch"] / ranks)
+    adding = stages * clips * point["add_s"] / segments
+    return float((point["chain_s"] - adding) / (stages + math.log2(ranks)))
+
+
 def step_seconds(measured: dict[str, float], ranks: int, batch: int, gigabits: float) -> float:
     """The equation above."""
+    from training.rank import SLEEP  # not before those that measure have set what BLAS reads
+
     size, clips = 4 * measured["numbers"], math.ceil(batch / ranks)
     if ranks == 1:
         return clips * measured["clip_s"]
     segments = math.ceil(measured["numbers"] / measured["segment"])
-    message, bandwidth = measured["message_s"] + WIRE_SECONDS, gigabits * 1e9 / 8
+    message, bandwidth = measured["message_s"] + WIRE_SECONDS + SLEEP, gigabits * 1e9 / 8
     hop = message + size / segments / bandwidth + clips * measured["add_s"] / segments
     chain = (ranks + segments - 1) * hop
     return clips * measured["clip_s"] + chain + 2 * math.log2(ranks) * message + 2 * size / bandwidth
+
+
+def said(measured: dict[str, float]) -> str:
+    """The constants."""
+    return (
+        f"{1e3 * measured['clip_s']:.0f} ms a clip on one core, {1e6 * measured['add_s']:.1f} µs to add a gradient, "
+        f"{1e6 * measured['message_s']:.0f} µs a message within a machine"
+    )
 
 
 def table(measured: dict[str, float]) -> list[str]:
@@ -145,7 +164,8 @@ def main() -> int:
             print(json.dumps(found))
         return 0
     points = json.loads(Path(options.file).read_text("utf-8"))["ranks"]
-    print("\n".join(table(constants(points))))
+    measured = constants(points)
+    print(said(measured), *table(measured), sep="\n")
     return 0
 
 

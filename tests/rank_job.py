@@ -153,10 +153,21 @@ def stops(ranks: Ranks) -> None:
 
 def node(ranks: Ranks, folder: Path) -> None:
     """One rank makes what the others find."""
-    with ranks.first_of_node():
+
+    def look() -> bool:
         there = (folder / "made").exists()
         (folder / "made").touch()
-    assert ranks.gather(lambda: there) == [False, True, True]
+        return there
+
+    assert ranks.gather(lambda: ranks.first_of_node(look)) == [False, True, True]
+    begun: list[int] = []
+
+    def fail() -> None:
+        begun.append(ranks.rank)
+        raise ArithmeticError
+
+    assert raised(lambda: ranks.first_of_node(fail))[0] is ArithmeticError
+    assert ranks.gather(lambda: begun) == [[0], [], []]  # the others do not begin what has failed
 
 
 def main(folder: Path) -> int:

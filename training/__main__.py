@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from training.launch import silence_others
+from training.launch import ending_others, silence_others
 
 if __name__ == "__main__":
     silence_others()
@@ -78,4 +78,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("training", main, *MISTAKES))
+    with ending_others():
+        sys.exit(run_command("training", main, *MISTAKES))

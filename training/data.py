@@ -29,17 +29,14 @@ from training.checkpoint import CheckpointError
 from training.configuration import SHARDS, Configuration, ConfigurationError
 from training.environment import cpu_in_words, surroundings
 from training.executor import Executor
-from training.gpu import GpuExecutor
 from training.machine import available_cores
 from training.memory import check_memory
-from training.mpi import MpiExecutor
-from training.rank import RankError, Ranks
+from training.mpi import choose_executor
+from training.rank import ALONE, RankError, Ranks
 from training.run_folder import RunError
 from training.seed import generator
 from training.terminal import say
-from training.workers import Workers
 
-ALONE = Ranks()
 DEMO_CLIPS = 35
 LISTED_FAULTS = 10  # bad recordings named on the screen; config.json of a run names all
 MISTAKES = (
@@ -80,12 +77,6 @@ class Work(NamedTuple):
         return choose_executor(self.module, self.threads, self.ranks)
 
 
-def choose_executor(module: Any, threads: int, ranks: Ranks = ALONE) -> Executor:
-    """What computes on NumPy or CuPy, in one process or several: the one place where that is decided."""
-    executor = Workers(threads) if module is np else GpuExecutor(module)
-    return executor if ranks.size == 1 else MpiExecutor(ranks, executor)
-
-
 def prepare(settings: Configuration, data_dir: Path | None = None, ranks: Ranks = ALONE, new: bool = True) -> Work:
     """Find the device, read the corpus, split it; a new run must fit into memory."""
     module, sentence, threads = choose_device(settings, ranks)
@@ -93,8 +84,9 @@ def prepare(settings: Configuration, data_dir: Path | None = None, ranks: Ranks 
         check_memory(settings, threads)
     if settings.db == SHARDS:
         return _prepare_shards(settings, data_dir or settings.data_dir, ranks, module, sentence, threads)
-    with ranks.first_of_node():
-        clips, left_out, directory = read_corpus(settings, data_dir or settings.data_dir, threads)
+    clips, left_out, directory = ranks.first_of_node(
+        lambda: read_corpus(settings, data_dir or settings.data_dir, threads)
+    )
     ranks.same("clips", clips.sha256)
     split = split_recordings(settings, clips.recordings)
     config = describe(settings, threads, clips, left_out, directory, split) | {"device": sentence, "ranks": ranks.size}

@@ -29,6 +29,7 @@ def start(name: str, module: str) -> Any:
 
     from nn1d.command import run_command
     from training.configuration import ConfigurationError
+    from training.launch import ending_others
 
     def read() -> Any:
         if absent:
@@ -43,7 +44,8 @@ def start(name: str, module: str) -> Any:
             )
         return command
 
-    return run_command(name, read, ConfigurationError)
+    with ending_others():
+        return run_command(name, read, ConfigurationError)
 
 
 def blas_environment(processor: Path = Path("/proc/cpuinfo")) -> dict[str, str]:

@@ -12,9 +12,9 @@ from nn1d import FlatParameters, to_numpy
 from nn1d.backend import Array, array_module
 from speech.split import Indices
 from storage.mapped import Rows
-from training.executor import Gradient, Number, pieces
+from training.executor import Executor, Gradient, Number, pieces
 from training.gpu import GpuExecutor
-from training.rank import Ranks
+from training.rank import ALONE, Ranks
 from training.workers import Workers
 
 AT_ONCE = 16  # clips a rank, where they are evaluated or encoded: a wish to stop is seen between two rounds
@@ -123,3 +123,9 @@ class MpiExecutor:
 
     def _share(self, clips: np.ndarray) -> np.ndarray:
         return np.array_split(clips, self._ranks.size)[self._ranks.rank]
+
+
+def choose_executor(module: Any, threads: int, ranks: Ranks = ALONE) -> Executor:
+    """What computes on NumPy or CuPy, in one process or several: the one place where that is decided."""
+    executor = Workers(threads) if module is np else GpuExecutor(module)
+    return executor if ranks.size == 1 else MpiExecutor(ranks, executor)

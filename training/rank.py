@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import socket
 import time
 import traceback
@@ -24,14 +25,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from nn1d.command import Terminated
 from training.executor import Gradient
 from training.launch import launch
 from training.signals import Stop, Stopped
 
 SEGMENT = 1 << 15  # numbers that are handed on at a time, while the next rank adds to those before them
 SPINS = 20  # looks at a message before a rank sleeps
-LONGEST_SLEEP = 0.01  # seconds between two looks
-PART_OF_WAIT = 0.02  # that a sleep may take of what was waited already
+SLEEP = 1e-4  # seconds between two looks; longer ones would add up along the chain
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -76,7 +77,8 @@ class Ranks:
         if size == 1:
             return cls()
         try:
-            from mpi4py import MPI
+            with _deaf():
+                from mpi4py import MPI
         except ImportError as error:
             raise RankError(
                 f"mpiexec or srun started {size} processes, which need mpi4py and an MPI library: {error}. "
@@ -158,20 +160,15 @@ class Ranks:
             if other != values[0]:
                 raise RankError(f"rank {rank} of {self.size} has other {what} than rank 0. All need the same ones")
 
-    @contextmanager
-    def first_of_node(self) -> Iterator[None]:
-        """A block that one rank of each node goes through before the others, which then find what it has made."""
-        if self.size == 1:
-            yield
-            return
-        node = self._of_node()
-        if node.Get_rank() > 0:
-            self._wait(node.Ibarrier())
-        try:
-            yield
-        finally:
-            if node.Get_rank() == 0:
-                self._wait(node.Ibarrier())
+    def first_of_node(self, function: Callable[[], Result]) -> Result:
+        """What function gives here; one rank of each node runs it before the others, which find what it has made.
+
+        What it raises on one rank is raised on all, and no other begins.
+        """
+        first = self.local() == 0
+        made, _ = self.attempt(lambda: [function()] if first else [])
+        found, _ = self.attempt(lambda: made or [function()])
+        return found[0]
 
     def local(self) -> int:
         """Which of the ranks of its node this is."""
@@ -272,15 +269,18 @@ class Ranks:
 
     def _wait(self, request: Any) -> None:
         """Until a message is through, leaving the core to others: MPI's own wait would take all of it."""
-        spins, started = 0, time.perf_counter()
+        spins = 0
         try:
             while not request.Test():
                 spins += 1
-                waited = time.perf_counter() - started
-                time.sleep(0 if spins < SPINS else min(LONGEST_SLEEP, PART_OF_WAIT * waited))
-        except KeyboardInterrupt:  # before the training or after it; half a message has no end to wait for
-            os.write(2, b"train.py: interrupted\n")
-            self._comm.Abort(130)
+                time.sleep(0 if spins < SPINS else SLEEP)
+        except KeyboardInterrupt as error:  # before the training or after it; half a message has no end to wait for
+            terminated = isinstance(error, Terminated)
+            os.write(2, b"train.py: terminated\n" if terminated else b"train.py: interrupted\n")
+            self._comm.Abort(143 if terminated else 130)
+
+
+ALONE = Ranks()
 
 
 def _portable(error: BaseException, rank: int, size: int) -> BaseException:
@@ -303,6 +303,18 @@ def _sentence(error: BaseException, rank: int, size: int) -> str:
         if frames := traceback.extract_tb(error.__traceback__):
             text += f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
     return f"rank {rank} of {size} ({socket.gethostname()}): {text}"
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """A block in which a signal ends the process where it is: MPI waits for all processes without looking at Python."""
+    heard = (number for number in Stop.SIGNALS if signal.getsignal(number) is not signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _mpi() -> Any:

@@ -69,6 +69,7 @@ def test_a_whole_run_is_timed_and_held_against_one_on_the_cpu(tmp_path: Path) ->
     assert line.startswith("whole run: 150 s from start to end, test loss of pre_training ")
     assert line.count("(1.000 times the CPU's)") == 2
     assert gpu_run.told(gpu_run.whole(["--db", "nobody"], None, device="cpu")) == "whole run: failed; see above"
+    assert gpu_run.whole(sizes, None, device="cpu", seconds=0.1) is None
 
 
 def test_the_roof_is_measured(cupy: Any) -> None:
@@ -140,6 +141,7 @@ def test_the_most_telling_cases_come_first() -> None:
 def test_a_side_that_takes_too_long_is_ended(capfd: pytest.CaptureFixture[str]) -> None:
     started = time.monotonic()
     assert gpu.measure("gpu:roof", 0.05, precision="float32") is None
+    assert not gpu.test_suite(0.05)
     assert time.monotonic() - started < 60
     capfd.readouterr()
 
@@ -217,6 +219,22 @@ def test_without_a_gpu_there_is_one_sentence(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("benchmarks.gpu: no GPU: CuPy cannot be imported (none here). For one: pip install")
     assert done.stderr.count("\n") == 1
+
+
+def test_tests_and_benchmark_start_where_only_the_gpu_is_cared_for() -> None:
+    """A rented machine without a network has CuPy, PyTorch, and what the pyproject needs for nn1d and a training."""
+    program = """if True:
+        import importlib, sys
+        sys.modules.update(dict.fromkeys(["soundfile", "msgspec", "pooch", "pystoi", "matplotlib", "jinja2"]))
+        for name in sys.argv[1:]:
+            importlib.import_module(name)
+    """
+    names = [f"tests.gpu.{path.stem}" for path in Path(__file__).parent.glob("*.py")]
+    names += ["tests.conftest", "benchmarks.gpu", "benchmarks.torch_twin", "training.mpi"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *names], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_side_that_fails_leaves_the_others_alone(capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,12 +17,11 @@ from nn1d import array_module, to_numpy
 from tests.command import ROOT, make_recordings, needs_audio, rows
 from training.arguments import read_arguments
 from training.configuration import Configuration
-from training.data import choose_executor
 from training.dual_training import DualTraining
 from training.executor import Executor
 from training.finite_check import NotFinite
 from training.gpu import GpuExecutor
-from training.run_folder import RunFolder
+from training.mpi import choose_executor
 from training.trainer import Epoch, Trainer
 
 SETTINGS = Configuration(
@@ -95,7 +94,15 @@ def test_the_gradient_of_the_whole_network_is_that_of_numpy(cupy: Any) -> None:
     assert error < 1e-4
 
 
-def finished(run: RunFolder, training: DualTraining, epochs: int, save: bool = True) -> tuple[Trainer, list[Epoch]]:
+def new_run(path: Path) -> Any:
+    """The folder of a run."""
+    pytest.importorskip("msgspec", reason="saves a run, which needs msgspec")
+    from training.run_folder import RunFolder
+
+    return RunFolder.create(path, {})
+
+
+def finished(run: Any, training: DualTraining, epochs: int, save: bool = True) -> tuple[Trainer, list[Epoch]]:
     """Phase 1 from where the folder has it, until it has had so many epochs."""
     trainer = training.pre_training(TRAIN, VALIDATION)
     run.load_state("pre_training", trainer, training.named)
@@ -117,13 +124,13 @@ def finished(run: RunFolder, training: DualTraining, epochs: int, save: bool = T
 @pytest.mark.parametrize("way", ["to the GPU", "from the GPU"])
 def test_a_state_moves_between_cpu_and_gpu(cupy: Any, tmp_path: Path, way: str) -> None:
     before, after = (np, cupy) if way == "to the GPU" else (cupy, np)
-    run = RunFolder.create(tmp_path / "moved", {})
+    run = new_run(tmp_path / "moved")
     try:
         finished(run, make(before), 1)
         trainer, history = finished(run, make(after), 2)
     finally:
         run.release()
-    straight = RunFolder.create(tmp_path / "straight", {})
+    straight = new_run(tmp_path / "straight")
     try:
         expected, expected_history = finished(straight, make(np), 2)
     finally:
@@ -137,7 +144,7 @@ def test_saving_in_the_middle_of_an_epoch_moves_nothing(cupy: Any, tmp_path: Pat
     """Whoever saves after every step comes to the same bits, and the model stays where it is."""
     _, undisturbed, _ = both(make(cupy))
     training = make(cupy)
-    run = RunFolder.create(tmp_path / "run", {})
+    run = new_run(tmp_path / "run")
     first = training.pre_training(TRAIN, VALIDATION)
     views = dict(training.flat.views)
     try:
@@ -165,9 +172,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_where_it_does_on_the_cpu(
     for module in (np, cupy):
         training = make(module, clips)
         trainer = training.pre_training(TRAIN, VALIDATION)
-        run = RunFolder.create(tmp_path / module.__name__, {})
+        run = new_run(tmp_path / module.__name__)
 
-        def on_step(run: RunFolder = run, trainer: Trainer = trainer, training: DualTraining = training) -> None:
+        def on_step(run: Any = run, trainer: Trainer = trainer, training: DualTraining = training) -> None:
             if saves:
                 run.save_state("pre_training", trainer, training.named)
 

@@ -12,12 +12,12 @@ import pytest
 from nn1d import to_numpy
 from nn1d.layer import named_leaves
 from training.configuration import Configuration
-from training.data import choose_executor
 from training.dual_training import DualTraining
 from training.executor import Executor
 from training.finite_check import NotFinite
 from training.gpu import GpuExecutor
 from training.loss_scaling import MOST, LossScaler
+from training.mpi import choose_executor
 from training.trainer import ARRAYS
 
 SETTINGS = Configuration(

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import kernels, nvrtc
 from nn1d.cuda import convolution
 from nn1d.cuda.kernel import source
+from tests.gpu import launches
 
 # besides the kernels of the paper's network, what takes most registers and memory
 LARGEST = {
@@ -52,6 +53,11 @@ def test_the_table_of_the_page_is_that_of_the_command() -> None:
         assert shown.strip() == kernels.table().strip()
     else:  # another compiler gives other numbers
         assert re.findall(r"^\| `(.*?)`", shown, re.M) == list(kernels.resources())
+
+
+def test_the_page_counts_the_launches() -> None:
+    shown = kernels.PAGE.read_text("utf-8").split(launches.BEGIN)[1].split(launches.END)[0]
+    assert shown.strip() == launches.table().strip()
 
 
 @needs_nvrtc
