@@ -15,6 +15,7 @@ import soundfile
 
 from inference.arguments import read_arguments
 from inference.descriptor import DescriptorError
+from inference.output import OutputError
 from inference.probe import ProbeError
 from inference.probe_command import probe
 from speech.emotion import SHARED, shared_label
@@ -188,7 +189,11 @@ def test_the_map_of_emotions_is_whole() -> None:
         (("--targets", "mood"), ProbeError, "--targets: there is no mood; choose from emotion, speaker, text"),
         (("--train", "savee"), ProbeError, "--train and --test name corpora to learn from and to test on; give both"),
         (("--train", "savee", "--test", "savee"), ProbeError, "must name different corpora"),
-        (("-o", "x.txt"), ProbeError, "x.txt must end with .json or .csv, in a folder that is there"),
+        (("-o", "x.txt"), OutputError, "x.txt: the name must end with .csv or .json"),
+        (("-o", "RUN/results.json"), OutputError, "results.json: would overwrite what is read. Choose another name"),
+        (("-o", "RUN/.nn1d-run.json"), OutputError, "would overwrite what is read"),
+        (("--write-folds", "RUN/history.csv"), OutputError, "would overwrite what is read"),
+        (("--write-folds", "LIST"), OutputError, "would overwrite what is read"),
         (("--baseline", "no.csv"), DescriptorError, "--baseline: cannot read no.csv: No such file or directory"),
         (("--folds", "no.csv"), SplitError, "--folds: cannot read no.csv"),
     ],
@@ -196,6 +201,9 @@ def test_the_map_of_emotions_is_whole() -> None:
 def test_a_mistake_is_one_sentence(
     own: dict[str, Path], arguments: tuple[str, ...], kind: type[Exception], sentence: str
 ) -> None:
+    places = {"RUN": str(own["heard"]), "LIST": str(own["heard"].with_name("list.csv"))}
+    for name, place in places.items():
+        arguments = tuple(word.replace(name, place) for word in arguments)
     with pytest.raises(kind) as error:
         run_probe(own["heard"], *arguments)
     assert sentence in str(error.value)

@@ -98,8 +98,10 @@ def test_what_is_wrong_with_results_is_named(tmp_path: Path, results: dict[str, 
     run.release()
 
 
-@pytest.mark.parametrize("text", ["seed = " + "7" * 5000, "seed = \0", "clip = 1" + "0" * 400, "seed = 1" + "0" * 40])
+@pytest.mark.parametrize("text", ["seed = " + "7" * 5000, "seed = \0", "clip = 1" + "0" * 400, "seed = 1" + "0" * 40,
+                                  *(f"{name} = 0x{'f' * 5000}" for name in ("db", "tied", "channels", "data_dir")),
+                                  f"leave_out = [[0x{'f' * 5000}]]"])  # fmt: skip
 def test_numbers_of_any_length_in_toml_are_one_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "settings.toml").write_text(text)
-    with pytest.raises(ConfigurationError, match=r"^(--config: .*: |seed |clip )[^\n]*$"):
+    with pytest.raises(ConfigurationError, match=r"^(--config: .*: |seed |clip |[a-z_]+ must be )[^\n]*$"):
         read_arguments(["--config", str(tmp_path / "settings.toml")])
