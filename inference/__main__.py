@@ -324,7 +324,7 @@ def export(options: argparse.Namespace) -> None:
     model = load_run(options.run, options.phase)
     settings = model.configuration
     about = {
-        "run": options.run.resolve().name,
+        "run": printable(options.run.resolve().name),
         "phase": weights_path(options.run, options.phase).stem,
         "sample_rate_hz": SAMPLE_RATE_HZ,
         **{
