@@ -46,7 +46,7 @@ from speech.checks import NotFiniteError
 from speech.clip import Clips
 from speech.container import FormatError, encode_sound, writable_suffixes
 from speech.corpus import NAMES, corpus_title, find_corpus, spread
-from speech.folder import list_recordings, unique_names
+from speech.folder import list_recordings, passed_over, unique_names
 from speech.recording import CorpusError, Recording, RecordingError, printable
 from speech.snr import si_sdr, snr_db
 from storage.atomic import write_atomic
@@ -80,7 +80,7 @@ def main(options: argparse.Namespace) -> int:
     try:
         return next(command for command in commands if command.__name__ == options.command)(options) or 0
     except OSError as error:
-        if options.output is None or error.filename is not None:
+        if options.output is None or error.filename not in (None, str(options.output)):
             raise
         place = printable(options.output)
         raise CommandError(f"{place} cannot be written: {error.strerror or error}") from error
@@ -346,10 +346,11 @@ def named_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple
     """Files, and what is in folders, each once; and the folders that cannot be read."""
     by_place: dict[Path, Recording] = {}
     left_out: list[tuple[str, str]] = []
+    runs: list[Path] = []
     for path in paths:
         inside = [Recording(unique_names([Path(path.name)])[0], path)]
         if path.is_dir():
-            inside, unusable = list_recordings(path)
+            inside, unusable = list_recordings(path, runs)
             unusable = [(f"{printable(path)}/{name}", reason) for name, reason in unusable]
             left_out += unusable
             if not inside:
@@ -357,6 +358,8 @@ def named_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple
                 raise CommandError(f"{printable(path)}: no audio files in this folder that can be read{others}")
         for recording in inside:
             by_place.setdefault(Path(str(recording.source)).resolve(), recording)
+    for sentence in passed_over(runs):
+        print(sentence)
     recordings = list(by_place.values())
     if len(paths) > 1:
         names = unique_names([Path(str(recording.source)) for recording in recordings])

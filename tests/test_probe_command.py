@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (folder / "list.csv").write_text("\n".join(lines) + "\n")
     runs = {}
     for name, more in (("heard", ()), ("without 01", ("s0", "s1")), ("without 23", ("s2", "s3"))):
-        runs[name] = folder / name.replace(" ", "-")
+        runs[name] = folder / (
+            name.replace(" ", "-") if more else os.fsdecode(b"heard\xff")
+        )  # also where it is not UTF-8
         options = (*SMALL, "--epochs", "1", "--fine-tune-epochs", "1", "--db", "folder", "--data-dir", folder / "data")
         leave = ("--leave-out", *more) if more else ()
         train(*options, "--manifest", folder / "list.csv", *leave, "--out", runs[name])
