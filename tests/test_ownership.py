@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.command import SMALL, make_recordings, outcome, train
+from tests.command import ROOT, SMALL, make_recordings, outcome, train
 from training.ownership import MARKER, Ownership, OwnershipError
 from training.run_folder import RunError, RunFolder
 
@@ -131,6 +134,17 @@ def test_no_file_that_is_a_link_is_replaced(run: Path, tmp_path: Path) -> None:
     done = train("--resume", run, "--epochs", "3", expect=2)
     assert "history.csv is a link" in done.stderr
     assert (tmp_path / "history.csv").read_bytes() == before and (run / "history.csv").is_symlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="ulimit is of Unix")
+def test_a_run_that_cannot_be_replaced_is_where_it_was(run: Path, finished: Path, options: list[str]) -> None:
+    words = [sys.executable, "train.py", *options, "--out", str(run), "--force"]
+    limited = ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *words]  # no file may grow, as on a full disk
+    done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"train.py: --out: cannot write a run into {run}: File too large. Choose another")
+    assert listing(run) == listing(finished)
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
 
 
 def test_a_lock_of_somebody_else_stays(run: Path) -> None:

@@ -139,6 +139,7 @@ class RunFolder:
             except BaseException:
                 run.release()
                 if replaced is not None:
+                    run._ownership.files.add("lock")  # also where there could be no record
                     run._ownership.remove_all()
                 raise
         except (OSError, OwnershipError) as error:
