@@ -34,6 +34,7 @@ from inference.ablation import mask_ablation
 from inference.export import ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
 from inference.model import PHASES, WEIGHTS, Model, load_run, weights_path
+from inference.output import OutputError, check_output
 from inference.probe_command import MISTAKES as PROBE_MISTAKES
 from inference.probe_command import probe
 from inference.rate import Rate, as_json, as_lines, judge_plain, recording_rates, representation_rates
@@ -45,7 +46,7 @@ from speech.checks import NotFiniteError
 from speech.clip import Clips
 from speech.container import FormatError, encode_sound, writable_suffixes
 from speech.corpus import NAMES, corpus_title, find_corpus, spread
-from speech.folder import list_recordings, unique_names
+from speech.folder import list_recordings, passed_over, unique_names
 from speech.recording import CorpusError, Recording, RecordingError, printable
 from speech.snr import si_sdr, snr_db
 from storage.atomic import write_atomic
@@ -53,7 +54,7 @@ from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import ConfigurationError
 from training.data import DEMO_CLIPS, learned_contents, prepare_again, read_corpus
-from training.run_folder import FILES, RunError, RunFolder, read_config
+from training.run_folder import RunError, RunFolder, read_config
 from training.seed import generator
 from training.workers import Workers
 
@@ -66,8 +67,8 @@ class CommandError(RuntimeError):
 
 
 MISTAKES = (
-    CheckpointError, CommandError, ConfigurationError, CorpusError, ExportError, NotFiniteError, RecordingError,
-    RunError, ShapeError, WaveformError, *PROBE_MISTAKES,
+    CheckpointError, CommandError, ConfigurationError, CorpusError, ExportError, NotFiniteError, OutputError,
+    RecordingError, RunError, ShapeError, WaveformError, *PROBE_MISTAKES,
 )  # fmt: skip
 
 
@@ -79,7 +80,7 @@ def main(options: argparse.Namespace) -> int:
     try:
         return next(command for command in commands if command.__name__ == options.command)(options) or 0
     except OSError as error:
-        if options.output is None or error.filename is not None:
+        if options.output is None or error.filename not in (None, str(options.output)):
             raise
         place = printable(options.output)
         raise CommandError(f"{place} cannot be written: {error.strerror or error}") from error
@@ -91,7 +92,8 @@ def encode(options: argparse.Namespace) -> int:
         raise CommandError("encode: needs audio files or folders, or --db; give one of the two")
     model = load_run(options.run, PHASES[0], options.threads)
     recordings, left_out = corpus_recordings(options) if options.db else named_recordings(options.paths)
-    check_output(options, (".npz", ".csv"), [item.source for item in recordings if isinstance(item.source, Path)])
+    inputs = [item.source for item in recordings if isinstance(item.source, Path)]
+    check_output(options.output, (".npz", ".csv"), [options.run], inputs)
     for name, reason in left_out:
         complain(name, reason)
     started, done, seconds = time.perf_counter(), 0, 0.0
@@ -186,7 +188,7 @@ def _place(recording: Recording) -> str:
 
 def reconstruct(options: argparse.Namespace) -> None:
     """Rebuild one recording."""
-    check_output(options, writable_suffixes(), [options.path])
+    check_output(options.output, writable_suffixes(), [options.run], [options.path])
     model = load_run(options.run, options.phase, options.threads)
     place = printable(options.output)
     try:
@@ -212,7 +214,7 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.db is None:
         raise CommandError(f"evaluate: needs a corpus: --db {' | '.join(NAMES)}")
     if options.output is not None:
-        check_output(options, (".json",), [])
+        check_output(options.output, (".json",), [options.run])
     config, settings = read_config(options.run)
     models = {
         phase: load_run(options.run, weights, options.threads)
@@ -280,7 +282,7 @@ def say_seen(config: dict[str, Any], clips: Clips) -> None:
 def rate(options: argparse.Namespace) -> None:
     """Rebuild the run's test clips from quantised representations, and the recordings at fewer bits beside them."""
     if options.output is not None:
-        check_output(options, (".json",), [])
+        check_output(options.output, (".json",), [options.run])
         write_atomic(options.output, (json.dumps(judged_rates(options), indent=2) + "\n").encode())
         return
     with RunFolder.open(options.run, "rate") as run:
@@ -299,7 +301,8 @@ def judged_rates(options: argparse.Namespace) -> dict[str, Any]:
     }
     if not models:
         weights_path(options.run)
-    work = prepare_again(config, dataclasses.replace(settings, device="cpu"), options.data_dir, "rate")
+    settings = dataclasses.replace(settings, device="cpu", cache_dir=None)  # a run may come from anybody
+    work = prepare_again(config, settings, options.data_dir, "rate")
     clips, train, test = work.clips, work.split.train, work.split.test[: options.clips]
     lines: list[Rate] = []
     with Workers(options.threads or available_cores()) as workers:
@@ -315,13 +318,13 @@ def judged_rates(options: argparse.Namespace) -> dict[str, Any]:
 
 def export(options: argparse.Namespace) -> None:
     """Write the network for other programs."""
-    check_output(options, (".onnx",) if options.layout == "onnx" else (".safetensors",), [])
+    check_output(options.output, (".onnx",) if options.layout == "onnx" else (".safetensors",), [options.run])
     if options.layout == "torch" and (options.part != "both" or options.masks is not None):
         raise CommandError("export: --part and --masks are of an ONNX graph; --layout torch has all weights")
     model = load_run(options.run, options.phase)
     settings = model.configuration
     about = {
-        "run": options.run.resolve().name,
+        "run": printable(options.run.resolve().name),
         "phase": weights_path(options.run, options.phase).stem,
         "sample_rate_hz": SAMPLE_RATE_HZ,
         **{
@@ -343,10 +346,11 @@ def named_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple
     """Files, and what is in folders, each once; and the folders that cannot be read."""
     by_place: dict[Path, Recording] = {}
     left_out: list[tuple[str, str]] = []
+    runs: list[Path] = []
     for path in paths:
         inside = [Recording(unique_names([Path(path.name)])[0], path)]
         if path.is_dir():
-            inside, unusable = list_recordings(path)
+            inside, unusable = list_recordings(path, runs)
             unusable = [(f"{printable(path)}/{name}", reason) for name, reason in unusable]
             left_out += unusable
             if not inside:
@@ -354,6 +358,8 @@ def named_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple
                 raise CommandError(f"{printable(path)}: no audio files in this folder that can be read{others}")
         for recording in inside:
             by_place.setdefault(Path(str(recording.source)).resolve(), recording)
+    for sentence in passed_over(runs):
+        print(sentence)
     recordings = list(by_place.values())
     if len(paths) > 1:
         names = unique_names([Path(str(recording.source)) for recording in recordings])
@@ -371,21 +377,6 @@ def corpus_recordings(options: argparse.Namespace) -> tuple[list[Recording], lis
         cache_dir=options.cache_dir or user_cache(),
     )
     return spread(corpus.recordings, options.limit), corpus.left_out
-
-
-def check_output(options: argparse.Namespace, suffixes: Sequence[str], inputs: Sequence[Path]) -> None:
-    """Raise CommandError where the output has no known suffix, no folder, or is something that is read."""
-    output: Path = options.output
-    place = printable(output)
-    if output.suffix.lower() not in suffixes:
-        raise CommandError(f"{place}: the name must end with {' or '.join(sorted(suffixes))}")
-    if not output.parent.is_dir():
-        raise CommandError(f"{place}: there is no folder {printable(output.parent)}")
-    if output.is_dir():
-        raise CommandError(f"{place}: is a folder. Name a file in it")
-    files = [options.run / name for name in FILES] + list((options.run / "checkpoints").glob("*"))
-    if output.exists() and any(path.exists() and path.samefile(output) for path in [*files, *inputs]):
-        raise CommandError(f"{place}: would overwrite what is read. Choose another name")
 
 
 def complain(name: str, reason: str) -> None:

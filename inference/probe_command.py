@@ -14,6 +14,7 @@ import numpy as np
 
 from inference.descriptor import OF_WAVEFORM, Candidates, DescriptorError, describe_clips, read_table, split_name
 from inference.model import PHASES, load_run
+from inference.output import OutputError, check_output
 from inference.probe import CLASSIFIERS, ProbeError, as_json, check_installed, cross_validate, difference
 from speech.clip import Clips
 from speech.corpus import SEPARATOR, corpus_title
@@ -31,7 +32,7 @@ from training.seed import generator
 from training.terminal import say
 from training.workers import Workers
 
-MISTAKES = (DescriptorError, ProbeError, SplitError)
+MISTAKES = (DescriptorError, OutputError, ProbeError, SplitError)
 FEATURES = ("representation", "logmel", "mfcc")  # and eGeMAPS where openSMILE is installed
 TARGETS = ("emotion", "speaker", "text")
 RANDOM_FOLDS = 5
@@ -69,11 +70,8 @@ def probe(options: argparse.Namespace) -> int:
     features = [name for name in chosen.split(",") if name]
     for name in features:
         split_name(name, depth)
-    output = options.output
-    if output is not None and (output.suffix not in (".json", ".csv") or not output.parent.is_dir()):
-        raise ProbeError(f"probe: {output} must end with .json or .csv, in a folder that is there")
-
     settings = _settings(options, config, settings)
+    _check_outputs(options, settings)
     threads = options.threads or available_cores()
     clips, _, directory = read_corpus(settings, settings.data_dir, threads)
     tasks = list(_tasks(options, settings, clips, targets))
@@ -101,8 +99,17 @@ def probe(options: argparse.Namespace) -> int:
         ],
         "results": results,
     }
-    _write(options, output, report)
+    _write(options, options.output, report)
     return 0
+
+
+def _check_outputs(options: argparse.Namespace, settings: Configuration) -> None:
+    """Before the work, which takes minutes."""
+    named = [settings.manifest, None if options.folds is None else Path(options.folds)]
+    inputs = [*options.baseline, *(path for path in named if path is not None)]
+    for output, suffixes in ((options.output, (".csv", ".json")), (options.write_folds, (".csv",))):
+        if output is not None:
+            check_output(output, suffixes, options.runs, inputs)
 
 
 def _listed(text: str, known: Sequence[str], option: str) -> list[str]:
@@ -346,7 +353,7 @@ def _write(options: argparse.Namespace, output: Path | None, report: Mapping[str
         with RunFolder.open(options.runs[0], "probe") as run:
             run.write_json("probe.json", report)
         say(f"written: {options.runs[0] / 'probe.json'}; python -m report {options.runs[0]} shows it")
-    elif output.suffix == ".json":
+    elif output.suffix.lower() == ".json":
         write_atomic(output, (json.dumps(report, indent=1) + "\n").encode())
     else:
         head = (
@@ -367,4 +374,4 @@ def _write(options: argparse.Namespace, output: Path | None, report: Mapping[str
             for row in report["results"]
             for fold in row["folds"]
         )
-        write_atomic(output, "".join(csv_lines([head, *rows])).encode())
+        write_atomic(output, "".join(csv_lines([head, *rows])).encode("utf-8", "backslashreplace"))

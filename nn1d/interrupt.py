@@ -1,4 +1,7 @@
-"""Ctrl-C while one of nn1d's commands still imports: a line and 130, as nn1d/command.py has it from then on."""
+"""What may befall one of nn1d's commands while it still imports, as a line and an exit code: Ctrl-C, too little memory.
+
+From then on nn1d/command.py has it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import signal
 import sys
 
+LEAST_MIB, THREAD_MIB = 140, 45  # of Python, NumPy and nn1d, and of a thread of BLAS
 COMMANDS = {
     "nn1d.doctor": "doctor",
     "nn1d-doctor": "doctor",
@@ -34,5 +38,25 @@ def end_quietly(command: str) -> None:
             signal.signal(number, end)
 
 
+def check_address_space(command: str) -> None:
+    """End the process where ulimit -v leaves no room for BLAS, which would end it without a sentence."""
+    try:
+        import resource
+    except ImportError:
+        return  # Windows
+    threads = os.environ.get("OPENBLAS_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    needed = LEAST_MIB + THREAD_MIB * (min(int(threads), cores) if threads.isdecimal() else cores)
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit >> 20 < needed:
+        sentence = (
+            f"{command}: needs about {needed} MiB of address space; ulimit -v allows {limit >> 20} MiB. Raise it: "
+            "ulimit -v unlimited, or set OPENBLAS_NUM_THREADS=1\n"
+        )
+        os.write(2, sentence.encode())
+        os._exit(2)
+
+
 if command := command_of_this_process():
     end_quietly(command)
+    check_address_space(command)

@@ -19,6 +19,7 @@ from report.selection import select
 from report.table import paper_table
 from speech.audio import SAMPLE_RATE_HZ
 from speech.distortion import MEASURES
+from speech.recording import printable
 from speech.worst_segments import Segment
 from storage.regular import check_regular, read_regular
 from storage.spreadsheet import TableReader
@@ -127,9 +128,9 @@ def compare(runs: Sequence[Compared]) -> str:
     """
     from report import figure, page, view  # with matplotlib and jinja2
 
-    names = [run.path.resolve().name for run in runs]
+    names = [printable(run.path.resolve().name) for run in runs]
     if len(set(names)) < len(names):
-        names = [str(run.path) for run in runs]
+        names = [printable(run.path) for run in runs]
     common = common_clips(runs)
     clips = runs[0].work.clips
     rows: list[list[ClipEvaluation]] = []
@@ -217,6 +218,6 @@ def compare(runs: Sequence[Compared]) -> str:
         "sounds": {},
     }
     with Workers(runs[0].work.threads) as workers:
-        room = view.PAGE_BYTES - len(page.render(content, data, clips).encode()) - 10_000
+        room = view.PAGE_BYTES - len(page.render(content, data, clips).encode("utf-8", "backslashreplace")) - 10_000
         view.fill_views(dict(enumerate(shown)), heard, workers, room)
     return page.render(content, data, clips)

@@ -78,9 +78,11 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 def short(name: str) -> str:
     """A name as a figure can hold it: the whole one would leave no room for the figure."""
+    name = HALF_CHARACTER.sub("\ufffd", name)
     return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"
 
 
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # of which no font has a glyph
 NOT_XML = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # a label with one is no picture at all
 Place = Callable[[str], Path]  # where a file of a name is to be written, such as folder.joinpath
 

@@ -20,6 +20,7 @@ from speech.audio import read_waveform
 from speech.cache import digest, file_name
 from speech.recording import CorpusError, Recording, RecordingError
 from storage.atomic import new_file, remove_unfinished
+from storage.regular import check_regular
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -282,6 +283,7 @@ def _write_header(file: BinaryIO, count: int, clip_samples: int) -> None:
 
 
 def _open(path: Path, recordings: Sequence[Recording], clip_samples: int) -> tuple[Clips, LeftOut]:
+    check_regular(path)
     with path.open("rb") as file:
         clips, left_out = _read(file, recordings, clip_samples)
     return dataclasses.replace(clips, path=path), left_out

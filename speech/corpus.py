@@ -143,9 +143,7 @@ def find_corpus(
         recordings, left_out = _list(name, directory, checksums, runs, manifest)
         if recordings:
             break
-    notes = []
-    if runs:
-        notes.append(f"folder: passed over {len(runs)} folders of runs in it, such as {printable(runs[0])}")
+    notes = folder.passed_over(runs)
     if not recordings and name == "emodb" and data_dir is None and download:
         download_emodb(directory, url, checksums, progress)
         recordings, left_out = _list(name, directory, checksums, runs)

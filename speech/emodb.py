@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speech.recording import CorpusError, Recording
+from storage.regular import check_regular
 
 EMOTIONS = {
     "W": "anger",  # Wut, Ärger
@@ -108,8 +109,10 @@ def check(recordings: list[Recording], checksums: Mapping[str, str] | None = Non
 
 
 def _sha256(source: object) -> str | None:
+    path = Path(str(source))
     try:
-        with Path(str(source)).open("rb") as file:
+        check_regular(path)
+        with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None

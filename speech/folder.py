@@ -11,6 +11,8 @@ from speech.container import CONVERT, FOREIGN, READ
 from speech.recording import CorpusError, Recording, printable
 from storage.regular import read_regular
 
+RUN_MARKER = ".nn1d-run.json"  # training/ownership.py writes it
+
 
 def list_recordings(directory: Path, runs: list[Path] | None = None) -> tuple[list[Recording], list[tuple[str, str]]]:
     """Every audio file below a directory, sorted by path, and what cannot be read.
@@ -46,7 +48,7 @@ def list_recordings(directory: Path, runs: list[Path] | None = None) -> tuple[li
 
     seen = {directory.resolve()}
     for folder, subfolders, files in os.walk(directory, onerror=note_unreadable, followlinks=True):
-        if "config.json" in files and Path(folder) != directory and is_run(Path(folder)):
+        if {"config.json", RUN_MARKER} & set(files) and Path(folder) != directory and is_run(Path(folder)):
             subfolders[:] = []
             if runs is not None:
                 runs.append(Path(folder))
@@ -86,12 +88,20 @@ def _foreign_reason(suffix: str) -> str:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether train.py wrote a run into a folder."""
-    try:
-        config = json.loads(read_regular(folder / "config.json"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(config, dict) and {"settings", "split", "clips_sha256"} <= set(config)
+    """Whether train.py wrote a run into a folder; its config.json or its marker says so."""
+    for name, keys in (("config.json", {"settings", "split", "clips_sha256"}), (RUN_MARKER, {"run", "files"})):
+        try:
+            content = json.loads(read_regular(folder / name))
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(content, dict) and keys <= set(content):
+            return True
+    return False
+
+
+def passed_over(runs: list[Path]) -> list[str]:
+    """The sentence about folders of runs among recordings; none where there are none."""
+    return [f"folder: passed over {len(runs)} folders of runs in it, such as {printable(runs[0])}"] if runs else []
 
 
 def unique_names(paths: list[Path]) -> list[str]:

@@ -26,7 +26,8 @@ from speech.clip import Clips
 from speech.recording import CorpusError, Recording, printable
 from speech.split import TEST_SHARE, VALIDATION_SHARE, Split
 from storage.atomic import write_atomic
-from storage.mapped import BLOCK_BYTES, OPEN_AT_ONCE, JoinedRows, take_rows
+from storage.mapped import BLOCK_BYTES, OPEN_AT_ONCE, JoinedRows, map_array, take_rows
+from storage.regular import read_regular_bytes
 from storage.spreadsheet import TableReader, csv_lines
 
 MANIFEST = "manifest.json"
@@ -98,7 +99,7 @@ class Shards:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            content = (folder / MANIFEST).read_bytes()
+            content = read_regular_bytes(folder / MANIFEST)
             self.manifest = msgspec.json.decode(content, type=Manifest)
         except OSError as error:
             raise CorpusError(
@@ -179,14 +180,14 @@ class Shards:
         shard = self.manifest.shards[number]
         path = self.folder / "clips" / shard.clips
         try:
-            array = np.load(path, mmap_mode="r")
+            array = map_array(path)
             if array.shape != (shard.rows, self.manifest.clip_samples) or array.dtype != np.float32:
                 raise ValueError(f"{array.shape} {array.dtype}")
             if number not in self._checked and _digest(path, array.offset, array.nbytes) != shard.clips_sha256:
                 raise ValueError("another checksum")
         except OSError as error:
             raise CorpusError(f"shards: {printable(path)} cannot be read: {error.strerror}. {CURE}") from None
-        except (ValueError, EOFError) as error:
+        except ValueError as error:
             raise CorpusError(f"shards: {printable(path)} is damaged ({error}). {CURE}") from None
         self._checked.add(number)
         return array
@@ -195,7 +196,7 @@ class Shards:
         shard = self.manifest.shards[number]
         path = self.folder / shard.index
         try:
-            content = path.read_bytes()
+            content = read_regular_bytes(path)
         except OSError as error:
             raise CorpusError(f"shards: {printable(path)} cannot be read: {error.strerror}. {CURE}") from None
         if hashlib.sha256(content).hexdigest() != shard.index_sha256:
@@ -212,8 +213,11 @@ class Shards:
             )
             if Counter(index.part.tolist()) != shard.parts or len(lines) != shard.rows:
                 raise ValueError("other parts than the manifest says")
+            valid, level = index.valid, np.concatenate([index.offset, index.scale])
+            if not ((valid > 0) & (valid <= self.manifest.clip_samples)).all() or not np.isfinite(level).all():
+                raise ValueError("numbers that no clip has")
             return index
-        except (ValueError, LookupError, TypeError, csv.Error) as error:
+        except (ValueError, LookupError, TypeError, OverflowError, csv.Error) as error:
             raise CorpusError(f"shards: {printable(path)} is not what was written ({error!r}). {CURE}") from None
 
 

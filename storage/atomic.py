@@ -14,7 +14,14 @@ from typing import BinaryIO
 SUFFIX = ".unfinished"
 UNFINISHED = re.compile(rf"\..*-[0-9a-f]{{32}}{re.escape(SUFFIX)}", re.DOTALL)  # the names of files that are not whole
 LONGEST_STEM = 80  # of such a name, so that it stays one where the file's own name is as long as a name may be
-NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR}  # what file systems answer
+NO_FOLDER_SYNC = {
+    errno.EINVAL,
+    errno.ENOTSUP,
+    errno.ENOSYS,
+    errno.EBADF,
+    errno.EACCES,
+    errno.EISDIR,
+}  # what file systems answer
 
 
 @contextmanager
@@ -39,8 +46,10 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
                 unfinished.replace(path)
         if os.name != "posix":  # a file that is open keeps its name there
             unfinished.replace(path)
-    except BaseException:
+    except BaseException as error:
         unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+            error.filename = str(path)
         raise
     _sync_folder(path.parent)
 
@@ -97,11 +106,12 @@ def _sync_folder(folder: Path) -> None:
     """Have the kernel write the names in a folder, where the system and the file system can do that."""
     if not hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened, and names are on the disk at once
         return
-    descriptor = os.open(folder, os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(folder, os.O_DIRECTORY)  # which needs the right to list it
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         if error.errno not in NO_FOLDER_SYNC:
             raise
-    finally:
-        os.close(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import mmap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -106,6 +107,27 @@ def write_rows(path: Path, rows: Iterator[np.ndarray], count: int) -> np.ndarray
     return np.load(path, mmap_mode="r")
 
 
+def map_array(path: Path) -> np.memmap:
+    """The array of an .npy file, mapped from it.
+
+    Raises
+    ------
+    DamagedError
+        The file holds no whole array.
+    OSError
+        It cannot be read, or is no regular file.
+    """
+    check_regular(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a header that Python 2 could have written
+            return np.lib.format.open_memmap(path, "r")
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # NumPy reads a damaged header as Python, and fails in a dozen ways
+        raise DamagedError(f"{path} is no whole array") from error
+
+
 def load_rows(path: Path) -> np.ndarray:
     """The array that `write_rows` wrote, mapped from the file, after a look at every byte of it.
 
@@ -116,15 +138,10 @@ def load_rows(path: Path) -> np.ndarray:
     OSError
         It cannot be read.
     """
-    check_regular(path)
-    try:
-        array = np.load(path, mmap_mode="r")
-        start = array.offset
-    except (ValueError, EOFError, AttributeError) as error:
-        raise DamagedError(f"{path} is no whole array") from error
+    array = map_array(path)
     digest, left = hashlib.sha256(), array.nbytes
     with path.open("rb") as file:
-        file.seek(start)
+        file.seek(array.offset)
         while left and (block := file.read(min(left, BLOCK_BYTES))):
             digest.update(block)
             left -= len(block)

@@ -19,5 +19,10 @@ def check_regular(path: Path) -> None:
 
 def read_regular(path: Path, encoding: str = "utf-8") -> str:
     """The text of a regular file, its line ends as they are; OSError or UnicodeDecodeError where it cannot be read."""
+    return read_regular_bytes(path).decode(encoding)
+
+
+def read_regular_bytes(path: Path) -> bytes:
+    """What a regular file holds; OSError where it cannot be read."""
     check_regular(path)
-    return path.read_bytes().decode(encoding)
+    return path.read_bytes()

@@ -44,6 +44,7 @@ from speech.audio import read_waveform
 from speech.clip import load_clips
 from speech.folder import list_recordings
 from speech.recording import Recording, RecordingError
+from tests.mutation import mutations
 from tests.tampering import tampered, tampered_page
 from training.arguments import read_arguments
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -266,6 +267,7 @@ KINDS: dict[str, Callable[[Path, random.Random], Iterator[str]]] = {
     "TOML files": toml,
     "command lines": command_lines,
     "shapes given to layers": shapes,
+    "what is read back": mutations,
     "files of a run": tampered,
     "files of a run, shown": tampered_page,
 }

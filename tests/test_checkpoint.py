@@ -65,7 +65,16 @@ def test_a_newer_format_is_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "metadata", [None, {}, {"nn1d": "{"}, {"nn1d": "3"}, {"nn1d": "[]"}, {"nn1d": '{"format": "x"}'}]
+    "metadata",
+    [
+        None,
+        {},
+        {"nn1d": "{"},
+        {"nn1d": "3"},
+        {"nn1d": "[]"},
+        {"nn1d": '{"format": "x"}'},
+        {"nn1d": '{"format": Infinity, "sha256": ""}'},
+    ],
 )
 def test_a_stranger_s_file_is_refused(path: Path, metadata: dict[str, str] | None) -> None:
     save_file(ARRAYS, path, metadata)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,9 @@ def report(*options: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def runs(listened: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two runs; the second has its decoders the other way round."""
+    """Two runs; the second has its decoders the other way round, and a name that is not UTF-8."""
     folder = tmp_path_factory.mktemp("runs")
-    first, second = (Path(shutil.copytree(listened, folder / name)) for name in ("first", "second"))
+    first, second = (Path(shutil.copytree(listened, folder / name)) for name in ("first", os.fsdecode(b"second\xff")))
     pretrained, finetuned = (second / "checkpoints" / f"{name}.safetensors" for name in ("pretrained", "finetuned"))
     pretrained.rename(second / "aside")
     finetuned.rename(pretrained)
@@ -69,7 +70,10 @@ def test_the_clips_of_both_runs_are_under_one_player(runs: tuple[Path, Path], li
     data = page_data(runs[0] / "comparison.html")
     assert (runs[0] / "comparison.html").stat().st_size < 15_000_000
     titles = ("after pre-training", "after fine-tuning")
-    assert data["phases"] == ["original", *(f"{name}, {title}" for name in ("first", "second") for title in titles)]
+    assert data["phases"] == [
+        "original",
+        *(f"{name}, {title}" for name in ("first", "second\\udcff") for title in titles),
+    ]
     clip = data["clips"][data["chosen"][0]]
     heard = [soundfile.read(io.BytesIO(base64.b64decode(uri.split(",")[1])))[0] for uri in clip["sounds"]]
     stem = next(path.name.removesuffix(".original.wav") for path in (listened / "audio").glob("01-*.original.wav"))
@@ -93,7 +97,7 @@ def test_the_page_shows_tables_losses_and_what_differs(runs: tuple[Path, Path]) 
     with chromium() as browser, opened(browser, page.as_uri(), 400, "dark") as tab:
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         text = tab.locator("main").inner_text()
-        assert "first: demo corpus" in text and "second: demo corpus" in text
+        assert "first: demo corpus" in text and "second\\udcff: demo corpus" in text
         assert tab.locator("#loss img").count() == 4
         differing = tab.locator("#run tbody tr").all_inner_texts()
         assert len(differing) == 1 and differing[0].split() == ["patience", "8", "5"]
@@ -119,7 +123,7 @@ def test_only_pages_of_ours_are_replaced(runs: tuple[Path, Path], tmp_path: Path
     page = tmp_path / "page.html"
     shutil.copy(runs[0] / "comparison.html", page)
     report(runs[1], runs[0], "-o", page)
-    assert page_data(page)["phases"][1].startswith("second, ")
+    assert page_data(page)["phases"][1].startswith("second\\udcff, ")
     (runs[1] / "comparison.html").write_text("precious")
     with pytest.raises(RunError, match=r"comparison\.html is there, and is no page of runs side by side"):
         report(runs[1], runs[0])

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from inference.__main__ import named_recordings
 from speech.corpus import NAMES, find_corpus, spread
 from speech.recording import CorpusError, Recording
 from training.configuration import CORPORA
+from training.ownership import Ownership
 
 
 @pytest.fixture(autouse=True)
@@ -109,16 +111,20 @@ def test_folder_needs_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (corpus.directory, corpus.left_out, corpus.notes) == (tmp_path, [], [])
 
 
-def test_runs_in_the_folder_are_said_once(tmp_path: Path) -> None:
+def test_runs_in_the_folder_are_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for run in ("runs/one", "runs/two"):
         (tmp_path / run / "audio").mkdir(parents=True)
         (tmp_path / run / "audio" / "1.wav").touch()
         (tmp_path / run / "config.json").write_text('{"settings": {}, "split": {}, "clips_sha256": ""}')
+    (tmp_path / "runs/two/config.json").write_text("damaged")
+    Ownership.begin(tmp_path / "runs/two", "audio/1.wav")
     (tmp_path / "a.wav").touch()
     corpus = find_corpus("folder", tmp_path)
     assert [recording.name for recording in corpus.recordings] == ["a"]
     (note,) = corpus.notes
     assert note.startswith("folder: passed over 2 folders of runs in it, such as ")
+    named_recordings([tmp_path])
+    assert capsys.readouterr().out == f"{note}\n"
 
 
 def test_demo_needs_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import io
 import os
@@ -204,6 +205,30 @@ def test_a_drip_meets_the_deadline(server: Server, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(download, "DEADLINE_SECONDS", 0.3)
     server.body, server.pause_s = archive(complete()), 0.05  # each byte comes long before the time-out of the next
     assert_refused(tmp_path, server.url, r"\d+ bytes came within 0.3 s, and not the whole")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the socket of the thread left behind
+def test_a_header_that_drips_meets_the_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "DEADLINE_SECONDS", 0.5)
+    ended = threading.Event()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError), listener.accept()[0] as connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not ended.wait(0.05):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/download.zip"
+            assert_refused(tmp_path, url, r"0 bytes came within 0\.5 s, and not the whole")
+        finally:
+            ended.set()
+            for each in (thread, *(other for other in threading.enumerate() if other.name == "download")):
+                each.join()
+            gc.collect()
 
 
 def test_an_altered_and_a_missing_file(server: Server, tmp_path: Path) -> None:

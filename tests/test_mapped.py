@@ -35,6 +35,15 @@ def test_a_bit_that_changed_is_found(path: Path, place: int) -> None:
         load_rows(path)
 
 
+@pytest.mark.parametrize("damage", [(b"shape", b"(hape"), (b"}", b" "), (b"'descr'", b"7      "), (b"(5,", b"(-,"),
+                                    (b"\x93NUMPY", b"PK\x03\x04UM")])  # fmt: skip
+def test_a_damaged_header_is_found(path: Path, damage: tuple[bytes, bytes]) -> None:
+    """NumPy reads it as Python, and fails like that."""
+    path.write_bytes(path.read_bytes().replace(*damage, 1))
+    with pytest.raises(DamagedError, match=r"is no whole array|has no checksum"):
+        load_rows(path)
+
+
 @pytest.mark.parametrize("size", [0, 5, 100, 128, 2000, -40, -1])
 def test_a_file_that_is_cut_is_found(path: Path, size: int) -> None:
     path.write_bytes(path.read_bytes()[:size])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.command import SMALL, make_recordings, outcome, train
+from tests.command import ROOT, SMALL, make_recordings, outcome, train
 from training.ownership import MARKER, Ownership, OwnershipError
 from training.run_folder import RunError, RunFolder
 
@@ -100,12 +103,15 @@ def test_a_file_of_somebody_else_keeps_a_run_from_being_replaced(run: Path, opti
 
 def test_a_run_is_replaced_when_the_new_one_stands(run: Path, finished: Path, options: list[str]) -> None:
     identity = json.loads((run / MARKER).read_text())["run"]
+    left = shutil.copytree(run, run.with_name("run.replaced-" + 8 * "a"))  # as a process that was killed leaves it
+    (left / MARKER).write_text((left / MARKER).read_text().replace(identity, 32 * "a"))
+    precious("run.replaced-12345678/notes.txt")(run.parent)
     done = train(*options, "--out", run, "--force", "--db", "nobody", expect=2)
     assert done.returncode == 2 and listing(run) == listing(finished)  # not even set aside for a mistake
     train(*options, "--out", run, "--force")
     assert outcome(run) == outcome(finished)
     assert json.loads((run / MARKER).read_text())["run"] != identity
-    assert [path.name for path in run.parent.iterdir()] == ["run"]
+    assert sorted(path.name for path in run.parent.iterdir()) == ["run", "run.replaced-12345678"]
 
 
 def test_nothing_is_written_behind_a_link(run: Path, tmp_path: Path) -> None:
@@ -128,6 +134,24 @@ def test_no_file_that_is_a_link_is_replaced(run: Path, tmp_path: Path) -> None:
     done = train("--resume", run, "--epochs", "3", expect=2)
     assert "history.csv is a link" in done.stderr
     assert (tmp_path / "history.csv").read_bytes() == before and (run / "history.csv").is_symlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="ulimit is of Unix")
+def test_a_run_that_cannot_be_replaced_is_where_it_was(run: Path, finished: Path, options: list[str]) -> None:
+    words = [sys.executable, "train.py", *options, "--out", str(run), "--force"]
+    limited = ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *words]  # no file may grow, as on a full disk
+    done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"train.py: --out: cannot write a run into {run}: File too large. Choose another")
+    assert listing(run) == listing(finished)
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_a_lock_of_somebody_else_stays(run: Path) -> None:
+    (run / "lock").write_text("precious")
+    with pytest.raises(RunError, match=r"lock is there, and is no lock of a run, which is an empty file\. Move it"):
+        RunFolder.open(run)
+    assert (run / "lock").read_text() == "precious"
 
 
 def test_a_run_that_is_killed_before_it_has_settings_is_begun_again(tmp_path: Path, options: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import soundfile
 
 from inference.arguments import read_arguments
 from inference.descriptor import DescriptorError
+from inference.output import OutputError
 from inference.probe import ProbeError
 from inference.probe_command import probe
 from speech.emotion import SHARED, shared_label
@@ -51,7 +53,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (folder / "list.csv").write_text("\n".join(lines) + "\n")
     runs = {}
     for name, more in (("heard", ()), ("without 01", ("s0", "s1")), ("without 23", ("s2", "s3"))):
-        runs[name] = folder / name.replace(" ", "-")
+        runs[name] = folder / (
+            name.replace(" ", "-") if more else os.fsdecode(b"heard\xff")
+        )  # also where it is not UTF-8
         options = (*SMALL, "--epochs", "1", "--fine-tune-epochs", "1", "--db", "folder", "--data-dir", folder / "data")
         leave = ("--leave-out", *more) if more else ()
         train(*options, "--manifest", folder / "list.csv", *leave, "--out", runs[name])
@@ -188,7 +192,11 @@ def test_the_map_of_emotions_is_whole() -> None:
         (("--targets", "mood"), ProbeError, "--targets: there is no mood; choose from emotion, speaker, text"),
         (("--train", "savee"), ProbeError, "--train and --test name corpora to learn from and to test on; give both"),
         (("--train", "savee", "--test", "savee"), ProbeError, "must name different corpora"),
-        (("-o", "x.txt"), ProbeError, "x.txt must end with .json or .csv, in a folder that is there"),
+        (("-o", "x.txt"), OutputError, "x.txt: the name must end with .csv or .json"),
+        (("-o", "RUN/results.json"), OutputError, "results.json: would overwrite what is read. Choose another name"),
+        (("-o", "RUN/.nn1d-run.json"), OutputError, "would overwrite what is read"),
+        (("--write-folds", "RUN/history.csv"), OutputError, "would overwrite what is read"),
+        (("--write-folds", "LIST"), OutputError, "would overwrite what is read"),
         (("--baseline", "no.csv"), DescriptorError, "--baseline: cannot read no.csv: No such file or directory"),
         (("--folds", "no.csv"), SplitError, "--folds: cannot read no.csv"),
     ],
@@ -196,6 +204,9 @@ def test_the_map_of_emotions_is_whole() -> None:
 def test_a_mistake_is_one_sentence(
     own: dict[str, Path], arguments: tuple[str, ...], kind: type[Exception], sentence: str
 ) -> None:
+    places = {"RUN": str(own["heard"]), "LIST": str(own["heard"].with_name("list.csv"))}
+    for name, place in places.items():
+        arguments = tuple(word.replace(name, place) for word in arguments)
     with pytest.raises(kind) as error:
         run_probe(own["heard"], *arguments)
     assert sentence in str(error.value)

@@ -19,9 +19,11 @@ from speech.corpus import find_corpus
 from speech.fold import read_folds
 from speech.manifest import read_manifest
 from speech.recording import CorpusError
+from speech.shard import Shards
 from speech.split import SplitError
 from storage.mapped import load_rows
 from storage.regular import read_regular
+from tests.command import make_recordings
 from training.arguments import read_arguments
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.configuration import Configuration, ConfigurationError
@@ -39,6 +41,7 @@ READERS: list[tuple[str, Callable[[Path], Any], type[BaseException]]] = [
     ("metrics.csv", lambda path: read_evaluations(path.parent), RunError),
     ("page.html", check_place, RunError),
     ("features.npy", load_rows, OSError),
+    ("manifest.json", lambda path: Shards(path.parent), CorpusError),
     ("w.safetensors", lambda path: load_checkpoint(path, {}), CheckpointError),
     ("layers.py", lambda path: gradcheck.main([str(path)]), SystemExit),
 ]
@@ -68,6 +71,20 @@ def test_a_pipe_among_recordings_is_left_out(tmp_path: Path) -> None:
     (recording,) = find_corpus("folder", tmp_path).recordings
     clips, left_out = load_clips([recording], 100)
     assert len(clips) == 0 and left_out == [("x", "unreadable: it is not a regular file")]
+    os.mkfifo(tmp_path / "03a01Fa.wav")
+    assert find_corpus("emodb", tmp_path).notes == [
+        "emodb: of the 535 recordings in speech/emodb.sha256 534 are missing, 1 are altered (used as they are)"
+    ]
+
+
+def test_a_pipe_in_place_of_prepared_clips_is_replaced(tmp_path: Path) -> None:
+    recordings = find_corpus("folder", make_recordings(tmp_path / "recordings", 2)).recordings
+    path = load_clips(recordings, 100, cache_dir=tmp_path)[0].path
+    assert path is not None
+    path.unlink()
+    os.mkfifo(path)
+    clips, _ = load_clips(recordings, 100, cache_dir=tmp_path)
+    assert clips.damaged and len(clips) == 2 and path.is_file()
 
 
 def test_what_is_read_is_named(tmp_path: Path) -> None:

@@ -90,6 +90,17 @@ def test_settings_that_are_not_those_of_a_run_are_one_sentence(tmp_path: Path, v
         read_config(tmp_path)
 
 
+def test_a_state_of_more_epochs_than_memory_holds_is_refused() -> None:
+    generator = {"bit_generator": "PCG64", "state": {"state": 1, "inc": 1}, "has_uint32": 0, "uinteger": 0}
+    numbers = dict.fromkeys(
+        ("batches", "adam_steps", "best_epoch", "loss", "learning_rate", "best_value", "seconds"), 1
+    )
+    state = {"phase": "fine_tuning", "epoch": 1, "order": generator, "results": None, **numbers}
+    schema.check_state(state | {"history": [[1, 1, 1, 1, 1, 1]]})
+    with pytest.raises(schema.FormError, match="Expected a history of all epochs"):
+        schema.check_state(state | {"history": [[1, 1, 1, 1, 1, 1]], "epoch": 2**53})
+
+
 def test_what_is_wrong_with_results_is_named(tmp_path: Path, results: dict[str, Any]) -> None:
     run = RunFolder(tmp_path)
     (tmp_path / "results.json").write_text(json.dumps(results | {"clips": "many"}))
@@ -98,8 +109,10 @@ def test_what_is_wrong_with_results_is_named(tmp_path: Path, results: dict[str, 
     run.release()
 
 
-@pytest.mark.parametrize("text", ["seed = " + "7" * 5000, "seed = \0", "clip = 1" + "0" * 400, "seed = 1" + "0" * 40])
+@pytest.mark.parametrize("text", ["seed = " + "7" * 5000, "seed = \0", "clip = 1" + "0" * 400, "seed = 1" + "0" * 40,
+                                  *(f"{name} = 0x{'f' * 5000}" for name in ("db", "tied", "channels", "data_dir")),
+                                  f"leave_out = [[0x{'f' * 5000}]]"])  # fmt: skip
 def test_numbers_of_any_length_in_toml_are_one_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "settings.toml").write_text(text)
-    with pytest.raises(ConfigurationError, match=r"^(--config: .*: |seed |clip )[^\n]*$"):
+    with pytest.raises(ConfigurationError, match=r"^(--config: .*: |seed |clip |[a-z_]+ must be )[^\n]*$"):
         read_arguments(["--config", str(tmp_path / "settings.toml")])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -143,6 +145,11 @@ def test_a_folder_of_something_else_and_a_part_without_clips(settings: Configura
     (tmp_path / "mine").touch()
     with pytest.raises(CorpusError, match=r"is there and holds no shards\. Choose another --out$"):
         make_shards(settings, tmp_path, 4, Ranks())
+    (tmp_path / "mine").rename(tmp_path / "left_out.csv")
+    (tmp_path / "clips").mkdir()
+    with pytest.raises(CorpusError, match=r"is there and holds no shards"):
+        make_shards(settings, tmp_path, 4, Ranks())
+    (tmp_path / "left_out.csv").unlink()
     with pytest.raises(SplitError, match=r"^--split speaker needs the speaker of every recording\. Use"):
         make_shards(dataclasses.replace(settings, split="speaker"), tmp_path / "new", 4, Ranks())
     with pytest.raises(SplitError, match=r"^shards: no clip is left for .*\. Take more recordings"):
@@ -187,6 +194,25 @@ def test_an_index_of_something_else(copied: Path, text: str) -> None:
     (copied / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(CorpusError, match=r"00000\.csv is not what was written \("):
         Shards(copied).part("train")[:]
+
+
+def test_an_index_of_somebody_else_stays(settings: Configuration, copied: Path) -> None:
+    (copied / "00100.csv").write_text("mine")
+    with pytest.raises(CorpusError, match=r"00100\.csv is there, and is not of shards\. Move it elsewhere$"):
+        make_shards(settings, copied, 4, Ranks())
+    assert (copied / "00100.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "00000.csv", "CLIPS"])
+def test_a_damaged_header_or_a_pipe_is_one_sentence(copied: Path, name: str) -> None:
+    path = copied / name.replace("CLIPS", f"clips/{Shards(copied).manifest.shards[0].clips}")
+    path.write_bytes(path.read_bytes().replace(b"shape", b"(hape").replace(b"format_version", b"x"))
+    with contextlib.suppress(CorpusError):
+        Shards(copied).take(np.arange(2))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CorpusError, match=r"cannot be read: it is a pipe or a device"):
+        Shards(copied).take(np.arange(2))
 
 
 def test_the_part_of_a_clip_is_drawn_by_what_it_holds_or_who_speaks() -> None:

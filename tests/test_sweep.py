@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.command import ROOT, SMALL, make_recordings, rows, train
-from training.sweep import FIGURES, table
+from training.configuration import Configuration
+from training.sweep import FIGURES, Planned, SweepError, _claim, _row, plan, table
 
 pytestmark = pytest.mark.commands
 
@@ -105,6 +108,8 @@ def test_the_table_averages_seeds_first_and_is_over_folds() -> None:
     [
         (("--seed", "3"), "says itself --seed, --fold and --out of each run"),
         (("--jobs", "0"), "--jobs must be at least 1"),
+        (("--hours", "nan"), "--hours above 0 and at most 10000"),
+        (("--seeds", "1" + "0" * 30), "--seeds from 0 to "),
         (("--epochs", "0"), "epochs must be at least 1"),
         (("--db", "savee", "--data-dir", "nowhere", "--folds", "speaker"), "nowhere does not exist"),
     ],
@@ -119,11 +124,69 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, options: tuple[str, ...], sen
     assert not (tmp_path / "sweep").exists()
 
 
+def claim(folder: Path, *runs: Path) -> None:
+    _claim(folder, {"seeds": [0]}, [Planned(run.name, "", 0, run, []) for run in runs])
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"\xff", b"{}", b"null"])
+def test_a_folder_of_something_else_is_no_sweep(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "sweep.json").write_bytes(content)
+    with pytest.raises(SweepError, match=r"^sweep: .*(is not what a sweep has written|holds another sweep)"):
+        claim(tmp_path)
+    (tmp_path / "sweep.json").rename(tmp_path / "sweep.csv")
+    with pytest.raises(SweepError, match=r"^sweep: .* is there and holds no sweep\. Choose another --out$"):
+        claim(tmp_path)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [content]
+
+
+@pytest.mark.parametrize("name", ["jobs", "seed-0", "sweep.json"])
+def test_nothing_of_a_sweep_is_written_behind_a_link(tmp_path: Path, name: str) -> None:
+    claim(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SweepError, match=f"{name} is a link, and nothing is written behind one"):
+        claim(tmp_path, tmp_path / "seed-0")
+
+
+@pytest.mark.parametrize("loss", [10**400, "nan", True, None])
+def test_results_that_no_run_has_written_are_no_end(tmp_path: Path, loss: Any) -> None:
+    results = json.loads((Path(__file__).with_name("version_0_1") / "run" / "results.json").read_text())
+    planned = Planned("seed-0", "", 0, tmp_path, [])
+    results["masks"]["summary"] = results["masks"].pop("finding")
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert _row(planned) is not None
+    results["pre_training"]["test_loss"] = loss
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert _row(planned) is None
+
+
+def test_folds_of_any_name_have_folders(tmp_path: Path) -> None:
+    make_recordings(tmp_path / "data")
+    settings = Configuration(db="folder", data_dir=tmp_path / "data", manifest=tmp_path / "list.csv", folds="manifest")
+
+    def planned(*folds: str) -> list[Planned]:
+        lines = [f"calm/take{2 * i}.wav,{fold}" for i, fold in enumerate(folds)]
+        (tmp_path / "list.csv").write_text("path,fold\n" + "\n".join(lines) + "\n")
+        return plan(tmp_path, settings, [], [0])
+
+    runs = planned("-x", "../b/\0", "z" * 300)
+    assert [run.name for run in runs] == ["fold--x-seed-0", "fold-..-b---seed-0", f"fold-{'z' * 80}-seed-0"]
+    assert all(run.folder.parent == tmp_path.resolve() for run in runs)
+    assert "--fold=-x" in runs[0].arguments
+    with pytest.raises(SweepError, match=r"folds 'a/b' and 'a-b' would have one folder|'a-b' and 'a/b'"):
+        planned("a/b", "a-b")
+
+
 def test_a_run_that_fails_does_not_stop_the_others(options: tuple[str | Path, ...], tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     (folder / "fold-s0-seed-0").mkdir(parents=True)
     (folder / "fold-s0-seed-0" / "mine.txt").write_text("somebody's own")
-    arguments = command(*options, "--epochs", "1", "--jobs", "2", "--out", folder, "--engine", "local")
+    of_runs = [*options, "--epochs", "1"]
+    arguments = command(*of_runs, "--jobs", "2", "--out", folder, "--engine", "local")
+    alien = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    assert alien.returncode == 2
+    assert alien.stderr == f"training: sweep: {folder} is there and holds no sweep. Choose another --out\n"
+    (folder / "sweep.json").write_text(json.dumps({"arguments": [str(word) for word in of_runs], "seeds": [0]}))
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "runs: 1 of 2 ended" in done.stdout

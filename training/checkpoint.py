@@ -69,7 +69,7 @@ def _head(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
         head = json.loads((metadata or {})["nn1d"])
         newest = int(head["format"])
         known = isinstance(head["sha256"], str)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a checkpoint of nn1d: its metadata say nothing of it") from error
     if newest != FORMAT or not known:
         raise CheckpointError(f"{path}: needs format {FORMAT}; got {newest}. Read it with the nn1d that wrote it")

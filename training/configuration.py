@@ -15,6 +15,7 @@ from nn1d.command import nearest
 
 CORPORA = ("demo", "emodb", "savee", "ravdess", "cremad", "tess", "folder")  # not imported: --help is quick so
 WHOLE = 2**53  # the largest integer that a setting, or a file of a run, may hold
+LONGEST_SHOWN = 200  # characters of a value in a sentence
 SHARDS = "shards"  # of any of them: speech/shard.py
 SEPARATOR = "+"  # between several, as speech/corpus.py reads them
 INITIALS = ("glorot_uniform", "he_normal", "lecun_normal")
@@ -285,7 +286,7 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         texts: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
     }
     if not fits[rule["kind"]]:
-        raise ConfigurationError(f"{name} must be {NAMES.get(rule['kind'], 'text')}; got {value!r}")
+        raise ConfigurationError(f"{name} must be {NAMES.get(rule['kind'], 'text')}; got {_shown(value)}")
     if rule["kind"] is Path and not _is_place(str(value)):
         raise ConfigurationError(f"{name} must be a path, which has no zero byte in it; got {str(value)!r}")
     for number in value if isinstance(value, tuple) else [value]:
@@ -294,7 +295,8 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
     for part in value.split(SEPARATOR) if rule["choices"] and rule["several"] else [value]:
         if rule["choices"] and part not in rule["choices"]:
             raise ConfigurationError(
-                f"{name} must be one of {', '.join(rule['choices'])}; got {value!r}{nearest(part, rule['choices'])}"
+                f"{name} must be one of {', '.join(rule['choices'])}; got {_shown(value)}"
+                f"{nearest(part, rule['choices'])}"
             )
     if rule["least"] is not None and not value >= rule["least"]:
         raise ConfigurationError(f"{name} must be at least {rule['least']}; got {value!r}")
@@ -312,6 +314,15 @@ def _is_place(path: str) -> bool:
         return b"\0" not in path.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return False
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, and no more of it than one can read."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of more than 4,300 digits, in lists of any depth
+        return f"a value of type {type(value).__name__} that is too long to be shown"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} ..."
 
 
 def _digits(number: int) -> int:

@@ -22,9 +22,10 @@ def start(name: str, module: str) -> Any:
     """Begin a command: what `read_arguments` of a module makes of the command line.
 
     Called before the modules that take a second to import, so that --help and a mistake are answered at once. A mistake
-    ends the process with a sentence and 2.
+    ends the process with a sentence and 2, and so does a limit of memory that keeps packages from being loaded.
     """
     os.environ.update(blas_environment())  # which BLAS reads once
+    check_address_space(name)
     absent = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
 
     from nn1d.command import run_command
@@ -34,18 +35,23 @@ def start(name: str, module: str) -> Any:
     def read() -> Any:
         if absent:
             raise ConfigurationError(f"needs {', '.join(absent)}. Install them: pip install -e '.[speech]'")
-        command = importlib.import_module(module).read_arguments()
-        threads, limit = _blas_threads(), address_space()
-        needed = START_BYTES + threads * THREAD_BYTES
-        if limit is not None and limit < needed:  # below it BLAS ends the process, or waits for memory for ever
-            raise ConfigurationError(
-                f"needs about {needed >> 20} MiB of address space with {threads} threads of BLAS; ulimit -v allows "
-                f"{limit >> 20} MiB. Raise it: ulimit -v unlimited, or set OPENBLAS_NUM_THREADS=1"
-            )
-        return command
+        return importlib.import_module(module).read_arguments()
 
     with ending_others():
         return run_command(name, read, ConfigurationError)
+
+
+def check_address_space(name: str) -> None:
+    """End the process with a sentence where packages do not fit: BLAS would end it, or wait for memory for ever."""
+    threads, limit = _blas_threads(), address_space()
+    needed = START_BYTES + threads * THREAD_BYTES
+    if limit is not None and limit < needed:  # not by run_command: NumPy is imported with it
+        sentence = (
+            f"{name}: needs about {needed >> 20} MiB of address space with {threads} threads of BLAS; ulimit -v allows "
+            f"{limit >> 20} MiB. Raise it: ulimit -v unlimited, or set OPENBLAS_NUM_THREADS=1\n"
+        )
+        os.write(2, sentence.encode())
+        raise SystemExit(2)
 
 
 def blas_environment(processor: Path = Path("/proc/cpuinfo")) -> dict[str, str]:

@@ -70,6 +70,7 @@ AFTER = {  # what no longer holds when a phase goes on
     ),
     "fine_tuning": ("results.json", "metrics.csv", "report.html", "comparison.html"),
 }
+ASIDE = ".replaced-"  # and the beginning of a run's identity: where it is until the one in its place stands
 SINCE_0_1 = {"finding": "summary", "loss_halvings": "loss_log2_backoff"}  # names in files, before and now
 Named = Callable[[Array], Mapping[str, Array]]
 
@@ -92,10 +93,13 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._ownership = Ownership(path, "", set())  # of nothing
-        self._lock = FileLock(path / "lock")
-        if (path / "lock").is_symlink():
-            raise RunError(f"run: {path / 'lock'} is a link. Remove it")
+        lock = path / "lock"
+        self._lock = FileLock(lock)
         try:
+            if lock.is_symlink() or (lock.exists() and (not lock.is_file() or lock.stat().st_size > 0)):
+                raise RunError(
+                    f"run: {lock} is there, and is no lock of a run, which is an empty file. Move it elsewhere"
+                )
             self._lock.acquire(blocking=False)
         except Timeout:
             raise RunError(f"run: another process is writing into {path}. Wait for its end, or stop it") from None
@@ -135,6 +139,7 @@ class RunFolder:
             except BaseException:
                 run.release()
                 if replaced is not None:
+                    run._ownership.files.add("lock")  # also where there could be no record
                     run._ownership.remove_all()
                 raise
         except (OSError, OwnershipError) as error:
@@ -146,9 +151,10 @@ class RunFolder:
                     path.rmdir()
                 replaced.rename(path)
                 replaced = None
-        if replaced is not None and (old := Ownership.read(replaced)) is not None:
+        if force:
             with run.writing():
-                old.remove_all()
+                for old in _replaced(path):  # another, if this was killed before it came to that
+                    old.remove_all()
         return run
 
     @classmethod
@@ -458,11 +464,20 @@ def _set_aside(path: Path) -> Path:
                 f"--force: {path} holds {others[0]}{more}, which its run is not known to have written. Move such files "
                 "elsewhere, or choose another --out"
             )
-        aside = path.with_name(f"{path.name}.replaced-{ownership.identity[:8]}")
+        aside = path.with_name(f"{path.name}{ASIDE}{ownership.identity[:8]}")
         path.rename(aside)
     finally:
         old.release()
     return aside
+
+
+def _replaced(path: Path) -> Iterator[Ownership]:
+    """The runs that `_set_aside` has renamed from this path."""
+    for place in path.parent.iterdir():
+        name, _, identity = place.name.rpartition(ASIDE)
+        old = Ownership.read(place) if name == path.name and not place.is_symlink() else None
+        if old is not None and old.identity[:8] == identity:
+            yield old
 
 
 def _adopted(path: Path) -> Ownership:

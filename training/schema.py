@@ -247,7 +247,8 @@ def check_state(state: Any) -> State:
     if set(numbers) != {"state", "inc"} or not all(0 <= number < 2**128 for number in numbers.values()):
         raise FormError("Expected two numbers of 128 bits - at `$.order.state`")
     epochs = [line[0] for line in state["history"]]
-    if epochs != list(range(1, state["epoch"] + 1)) or state["best_epoch"] > state["epoch"]:
+    complete = len(epochs) == state["epoch"] and epochs == list(range(1, len(epochs) + 1))
+    if not complete or state["best_epoch"] > state["epoch"]:
         raise FormError("Expected a history of all epochs, and the best among them - at `$.history`")
     return state
 

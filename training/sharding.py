@@ -7,9 +7,10 @@ recordings side by side; under mpiexec or srun each process makes every so-many-
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +20,9 @@ from speech.audio import SAMPLE_RATE_HZ
 from speech.clip import COPY as COPY_OF
 from speech.clip import Clips, LeftOut, load_clips
 from speech.recording import CorpusError, Recording, printable
-from speech.shard import COPY, MANIFEST, PARTS, Manifest, Shard, Shards, part_of, write_index, write_manifest
+from speech.shard import COPY, INDEX, MANIFEST, PARTS, Manifest, Shard, Shards, part_of, write_index, write_manifest
 from speech.split import SplitError
-from storage.atomic import remove_unfinished, write_atomic
+from storage.atomic import UNFINISHED, remove_unfinished, write_atomic
 from storage.spreadsheet import csv_lines
 from training.configuration import SHARDS, Configuration, ConfigurationError
 from training.data import LISTED_FAULTS, list_corpus
@@ -30,7 +31,9 @@ from training.rank import Ranks
 from training.seed import generator
 from training.terminal import say
 
-CLIPS_PER_SHARD = 4096
+LEFT_OUT, LEFT_OUT_COLUMNS = "left_out.csv", ("name", "reason")
+INDEX_NAME, CLIPS_NAME = re.compile(r"[0-9]{5,9}\.csv"), re.compile(r"[0-9a-f]{32}\.npy")
+LONGEST_HEAD = 1000  # bytes
 
 
 class Made(NamedTuple):
@@ -88,15 +91,38 @@ def _check(settings: Configuration, folder: Path, about: dict[str, Any]) -> None
             "shards: are made of files, each clip on its own scale, and split at random or by speaker. Give --db other "
             "than demo, and leave --scale, --leave-out and --folds out"
         )
+    ours = {LEFT_OUT}
     if (folder / MANIFEST).exists():
         before = Shards(folder).manifest
+        ours |= {shard.index for shard in before.shards}
         if (before.settings, before.clip_samples) != (about, settings.clip_samples):
             raise CorpusError(
                 f"--out: {printable(folder)} holds shards that were made with other options: {before.settings}, "
                 f"{before.clip_samples} samples a clip. Choose another --out, or remove {MANIFEST}"
             )
-    elif folder.exists() and not (folder / "clips").is_dir() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or any(_others(folder))):
         raise CorpusError(f"--out: {printable(folder)} is there and holds no shards. Choose another --out")
+    for path in _others(folder):
+        if path.name not in ours and INDEX_NAME.fullmatch(path.name):
+            raise CorpusError(f"--out: {printable(path)} is there, and is not of shards. Move it elsewhere")
+
+
+def _others(folder: Path) -> Iterator[Path]:
+    """What is in a folder and in its `clips` that no preparation of shards has left there."""
+    clips = folder / "clips"
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    if clips in inside and clips.is_dir() and not clips.is_symlink():
+        inside = [path for path in inside if path != clips] + sorted(clips.iterdir())
+    for path in inside:
+        head = INDEX if INDEX_NAME.fullmatch(path.name) else LEFT_OUT_COLUMNS if path.name == LEFT_OUT else None
+        if path.is_symlink() or not path.is_file():
+            yield path
+        elif head is not None and path.parent == folder:
+            with path.open("rb") as file:
+                if not file.readline(LONGEST_HEAD).startswith(",".join(head).encode()):
+                    yield path
+        elif not (UNFINISHED.fullmatch(path.name) or path.name == MANIFEST or CLIPS_NAME.fullmatch(path.name)):
+            yield path
 
 
 def _make(
@@ -136,8 +162,8 @@ def _finish(folder: Path, manifest: Manifest, left_out: LeftOut, strict: bool) -
     """Write what is of all shards, and say it."""
     for place in (folder, folder / "clips"):
         remove_unfinished(place)  # of a process that was killed
-    text = "".join(csv_lines([("name", "reason"), *left_out]))
-    write_atomic(folder / "left_out.csv", text.encode("utf-8", "backslashreplace"))
+    text = "".join(csv_lines([LEFT_OUT_COLUMNS, *left_out]))
+    write_atomic(folder / LEFT_OUT, text.encode("utf-8", "backslashreplace"))
     if left_out:
         same = sum(reason.startswith(COPY_OF) for _, reason in left_out)
         listed = [f"  {printable(name)}: {reason}" for name, reason in left_out[:LISTED_FAULTS]]

@@ -10,25 +10,32 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import runpy
+import secrets
 import shutil
 import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from storage.atomic import remove_unfinished, write_atomic
 from storage.regular import read_regular
-from training.arguments import read_arguments
+from storage.spreadsheet import csv_lines
+from training.arguments import Command
 from training.configuration import Configuration
 from training.machine import available_cores
+from training.run_folder import ReadOnlyRun, RunError
 from training.terminal import say
 
 ROOT = Path(__file__).parents[1]
 ATTEMPTS = 3  # of a run whose process is killed
 PAUSE_S = 0.2
+LONGEST_STEM = 80
 FIGURES = {  # of results.json
     "test_loss_1": ("pre_training", "test_loss"),
     "train_loss_1": ("pre_training", "train_loss"),
@@ -77,17 +84,17 @@ class Job:
         return DelayedSubmission(self)
 
 
-def sweep(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+def sweep(options: argparse.Namespace, arguments: Sequence[str], command: Command) -> int:
     """Run what is missing, then print and write the table; 1 if a run failed.
 
     Raises
     ------
     SweepError
-        submitit is missing, the folder holds another sweep, or --seed, --fold or --resume is given.
+        submitit is missing, the folder holds something else or cannot be written, or --seed, --fold or --resume is
+        given.
     """
     if find_spec("submitit") is None:
         raise SweepError("sweep: needs submitit: pip install -e '.[sweep]'")
-    command = read_arguments(arguments)
     if {"seed", "fold", "out", "force"} & set(command.given) or command.resume or command.overfit or command.dry_run:
         raise SweepError("sweep: says itself --seed, --fold and --out of each run; give --seeds, --folds and --out")
     settings = command.settings
@@ -96,7 +103,10 @@ def sweep(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     threads = [] if slurm or settings.threads else ["--threads", str(max(1, available_cores() // options.jobs))]
     runs = plan(folder, settings, arguments, options.seeds, threads)
     written = {"arguments": list(arguments), "seeds": options.seeds}
-    _claim(folder, written)
+    try:
+        _claim(folder, written, runs)
+    except OSError as error:
+        raise SweepError(f"sweep: cannot write into {folder}: {error.strerror}. Choose another --out") from error
     failed = run_all(runs, folder, options.jobs, slurm, options.hours)
     rows = [row for run in runs if (row := _row(run)) is not None]
     _write(folder, rows)
@@ -117,11 +127,14 @@ def plan(
 
         folds = fold_names(find_folds(settings.folds, list_corpus(settings, settings.data_dir)[0]))
     runs = []
+    of_fold_named = {_stem(fold): fold for fold in folds}
     for fold in folds:
+        if (other := of_fold_named[_stem(fold)]) != fold:
+            raise SweepError(f"sweep: folds {fold!r} and {other!r} would have one folder. Give them other names")
         for seed in seeds:
-            name = (f"fold-{fold.replace('/', '-')}-" if fold else "") + f"seed-{seed}"
-            path = (folder / name).resolve()
-            of_fold = ["--fold", fold] if fold else []
+            name = (f"fold-{_stem(fold)}-" if fold else "") + f"seed-{seed}"
+            path = folder.resolve() / name
+            of_fold = [f"--fold={fold}"] if fold else []
             single = [*arguments, *of_fold, *threads, "--seed", str(seed), "--out", str(path)]
             runs.append(Planned(name, fold, seed, path, single))
     return runs
@@ -132,7 +145,8 @@ def run_all(runs: Sequence[Planned], folder: Path, jobs: int, slurm: bool, hours
     import submitit
 
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    executor = submitit.AutoExecutor(folder / "jobs", cluster="slurm" if slurm else "local")
+    logs = folder / "jobs" / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"  # numbers of jobs come again
+    executor = submitit.AutoExecutor(logs, cluster="slurm" if slurm else "local")
     executor.update_parameters(timeout_min=max(1, round(60 * hours)), name="nn1d")
     waiting = [run for run in runs if not _ended(run)]
     if done := len(runs) - len(waiting):
@@ -203,41 +217,51 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _ended(run: Planned) -> bool:
-    return (run.folder / "results.json").is_file() and _row(run) is not None
+    return _row(run) is not None
 
 
 def _row(run: Planned) -> dict[str, Any] | None:
     """What a run came to; None if it has not ended."""
     try:
-        results = json.loads(read_regular(run.folder / "results.json"))
-        figures = {name: float(results[phase][key]) for name, (phase, key) in FIGURES.items()}
-    except (OSError, ValueError, LookupError, TypeError):
+        results = ReadOnlyRun(run.folder).read_results()
+    except RunError:
         return None
+    figures = {name: results[phase][key] for name, (phase, key) in FIGURES.items()}
     return {"run": run.name, "fold": run.fold, "seed": run.seed, **figures}
 
 
-def _claim(folder: Path, written: Mapping[str, Any]) -> None:
-    """Note what a sweep is of; another one is not mixed with it."""
-    from storage.atomic import write_atomic
+def _stem(fold: str) -> str:
+    """A fold as a part of a file's name."""
+    return re.sub(r"[^\w.-]", "-", fold)[:LONGEST_STEM]
 
+
+def _claim(folder: Path, written: Mapping[str, Any], runs: Sequence[Planned]) -> None:
+    """Note in an empty folder what a sweep is of; another one, or something else, is not mixed with it."""
     path = folder / "sweep.json"
-    if path.is_file():
-        if json.loads(path.read_text("utf-8")) != written:
+    for place in (path, folder / "jobs", *(run.folder for run in runs)):
+        if place.is_symlink():
+            raise SweepError(f"sweep: {place} is a link, and nothing is written behind one. Remove the link")
+    if path.exists():
+        try:
+            content = json.loads(read_regular(path))
+        except (ValueError, RecursionError) as error:
+            raise SweepError(f"sweep: {path} is not what a sweep has written. Name another --out") from error
+        if content != written:
             raise SweepError(
                 f"sweep: {folder} holds another sweep, see {path}. Name another --out, or give its options"
             )
         return
     folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
+    if any(folder.iterdir()):
+        raise SweepError(f"sweep: {folder} is there and holds no sweep. Choose another --out")
     write_atomic(path, (json.dumps(written, indent=1) + "\n").encode())
 
 
 def _write(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    from storage.atomic import write_atomic
-    from storage.spreadsheet import csv_lines
-
     head = ("run", "fold", "seed", *FIGURES)
     lines = csv_lines([head, *([row.get(column, "") for column in head] for row in rows)])
-    write_atomic(folder / "sweep.csv", "".join(lines).encode())
+    write_atomic(folder / "sweep.csv", "".join(lines).encode("utf-8", "backslashreplace"))
 
 
 def _last_line(job: Any) -> str:
