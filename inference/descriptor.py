@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def read_table(path: Path, names: Sequence[str]) -> np.ndarray:
     Raises
     ------
     DescriptorError
-        The file cannot be read, lacks a clip, or holds something that is no finite number.
+        The file cannot be read, lacks a clip or has one twice, or holds something that is no finite number.
     """
     try:
         lines = list(TableReader(io.StringIO(read_regular(path, "utf-8-sig"), newline="")))
@@ -166,6 +167,9 @@ def read_table(path: Path, names: Sequence[str]) -> np.ndarray:
     if not columns or "name" not in lines[0]:
         raise DescriptorError(f"--baseline: {path} needs a first line with name and columns of numbers beside it")
     by_name: Mapping[str, Mapping[str, str]] = {line["name"]: line for line in lines}
+    if len(by_name) < len(lines):
+        doubled = next(name for name, times in Counter(line["name"] for line in lines).items() if times > 1)
+        raise DescriptorError(f"--baseline: {path} has {doubled} twice. One line a clip is needed")
     missing = [name for name in names if name not in by_name]
     if missing:
         raise DescriptorError(f"--baseline: {path} lacks {len(missing)} of {len(names)} clips, {missing[0]} among them")

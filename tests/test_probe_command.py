@@ -16,10 +16,13 @@ import soundfile
 from inference.arguments import read_arguments
 from inference.descriptor import DescriptorError
 from inference.probe import ProbeError
-from inference.probe_command import probe
+from inference.probe_command import heard_clips, probe
+from speech.clip import load_clips
+from speech.corpus import find_corpus
 from speech.emotion import SHARED, shared_label
 from speech.split import SplitError
 from tests.command import ROOT, SMALL, train
+from training.run_folder import read_config
 
 pytestmark = pytest.mark.commands
 
@@ -113,6 +116,15 @@ def test_each_fold_takes_the_run_that_never_heard_its_speakers(own: dict[str, Pa
     assert {fold["heard"] for fold in table["emotion", "untrained:levels", "svm"]["folds"]} == {None}
 
 
+def test_a_speaker_was_heard_also_when_the_clips_heard_are_not_among_those_probed(own: dict[str, Path]) -> None:
+    """Of the network that heard all speakers, its test clips alone."""
+    config, settings = read_config(own["heard"])
+    recordings = find_corpus("folder", Path(config["corpus"]), manifest=settings.manifest).recordings
+    tests = [item for item in recordings if item.name in config["split"]["test"]]
+    clips, _ = load_clips(tests, settings.clip_samples, 16_000, "clip", 1)
+    assert heard_clips(own["heard"], settings, clips, Path(config["corpus"])).all()
+
+
 def test_folds_are_repeated_by_name_and_a_table_of_others_stands_beside(own: dict[str, Path], tmp_path: Path) -> None:
     folds, output = tmp_path / "folds.csv", tmp_path / "probe.csv"
     clips = list(csv.DictReader((own["heard"] / "clips.csv").read_text().splitlines()))
@@ -127,6 +139,16 @@ def test_folds_are_repeated_by_name_and_a_table_of_others_stands_beside(own: dic
     again = tmp_path / "again.csv"
     run_probe(own["heard"], *quick, "--folds", folds, "-o", again)
     assert list(csv.DictReader(again.read_text().splitlines())) == rows[:4]
+    (tmp_path / "logmel:moments.csv").write_text((tmp_path / "theirs.csv").read_text())
+    beside = tmp_path / "beside.csv"
+    others = ("--baseline", tmp_path / "logmel:moments.csv", "--features", "logmel:moments", "--limit", "6")
+    run_probe(own["heard"], *quick, *others, "--folds", folds, "-o", beside)
+    named = {row["features"] for row in csv.DictReader(beside.read_text().splitlines())}
+    assert named == {"logmel:moments", str(tmp_path / "logmel:moments.csv")}
+    doubled = tmp_path / "doubled.csv"
+    doubled.write_text((tmp_path / "theirs.csv").read_text() + f"{clips[0]['name']},joy,1\n")
+    with pytest.raises(DescriptorError, match=f"doubled.csv has {clips[0]['name']} twice. One line a clip is needed"):
+        run_probe(own["heard"], *quick, "--baseline", doubled)
     by_text = tmp_path / "by_text.csv"
     run_probe(own["heard"], *quick, "--by", "text", "-o", by_text)
     assert {row["fold"] for row in csv.DictReader(by_text.read_text().splitlines())} == {"text 0", "text 1"}
@@ -191,6 +213,17 @@ def test_the_map_of_emotions_is_whole() -> None:
         (("-o", "x.txt"), ProbeError, "x.txt must end with .json or .csv, in a folder that is there"),
         (("--baseline", "no.csv"), DescriptorError, "--baseline: cannot read no.csv: No such file or directory"),
         (("--folds", "no.csv"), SplitError, "--folds: cannot read no.csv"),
+        (("--classifiers", ""), ProbeError, "--classifiers: names none; choose from logistic, svm"),
+        (("--db", "demo", "--targets", "text"), ProbeError, "the text cannot be read out: it needs the text of every"),
+        (("--db", "demo", "--by", "text"), SplitError, "folds need the text of every recording"),
+        (
+            ("--targets", "speaker", "--write-folds", "x.csv"),
+            ProbeError,
+            "--write-folds: is about the folds of emotion, which --targets leaves out",
+        ),
+        (("--write-folds", "nowhere/x.csv"), ProbeError, "nowhere/x.csv must be in a folder that is there"),
+        (("--folds", "x.csv", "--by", "text"), ProbeError, "--folds and --by each say what the folds are"),
+        (("--train", "savee", "--test", "tess", "--by", "text"), ProbeError, "there is emotion alone, and no folds"),
     ],
 )
 def test_a_mistake_is_one_sentence(

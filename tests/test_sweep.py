@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.command import ROOT, SMALL, make_recordings, rows, train
-from training.sweep import FIGURES, table
+from training.arguments import read_arguments
+from training.sweep import FIGURES, SweepError, plan, seeds_before, table
 
 pytestmark = pytest.mark.commands
 
@@ -75,9 +76,36 @@ def test_a_killed_worker_is_started_again_and_what_is_done_is_not(
     assert "sweep: 2 of 2 runs have ended before" in again.stdout
     assert (folder / "fold-s0-seed-0" / "results.json").stat().st_mtime_ns == before
     other = subprocess.run(
-        command(*options, "--seeds", "1", "--out", folder), cwd=ROOT, capture_output=True, text=True, check=False
+        command(*options, "--channels", "2", "--out", folder), cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (other.returncode, "holds another sweep" in other.stderr) == (2, True)
+
+
+def test_folds_of_any_name_have_a_folder_each(tmp_path: Path) -> None:
+    """a/b and a-b are two folds, and what begins with - is no option."""
+    data = make_recordings(tmp_path / "data")
+    names = ["a/b", "a-b", "-x", "a%2Fb"]
+    lines = [f"{'calm' if i % 2 == 0 else 'loud'}/take{i}.wav,{names[i % 4]}" for i in range(12)]
+    (tmp_path / "list.csv").write_text("path,fold\n" + "\n".join(lines) + "\n")
+    given = ["--db", "folder", "--data-dir", str(data), "--manifest", str(tmp_path / "list.csv"), "--folds", "manifest"]
+    runs = plan(tmp_path, read_arguments(given).settings, given, [0])
+    assert len({run.folder for run in runs}) == 4
+    assert {run.folder.parent for run in runs} == {tmp_path}
+    for run in runs:
+        assert read_arguments(run.arguments).settings.fold == run.fold
+
+
+def test_seeds_are_added_to_a_sweep_and_its_record_is_read_with_care(tmp_path: Path) -> None:
+    record = tmp_path / "sweep.json"
+    assert seeds_before(tmp_path, ["--epochs", "2"]) == []
+    record.write_text('{"arguments": ["--epochs", "2"], "seeds": [0, 3]}')
+    assert seeds_before(tmp_path, ["--epochs", "2"]) == [0, 3]
+    for damaged in ("{", "[]", '{"arguments": [], "seeds": 3}'):
+        record.write_text(damaged)
+        with pytest.raises(
+            SweepError, match=r"sweep\.json cannot be read as what a sweep writes\. Name another --out$"
+        ):
+            seeds_before(tmp_path, ["--epochs", "2"])
 
 
 def test_the_table_averages_seeds_first_and_is_over_folds() -> None:

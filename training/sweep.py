@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from storage.regular import read_regular
 from training.arguments import read_arguments
@@ -94,9 +95,9 @@ def sweep(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     folder = options.out or Path("runs") / f"sweep-{settings.db}"
     slurm = options.engine == "slurm" or (options.engine == "auto" and shutil.which("srun") is not None)
     threads = [] if slurm or settings.threads else ["--threads", str(max(1, available_cores() // options.jobs))]
-    runs = plan(folder, settings, arguments, options.seeds, threads)
-    written = {"arguments": list(arguments), "seeds": options.seeds}
-    _claim(folder, written)
+    seeds = list(dict.fromkeys([*seeds_before(folder, arguments), *options.seeds]))
+    runs = plan(folder, settings, arguments, seeds, threads)
+    _claim(folder, {"arguments": list(arguments), "seeds": seeds})
     failed = run_all(runs, folder, options.jobs, slurm, options.hours)
     rows = [row for run in runs if (row := _row(run)) is not None]
     _write(folder, rows)
@@ -119,9 +120,9 @@ def plan(
     runs = []
     for fold in folds:
         for seed in seeds:
-            name = (f"fold-{fold.replace('/', '-')}-" if fold else "") + f"seed-{seed}"
+            name = (f"fold-{quote(fold, safe=' ')}-" if fold else "") + f"seed-{seed}"  # a/b and a-b are two
             path = (folder / name).resolve()
-            of_fold = ["--fold", fold] if fold else []
+            of_fold = [f"--fold={fold}"] if fold else []  # which may begin with -
             single = [*arguments, *of_fold, *threads, "--seed", str(seed), "--out", str(path)]
             runs.append(Planned(name, fold, seed, path, single))
     return runs
@@ -216,19 +217,27 @@ def _row(run: Planned) -> dict[str, Any] | None:
     return {"run": run.name, "fold": run.fold, "seed": run.seed, **figures}
 
 
+def seeds_before(folder: Path, arguments: Sequence[str]) -> list[int]:
+    """Those that a sweep has taken in this folder; another sweep is not mixed with it."""
+    path = folder / "sweep.json"
+    if not path.exists():
+        return []
+    try:
+        before = json.loads(read_regular(path))
+        taken, seeds = before["arguments"], [int(seed) for seed in before["seeds"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        raise SweepError(f"sweep: {path} cannot be read as what a sweep writes. Name another --out") from None
+    if taken != list(arguments):
+        raise SweepError(f"sweep: {folder} holds another sweep, see {path}. Name another --out, or give its options")
+    return seeds
+
+
 def _claim(folder: Path, written: Mapping[str, Any]) -> None:
-    """Note what a sweep is of; another one is not mixed with it."""
+    """Note what a sweep is of."""
     from storage.atomic import write_atomic
 
-    path = folder / "sweep.json"
-    if path.is_file():
-        if json.loads(path.read_text("utf-8")) != written:
-            raise SweepError(
-                f"sweep: {folder} holds another sweep, see {path}. Name another --out, or give its options"
-            )
-        return
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, (json.dumps(written, indent=1) + "\n").encode())
+    write_atomic(folder / "sweep.json", (json.dumps(written, indent=1) + "\n").encode())
 
 
 def _write(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
