@@ -94,9 +94,11 @@ def _across(options: argparse.Namespace, clips: Clips) -> Task:
 
 
 def _emotion(options: argparse.Namespace, settings: Configuration, clips: Clips) -> Task:
-    part = np.array([i for i, item in enumerate(clips.recordings) if item.label], int)
-    recordings = [clips.recordings[i] for i in part]
-    labels = [item.label for item in recordings]
+    """Of several corpora the shared emotions, so that none is known by the corpus that alone has its name."""
+    several = SEPARATOR in settings.db
+    all_labels = [shared_label(item.label) if several else item.label for item in clips.recordings]
+    part = np.array([i for i, label in enumerate(all_labels) if label], int)
+    recordings, labels = [clips.recordings[i] for i in part], [all_labels[i] for i in part]
     if len(set(labels)) < 2:
         raise ProbeError(f"probe: {settings.db} has labels of {len(set(labels))} emotions; at least two are needed")
     by_text = options.by == "text"
