@@ -32,6 +32,7 @@ from training.workers import Workers
 
 OF_WAVEFORM = ("logmel", "mfcc", "egemaps")
 WHOLE = "functionals"  # the one statistic of a source that is a vector already
+LARGEST = 1e30  # of features; their squares are summed
 NOT_FEATURES = ("name", "label", "speaker", "seconds")  # columns of a table of features
 
 Candidates = dict[str, np.ndarray]  # statistic -> (n, d)
@@ -163,6 +164,8 @@ def read_table(path: Path, names: Sequence[str]) -> np.ndarray:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DescriptorError(f"--baseline: cannot read {path}: {reason}") from None
+    if longer := next((line["name"] for line in lines if None in line and "name" in line), None):
+        raise DescriptorError(f"--baseline: {path} has more cells in the line of {longer} than in the first line")
     columns = [column for column in (lines[0] if lines else {}) if column not in NOT_FEATURES]
     if not columns or "name" not in lines[0]:
         raise DescriptorError(f"--baseline: {path} needs a first line with name and columns of numbers beside it")
@@ -180,9 +183,11 @@ def read_table(path: Path, names: Sequence[str]) -> np.ndarray:
                 table[row, column] = float(by_name[name][title])
             except (TypeError, ValueError):
                 table[row, column] = math.nan
-            if not math.isfinite(table[row, column]):
+            if not abs(table[row, column]) <= LARGEST:
                 value = by_name[name][title]
-                raise DescriptorError(f"--baseline: {path} has {value!r} as {title} of {name}; a number is needed")
+                raise DescriptorError(
+                    f"--baseline: {path} has {value!r} as {title} of {name}; a number of at most {LARGEST:g} is needed"
+                )
     return table
 
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from inference.arguments import read_arguments
-from inference.descriptor import DescriptorError
+from inference.descriptor import DescriptorError, read_table
 from inference.probe import ProbeError
 from inference.probe_command import heard_clips, probe
 from speech.clip import load_clips
@@ -145,13 +145,27 @@ def test_folds_are_repeated_by_name_and_a_table_of_others_stands_beside(own: dic
     run_probe(own["heard"], *quick, *others, "--folds", folds, "-o", beside)
     named = {row["features"] for row in csv.DictReader(beside.read_text().splitlines())}
     assert named == {"logmel:moments", str(tmp_path / "logmel:moments.csv")}
-    doubled = tmp_path / "doubled.csv"
-    doubled.write_text((tmp_path / "theirs.csv").read_text() + f"{clips[0]['name']},joy,1\n")
-    with pytest.raises(DescriptorError, match=f"doubled.csv has {clips[0]['name']} twice. One line a clip is needed"):
-        run_probe(own["heard"], *quick, "--baseline", doubled)
     by_text = tmp_path / "by_text.csv"
     run_probe(own["heard"], *quick, "--by", "text", "-o", by_text)
     assert {row["fold"] for row in csv.DictReader(by_text.read_text().splitlines())} == {"text 0", "text 1"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ("a,1\na,2", "has a twice. One line a clip is needed"),
+        ("a,1,000", "has more cells in the line of a than in the first line"),
+        ("a,1e308", "has '1e308' as tone of a; a number of at most 1e+30 is needed"),
+        ("a,nan", "has 'nan' as tone of a; a number of at most 1e+30 is needed"),
+        ("a", "has None as tone of a; a number of at most 1e+30 is needed"),
+        ("b,1", "lacks 1 of 1 clips, a among them"),
+    ],
+)
+def test_a_mistake_in_a_table_of_others_is_one_sentence(tmp_path: Path, lines: str, sentence: str) -> None:
+    (tmp_path / "theirs.csv").write_text(f"name,tone\n{lines}\n")
+    with pytest.raises(DescriptorError) as error:
+        read_table(tmp_path / "theirs.csv", ["a"])
+    assert str(error.value) == f"--baseline: {tmp_path / 'theirs.csv'} {sentence}"
 
 
 def test_from_one_corpus_to_another_on_shared_emotions(own: dict[str, Path], tmp_path: Path) -> None:
@@ -257,6 +271,7 @@ def test_the_listening_page_shows_it(own: dict[str, Path]) -> None:
 
     assert finding(report["results"]).split("(")[0] in page
     assert "Confusion matrix of 3 emotions by representation:levels" in page
+    assert "By representation:levels, svm: how often each true emotion" in page
     wrong = sum(
         a != b for a, b in zip(report["results"][0]["predictions"], report["results"][0]["labels"], strict=True)
     )
