@@ -81,6 +81,27 @@ def test_a_killed_worker_is_started_again_and_what_is_done_is_not(
     assert (other.returncode, "holds another sweep" in other.stderr) == (2, True)
 
 
+def test_ctrl_c_ends_the_runs_and_shows_no_traceback(options: tuple[str | Path, ...], tmp_path: Path) -> None:
+    """As a terminal sends it: to the whole group of processes."""
+    folder = tmp_path / "sweep"
+    with subprocess.Popen(
+        command(*options, "--epochs", "999", "--out", folder, "--engine", "local"), cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            states, limit = folder / "fold-s0-seed-0" / "checkpoints", time.monotonic() + 240
+            while not any(states.glob("*.state*")) and time.monotonic() < limit and process.poll() is None:
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130, output
+    assert output.splitlines()[-1] == "training: interrupted"
+    assert "Traceback" not in output
+    assert not workers_of(folder)
+
+
 def test_folds_of_any_name_have_a_folder_each(tmp_path: Path) -> None:
     """a/b and a-b are two folds, and what begins with - is no option."""
     data = make_recordings(tmp_path / "data")

@@ -15,7 +15,8 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,7 +151,8 @@ def run_all(runs: Sequence[Planned], folder: Path, jobs: int, slurm: bool, hours
         while waiting or running:
             while waiting and len(running) < jobs and not slurm:
                 run = waiting.pop(0)
-                running.append((run, executor.submit(Job(str(run.folder), run.arguments))))
+                with _errors_into(folder / "jobs" / "errors.txt"):
+                    running.append((run, executor.submit(Job(str(run.folder), run.arguments))))
                 say(f"sweep: {run.name} started")
             for run, job in [pair for pair in running if pair[1].done()]:
                 running.remove((run, job))
@@ -174,6 +176,19 @@ def run_all(runs: Sequence[Planned], folder: Path, jobs: int, slurm: bool, hours
             job.cancel(check=False)
         raise
     return failed
+
+
+@contextmanager
+def _errors_into(path: Path) -> Iterator[None]:
+    """Let processes that are started now write to a file: those of submitit that watch a job end with a traceback."""
+    terminal = os.dup(2)
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
