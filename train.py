@@ -161,8 +161,8 @@ def go_on(run: RunFolder, work: Work) -> None:
         raise
     finally:
         run.release()
-    say("", as_text(paper_table(results)), "", as_text(mask_table(results["masks"])), *saturation(results))
-    say(f"run: {run.path}")
+    say("", as_text(paper_table(results)), "", as_text(mask_table(results["masks"])))
+    say(*saturation(results, settings.output), f"run: {run.path}")
     if not settings.no_report:
         say(*missing(SAMPLE_RATE_HZ), f"listen: {run.path / 'report.html'}")
 

@@ -100,7 +100,7 @@ def _bits(text: str) -> tuple[int, ...]:
     numbers = [int(word) if word.isdecimal() else 0 for word in text.split(",")]
     if not all(1 <= number <= 16 or number == WHOLE for number in numbers):
         raise argparse.ArgumentTypeError(f"must be from 1 to 16, or {WHOLE} for numbers as they are; got {text!r}")
-    return tuple(numbers)
+    return tuple(dict.fromkeys(numbers))
 
 
 def _positive(text: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from training.workers import Workers
 
 OF_WAVEFORM = ("logmel", "mfcc", "egemaps")
 WHOLE = "functionals"  # the one statistic of a source that is a vector already
+LARGEST = 1e30  # of features; their squares are summed
 NOT_FEATURES = ("name", "label", "speaker", "seconds")  # columns of a table of features
 
 Candidates = dict[str, np.ndarray]  # statistic -> (n, d)
@@ -155,17 +157,22 @@ def read_table(path: Path, names: Sequence[str]) -> np.ndarray:
     Raises
     ------
     DescriptorError
-        The file cannot be read, lacks a clip, or holds something that is no finite number.
+        The file cannot be read, lacks a clip or has one twice, or holds something that is no finite number.
     """
     try:
         lines = list(TableReader(io.StringIO(read_regular(path, "utf-8-sig"), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DescriptorError(f"--baseline: cannot read {path}: {reason}") from None
+    if longer := next((line["name"] for line in lines if None in line and "name" in line), None):
+        raise DescriptorError(f"--baseline: {path} has more cells in the line of {longer} than in the first line")
     columns = [column for column in (lines[0] if lines else {}) if column not in (*NOT_FEATURES, None)]
     if not columns or "name" not in lines[0]:
         raise DescriptorError(f"--baseline: {path} needs a first line with name and columns of numbers beside it")
     by_name: Mapping[str, Mapping[str, str]] = {line["name"]: line for line in lines}
+    if len(by_name) < len(lines):
+        doubled = next(name for name, times in Counter(line["name"] for line in lines).items() if times > 1)
+        raise DescriptorError(f"--baseline: {path} has {doubled} twice. One line a clip is needed")
     missing = [name for name in names if name not in by_name]
     if missing:
         raise DescriptorError(f"--baseline: {path} lacks {len(missing)} of {len(names)} clips, {missing[0]} among them")
@@ -176,9 +183,11 @@ def read_table(path: Path, names: Sequence[str]) -> np.ndarray:
                 table[row, column] = float(by_name[name][title])
             except (TypeError, ValueError):
                 table[row, column] = math.nan
-            if not math.isfinite(table[row, column]):
+            if not abs(table[row, column]) <= LARGEST:
                 value = by_name[name][title]
-                raise DescriptorError(f"--baseline: {path} has {value!r} as {title} of {name}; a number is needed")
+                raise DescriptorError(
+                    f"--baseline: {path} has {value!r} as {title} of {name}; a number of at most {LARGEST:g} is needed"
+                )
     return table
 
 

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +16,11 @@ from inference.descriptor import OF_WAVEFORM, Candidates, DescriptorError, descr
 from inference.model import PHASES, load_run
 from inference.output import OutputError, check_output
 from inference.probe import CLASSIFIERS, ProbeError, as_json, check_installed, cross_validate, difference
+from inference.probe_task import TARGETS, Task, check_folds, find_tasks
 from speech.clip import Clips
 from speech.corpus import SEPARATOR, corpus_title
 from speech.egemaps import installed
-from speech.emotion import shared_label
-from speech.fold import find_folds, group_folds, write_folds
+from speech.fold import write_folds
 from speech.split import SplitError
 from storage.atomic import write_atomic
 from storage.spreadsheet import csv_lines
@@ -34,21 +34,6 @@ from training.workers import Workers
 
 MISTAKES = (DescriptorError, OutputError, ProbeError, SplitError)
 FEATURES = ("representation", "logmel", "mfcc")  # and eGeMAPS where openSMILE is installed
-TARGETS = ("emotion", "speaker", "text")
-RANDOM_FOLDS = 5
-
-
-class Task(NamedTuple):
-    """One thing to read out, and how it is tested."""
-
-    target: str
-    how: str  # such as "leaving speakers out"
-    clips: np.ndarray  # indices of those that take part
-    labels: list[str]
-    folds: list[str]
-    groups: list[str]  # what the interval is over
-    unit: str  # what a group is
-    tested: list[str] | None = None
 
 
 class Run(NamedTuple):
@@ -62,25 +47,30 @@ class Run(NamedTuple):
 def probe(options: argparse.Namespace) -> int:
     """Probe, print the table, write the figures."""
     check_installed()
-    targets = _listed(options.targets, TARGETS, "--targets") or list(TARGETS)
+    targets = _listed(options.targets or ",".join(TARGETS), TARGETS, "--targets")
     classifiers = _listed(options.classifiers, CLASSIFIERS, "--classifiers")
     config, settings = read_config(options.runs[0])
     depth = len(settings.channels)
     chosen = options.features or ",".join([*FEATURES, *(["egemaps"] if installed() else [])])
-    features = [name for name in chosen.split(",") if name]
+    features = list(dict.fromkeys(name for name in chosen.split(",") if name))
     for name in features:
         split_name(name, depth)
+    check_folds(options, targets)
     settings = _settings(options, config, settings)
     _check_outputs(options, settings)
     threads = options.threads or available_cores()
     clips, _, directory = read_corpus(settings, settings.data_dir, threads)
-    tasks = list(_tasks(options, settings, clips, targets))
-    tables = {path.stem: {"table": read_table(path, _names(clips))} for path in options.baseline}
-    if options.write_folds is not None and tasks and tasks[0].target == "emotion":
-        write_folds(options.write_folds, [clips.recordings[i] for i in tasks[0].clips], tasks[0].folds)
+    tasks = find_tasks(options, settings, clips, targets)
+    tables = {
+        name: {"table": read_table(path, _names(clips))}
+        for name, path in zip(_table_names(options.baseline, features), options.baseline, strict=True)
+    }
+    if options.write_folds is not None:
+        emotion = next(task for task in tasks if task.target == "emotion")
+        write_folds(options.write_folds, [clips.recordings[i] for i in emotion.clips], emotion.folds)
     with Workers(threads) as workers:
         runs = [
-            Run(path, _heard(path, settings, clips, directory), describe_clips(model, clips, features, workers))
+            Run(path, heard_clips(path, settings, clips, directory), describe_clips(model, clips, features, workers))
             for path in options.runs
             for model in [_model(path, settings, threads)]
         ]
@@ -113,10 +103,18 @@ def _check_outputs(options: argparse.Namespace, settings: Configuration) -> None
 
 
 def _listed(text: str, known: Sequence[str], option: str) -> list[str]:
-    names = [name for name in text.split(",") if name]
+    names = list(dict.fromkeys(name for name in text.split(",") if name))
     if unknown := sorted(set(names) - set(known)):
         raise ProbeError(f"{option}: there is no {', '.join(unknown)}; choose from {', '.join(known)}")
+    if not names:
+        raise ProbeError(f"{option}: names none; choose from {', '.join(known)}")
     return names
+
+
+def _table_names(paths: Sequence[Path], features: Sequence[str]) -> list[str]:
+    """The files of --baseline by their stems, or as they are given where a stem stands for something else too."""
+    stems = Counter([path.stem for path in paths] + list(features))
+    return [path.stem if stems[path.stem] == 1 else str(path) for path in dict.fromkeys(paths)]
 
 
 def _settings(options: argparse.Namespace, config: Mapping[str, Any], settings: Configuration) -> Configuration:
@@ -149,7 +147,7 @@ def _names(clips: Clips) -> list[str]:
     return [recording.name for recording in clips.recordings]
 
 
-def _heard(path: Path, settings: Configuration, clips: Clips, directory: Path | None) -> np.ndarray:
+def heard_clips(path: Path, settings: Configuration, clips: Clips, directory: Path | None) -> np.ndarray:
     """Whether a run's network was trained with another clip of the same speaker, or with the clip itself."""
     config, own = read_config(path)
     before, now = (
@@ -163,9 +161,11 @@ def _heard(path: Path, settings: Configuration, clips: Clips, directory: Path | 
         _key(now, name) in heard or content in contents
         for name, content in zip(_names(clips), clips.contents, strict=True)
     ]
-    speakers = {item.speaker for item, known in zip(clips.recordings, of_clip, strict=True) if known} - {""}
+    said = {_key(before, name) for name in config.get("speakers", {}).get("heard", [])}  # of clips not among these too
+    speakers = {item.speaker for item, known in zip(clips.recordings, of_clip, strict=True) if known}
+    speakers |= {item.speaker for item in clips.recordings if _key(now, item.speaker) in said}
     return np.array([
-        known or item.speaker in speakers for item, known in zip(clips.recordings, of_clip, strict=True)
+        known or item.speaker in speakers - {""} for item, known in zip(clips.recordings, of_clip, strict=True)
     ])  # fmt: skip
 
 
@@ -176,57 +176,6 @@ def _place(db: str, directory: str | None) -> str:
 
 def _key(place: str, name: str) -> str:
     return name if SEPARATOR in place else f"{place}/{name}"
-
-
-def _tasks(
-    options: argparse.Namespace, settings: Configuration, clips: Clips, targets: Sequence[str]
-) -> Iterator[Task]:
-    """What can be read out of these clips; a sentence where something that was asked for cannot."""
-    recordings = clips.recordings
-    speakers = [item.speaker for item in recordings]
-    texts = [str(item.details.get("text", "")) for item in recordings]
-    everything = np.arange(len(recordings))
-    if options.train is not None:
-        labels = [shared_label(item.label) for item in recordings]
-        testing = [item.name.split("/")[0] in options.test for item in recordings]
-        common = {x for x, t in zip(labels, testing, strict=True) if t} & {
-            x for x, t in zip(labels, testing, strict=True) if not t
-        }
-        part = np.array([i for i in everything if labels[i] in common - {""}], int)
-        if len(common - {""}) < 2:
-            raise ProbeError("probe: these corpora share fewer than two emotions")
-        how = f"from {corpus_title(SEPARATOR.join(options.train))} to {corpus_title(SEPARATOR.join(options.test))}"
-        folds = ["test" if testing[i] else "train" for i in part]
-        chosen = [labels[i] for i in part]
-        yield Task("emotion", how, part, chosen, folds, [speakers[i] for i in part], "speakers", ["test"])
-        return
-    if "emotion" in targets:
-        part = np.array([i for i in everything if recordings[i].label], int)
-        labels = [recordings[i].label for i in part]
-        if len(set(labels)) < 2:
-            raise ProbeError(f"probe: {settings.db} has labels of {len(set(labels))} emotions; at least two are needed")
-        groups, unit = (
-            ([speakers[i] for i in part], "speakers")
-            if options.by == "speaker"
-            else ([texts[i] for i in part], "texts")
-        )
-        if options.folds is not None:
-            folds = find_folds(options.folds, [recordings[i] for i in part])
-            groups = groups if all(groups) else folds
-            yield Task("emotion", f"folds of {options.folds}", part, labels, folds, groups, unit)
-        else:
-            folds = group_folds(groups, options.by)
-            yield Task("emotion", f"leaving {unit} out", part, labels, folds, groups, unit)
-    if "speaker" in targets and all(speakers) and len(set(speakers)) > 1:
-        if all(texts) and len(set(texts)) > 1:
-            yield Task("speaker", "leaving texts out", everything, speakers, group_folds(texts, "text"), texts, "texts")
-        else:
-            order = generator(settings.seed, "probe folds").permutation(len(recordings)) % RANDOM_FOLDS
-            yield Task(
-                "speaker", "random folds", everything, speakers, [str(i + 1) for i in order], _names(clips), "clips"
-            )
-    if "text" in targets and all(texts) and len(set(texts)) > 1 and all(speakers) and len(set(speakers)) > 1:
-        yield Task("text", "leaving speakers out", everything, texts, group_folds(speakers), speakers, "speakers")
 
 
 def _one(

@@ -40,7 +40,8 @@ def emotion_section(
 
     Shapes
     ------
-    -> finding, about, columns and rows of the table; confusion and map, addresses that hold pictures, and their texts
+    -> finding, about, pictures, columns and rows of the table; confusion and map, addresses that hold pictures, and
+    their texts
     """
     report = _read(run)
     if report is None:
@@ -58,6 +59,8 @@ def emotion_section(
         f"intervals over {first['interval_over']}",
         "columns": ["UAR", "95 % interval", "accuracy", "macro F1", "network"],
         "rows": [(f"{row['features']}, {row['classifier']}", _cells(row)) for row in rows],
+        "pictures": f"By {first['features']}, {first['classifier']}: how often each true emotion (rows) was read out "
+        f"as which (columns), and the map of the {len(where)} clips, {_mistakes(first)} of which were read wrongly.",
         "confusion": _uri(write_figure(figures, "emotion-confusion", draw_confusion(first))),
         "confusion_alt": f"Confusion matrix of {len(first['classes'])} emotions by {first['features']}",
         "map": _uri(write_figure(figures, "emotion-map", draw_mistakes(xy[where], share, first))),

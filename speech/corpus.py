@@ -166,8 +166,9 @@ def find_corpus(
 
 
 def corpus_title(name: str) -> str:
-    """What a page calls a corpus, or several: Berlin EmoDB and SAVEE."""
-    return " and ".join(TITLES[single] for single in name.split(SEPARATOR))
+    """What a page calls a corpus, or several: Berlin EmoDB, SAVEE and TESS."""
+    *others, last = (TITLES[single] for single in name.split(SEPARATOR))
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def spread(recordings: Sequence[Recording], limit: int | None) -> list[Recording]:

@@ -75,7 +75,9 @@ def find_folds(source: str, recordings: Sequence[Recording]) -> list[str]:
         where = source
     missing = [recording.name for recording, fold in zip(recordings, folds, strict=True) if not fold]
     if missing:
-        raise SplitError(f"--folds: {where} has no fold for {len(missing)} recordings, {missing[0]} among them")
+        raise SplitError(
+            f"--folds: {where} has no fold for {len(missing)} recordings, {missing[0]} (so written) among them"
+        )
     if len(set(folds)) < 2:
         raise SplitError(f"--folds: {where} has a single fold, {folds[0]}. Two at least are needed")
     fold_of: dict[str, str] = {}
@@ -111,7 +113,9 @@ def read_folds(path: Path) -> dict[str, str]:
         The file cannot be read, lacks a column, or names a recording twice.
     """
     try:
-        lines = list(TableReader(io.StringIO(read_regular(path, "utf-8-sig"), newline="")))
+        reader = TableReader(io.StringIO(read_regular(path, "utf-8-sig"), newline=""))
+        reader.fieldnames = [(column or "").strip().lower() for column in reader.fieldnames or ()]
+        lines = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SplitError(

@@ -16,6 +16,7 @@ from training.data import prepare
 from training.dual_training import DualTraining
 from training.finite_check import NotFinite
 from training.seed import generator
+from training.terminal import saturation
 from training.trainer import ARRAYS, Epoch
 from training.workers import Workers
 
@@ -212,6 +213,31 @@ def test_the_first_run_of_the_tutorial_does_not_die() -> None:
         test = training.evaluate_decoder(features, work.split.test)
     assert test.on_bound == 0
     assert max(epoch.val_loss for epoch in phase.history) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ("hard_sigmoid", "are 0 or 1, where a hard sigmoid has no slope and nothing is learned. Try a lower learning"),
+        ("linear", "are at most 0 or at least 1, which no clip goes beyond. Try a lower learning rate or --warm-up 1"),
+    ],
+)
+def test_a_run_whose_samples_sit_on_a_bound_says_so(workers: Workers, output: str, sentence: str) -> None:
+    training = make(workers, output=output, fine_tune_learning_rate=1.0, clip=0.0, average=0.0)
+    run(training)
+    features = np.stack(list(training.encode(range(10))))
+    training.fine_tuning(features, TRAIN, VALIDATION).run()
+    phases = training.evaluate_autoencoder(VALIDATION), training.evaluate_decoder(features, VALIDATION)
+    results = {
+        name: {"test_on_bound": float(phase.on_bound)}
+        for name, phase in zip(("pre_training", "fine_tuning"), phases, strict=True)
+    }
+    results["pre_training"] = {}  # of version 0.1
+    said = saturation(results, output)
+    assert len(said) == 1, results
+    assert said[0].startswith("fine_tuning: ")
+    assert sentence in said[0]
+    assert saturation({name: {"test_on_bound": 0.4} for name in results}, output) == []
 
 
 @pytest.mark.parametrize("tied", [False, True])

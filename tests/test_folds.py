@@ -48,12 +48,14 @@ def test_folds_are_written_and_read_by_name(tmp_path: Path) -> None:
     write_folds(tmp_path / "folds.csv", recordings, folds)
     assert read_folds(tmp_path / "folds.csv") == {f"a,{i}": f"s{i % 3}" for i in range(9)}
     assert find_folds(str(tmp_path / "folds.csv"), recordings[::-1]) == folds[::-1]
+    (tmp_path / "own.csv").write_text('\ufeffFold , Name,more\r\ns0,"a,0",x\r\ns1,"a,1"\r\n', "utf-8")
+    assert read_folds(tmp_path / "own.csv") == {"a,0": "s0", "a,1": "s1"}, "as a manifest is read"
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("name,fold\na,1\n", "has no fold for 1 recordings, b among them"),
+        ("name,fold\na,1\n", "has no fold for 1 recordings, b \\(so written\\) among them"),
         ("name,fold\na,1\nb,1\n", "has a single fold, 1. Two at least are needed"),
         ("name,fold\na,1\na,2\nb,2\n", "names a twice"),
         ("clip,fold\na,1\n", "needs a first line with name and fold, and recordings below it"),

@@ -15,13 +15,16 @@ import pytest
 import soundfile
 
 from inference.arguments import read_arguments
-from inference.descriptor import DescriptorError
+from inference.descriptor import DescriptorError, read_table
 from inference.output import OutputError
 from inference.probe import ProbeError
-from inference.probe_command import probe
+from inference.probe_command import heard_clips, probe
+from speech.clip import load_clips
+from speech.corpus import find_corpus
 from speech.emotion import SHARED, shared_label
 from speech.split import SplitError
 from tests.command import ROOT, SMALL, train
+from training.run_folder import read_config
 
 pytestmark = pytest.mark.commands
 
@@ -117,6 +120,15 @@ def test_each_fold_takes_the_run_that_never_heard_its_speakers(own: dict[str, Pa
     assert {fold["heard"] for fold in table["emotion", "untrained:levels", "svm"]["folds"]} == {None}
 
 
+def test_a_speaker_was_heard_also_when_the_clips_heard_are_not_among_those_probed(own: dict[str, Path]) -> None:
+    """Of the network that heard all speakers, its test clips alone."""
+    config, settings = read_config(own["heard"])
+    recordings = find_corpus("folder", Path(config["corpus"]), manifest=settings.manifest).recordings
+    tests = [item for item in recordings if item.name in config["split"]["test"]]
+    clips, _ = load_clips(tests, settings.clip_samples, 16_000, "clip", 1)
+    assert heard_clips(own["heard"], settings, clips, Path(config["corpus"])).all()
+
+
 def test_folds_are_repeated_by_name_and_a_table_of_others_stands_beside(own: dict[str, Path], tmp_path: Path) -> None:
     folds, output = tmp_path / "folds.csv", tmp_path / "probe.csv"
     clips = list(csv.DictReader((own["heard"] / "clips.csv").read_text().splitlines()))
@@ -131,9 +143,33 @@ def test_folds_are_repeated_by_name_and_a_table_of_others_stands_beside(own: dic
     again = tmp_path / "again.csv"
     run_probe(own["heard"], *quick, "--folds", folds, "-o", again)
     assert list(csv.DictReader(again.read_text().splitlines())) == rows[:4]
+    (tmp_path / "logmel:moments.csv").write_text((tmp_path / "theirs.csv").read_text())
+    beside = tmp_path / "beside.csv"
+    others = ("--baseline", tmp_path / "logmel:moments.csv", "--features", "logmel:moments", "--limit", "6")
+    run_probe(own["heard"], *quick, *others, "--folds", folds, "-o", beside)
+    named = {row["features"] for row in csv.DictReader(beside.read_text().splitlines())}
+    assert named == {"logmel:moments", str(tmp_path / "logmel:moments.csv")}
     by_text = tmp_path / "by_text.csv"
     run_probe(own["heard"], *quick, "--by", "text", "-o", by_text)
     assert {row["fold"] for row in csv.DictReader(by_text.read_text().splitlines())} == {"text 0", "text 1"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ("a,1\na,2", "has a twice. One line a clip is needed"),
+        ("a,1,000", "has more cells in the line of a than in the first line"),
+        ("a,1e308", "has '1e308' as tone of a; a number of at most 1e+30 is needed"),
+        ("a,nan", "has 'nan' as tone of a; a number of at most 1e+30 is needed"),
+        ("a", "has None as tone of a; a number of at most 1e+30 is needed"),
+        ("b,1", "lacks 1 of 1 clips, a among them"),
+    ],
+)
+def test_a_mistake_in_a_table_of_others_is_one_sentence(tmp_path: Path, lines: str, sentence: str) -> None:
+    (tmp_path / "theirs.csv").write_text(f"name,tone\n{lines}\n")
+    with pytest.raises(DescriptorError) as error:
+        read_table(tmp_path / "theirs.csv", ["a"])
+    assert str(error.value) == f"--baseline: {tmp_path / 'theirs.csv'} {sentence}"
 
 
 def test_from_one_corpus_to_another_on_shared_emotions(own: dict[str, Path], tmp_path: Path) -> None:
@@ -161,6 +197,12 @@ def test_from_one_corpus_to_another_on_shared_emotions(own: dict[str, Path], tmp
     assert row["uar"]["value"] > 0.9
     heard = results(output)["emotion", "representation:levels", "logistic"]["folds"][0]["heard"]
     assert heard is False
+    run_probe(
+        own["heard"], "--db", "savee", "ravdess", "--data-dir", tmp_path, "--classifiers", "svm", "--features",
+        "logmel:moments", "--targets", "emotion", "-o", output,
+    )  # fmt: skip
+    (row,) = results(output).values()
+    assert row["classes"] == ["anger", "neutral", "sadness"], "calm is neutral here too"
 
 
 def test_the_map_of_emotions_is_whole() -> None:
@@ -199,6 +241,17 @@ def test_the_map_of_emotions_is_whole() -> None:
         (("--write-folds", "LIST"), OutputError, "would overwrite what is read"),
         (("--baseline", "no.csv"), DescriptorError, "--baseline: cannot read no.csv: No such file or directory"),
         (("--folds", "no.csv"), SplitError, "--folds: cannot read no.csv"),
+        (("--classifiers", ""), ProbeError, "--classifiers: names none; choose from logistic, svm"),
+        (("--db", "demo", "--targets", "text"), ProbeError, "the text cannot be read out: it needs the text of every"),
+        (("--db", "demo", "--by", "text"), SplitError, "folds need the text of every recording"),
+        (
+            ("--targets", "speaker", "--write-folds", "x.csv"),
+            ProbeError,
+            "--write-folds: is about the folds of emotion, which --targets leaves out",
+        ),
+        (("--write-folds", "nowhere/x.csv"), OutputError, "nowhere/x.csv: there is no folder nowhere"),
+        (("--folds", "x.csv", "--by", "text"), ProbeError, "--folds and --by each say what the folds are"),
+        (("--train", "savee", "--test", "tess", "--by", "text"), ProbeError, "there is emotion alone, and no folds"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -229,6 +282,7 @@ def test_the_listening_page_shows_it(own: dict[str, Path]) -> None:
 
     assert finding(report["results"]).split("(")[0] in page
     assert "Confusion matrix of 3 emotions by representation:levels" in page
+    assert "By representation:levels, svm: how often each true emotion" in page
     wrong = sum(
         a != b for a, b in zip(report["results"][0]["predictions"], report["results"][0]["labels"], strict=True)
     )

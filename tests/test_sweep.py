@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from tests.command import ROOT, SMALL, make_recordings, rows, train
+from training.arguments import read_arguments
 from training.configuration import Configuration
-from training.sweep import FIGURES, Planned, SweepError, _claim, _row, plan, table
+from training.sweep import FIGURES, Planned, SweepError, _claim, _row, plan, seeds_before, table
 
 pytestmark = pytest.mark.commands
 
@@ -78,9 +79,55 @@ def test_a_killed_worker_is_started_again_and_what_is_done_is_not(
     assert "sweep: 2 of 2 runs have ended before" in again.stdout
     assert (folder / "fold-s0-seed-0" / "results.json").stat().st_mtime_ns == before
     other = subprocess.run(
-        command(*options, "--seeds", "1", "--out", folder), cwd=ROOT, capture_output=True, text=True, check=False
+        command(*options, "--channels", "2", "--out", folder), cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (other.returncode, "holds another sweep" in other.stderr) == (2, True)
+
+
+def test_ctrl_c_ends_the_runs_and_shows_no_traceback(options: tuple[str | Path, ...], tmp_path: Path) -> None:
+    """As a terminal sends it: to the whole group of processes."""
+    folder = tmp_path / "sweep"
+    with subprocess.Popen(
+        command(*options, "--epochs", "999", "--out", folder, "--engine", "local"), cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            states, limit = folder / "fold-s0-seed-0" / "checkpoints", time.monotonic() + 240
+            while not any(states.glob("*.state*")) and time.monotonic() < limit and process.poll() is None:
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130, output
+    assert output.splitlines()[-1] == "training: interrupted"
+    assert "Traceback" not in output
+    assert not workers_of(folder)
+
+
+def test_folds_of_any_name_have_a_folder_each(tmp_path: Path) -> None:
+    """a/b and a-b are two folds, and what begins with - is no option."""
+    data = make_recordings(tmp_path / "data")
+    names = ["a/b", "a-b", "-x", "a%2Fb"]
+    lines = [f"{'calm' if i % 2 == 0 else 'loud'}/take{i}.wav,{names[i % 4]}" for i in range(12)]
+    (tmp_path / "list.csv").write_text("path,fold\n" + "\n".join(lines) + "\n")
+    given = ["--db", "folder", "--data-dir", str(data), "--manifest", str(tmp_path / "list.csv"), "--folds", "manifest"]
+    runs = plan(tmp_path, read_arguments(given).settings, given, [0])
+    assert len({run.folder for run in runs}) == 4
+    assert {run.folder.parent for run in runs} == {tmp_path}
+    for run in runs:
+        assert read_arguments(run.arguments).settings.fold == run.fold
+
+
+def test_seeds_are_added_to_a_sweep_and_its_record_is_read_with_care(tmp_path: Path) -> None:
+    record = tmp_path / "sweep.json"
+    assert seeds_before(tmp_path, ["--epochs", "2"]) == []
+    record.write_text('{"arguments": ["--epochs", "2"], "seeds": [0, 3]}')
+    assert seeds_before(tmp_path, ["--epochs", "2"]) == [0, 3]
+    for damaged in ("{", "[]", '{"arguments": [], "seeds": 3}'):
+        record.write_text(damaged)
+        with pytest.raises(SweepError, match=r"sweep\.json is not what a sweep has written\. Name another --out$"):
+            seeds_before(tmp_path, ["--epochs", "2"])
 
 
 def test_the_table_averages_seeds_first_and_is_over_folds() -> None:
@@ -125,7 +172,8 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, options: tuple[str, ...], sen
 
 
 def claim(folder: Path, *runs: Path) -> None:
-    _claim(folder, {"seeds": [0]}, [Planned(run.name, "", 0, run, []) for run in runs])
+    seeds_before(folder, ["--x"])
+    _claim(folder, {"arguments": ["--x"], "seeds": [0]}, [Planned(run.name, "", 0, run, []) for run in runs])
 
 
 @pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"\xff", b"{}", b"null"])
@@ -170,11 +218,11 @@ def test_folds_of_any_name_have_folders(tmp_path: Path) -> None:
         return plan(tmp_path, settings, [], [0])
 
     runs = planned("-x", "../b/\0", "z" * 300)
-    assert [run.name for run in runs] == ["fold--x-seed-0", "fold-..-b---seed-0", f"fold-{'z' * 80}-seed-0"]
+    assert [run.name for run in runs] == ["fold--x-seed-0", "fold-..%2Fb%2F%00-seed-0", f"fold-{'z' * 80}-seed-0"]
     assert all(run.folder.parent == tmp_path.resolve() for run in runs)
     assert "--fold=-x" in runs[0].arguments
-    with pytest.raises(SweepError, match=r"folds 'a/b' and 'a-b' would have one folder|'a-b' and 'a/b'"):
-        planned("a/b", "a-b")
+    with pytest.raises(SweepError, match=r"^sweep: folds 'z+1?' and 'z+1?' would have one folder\. Give them"):
+        planned("z" * 300, "z" * 300 + "1")
 
 
 def test_a_run_that_fails_does_not_stop_the_others(options: tuple[str | Path, ...], tmp_path: Path) -> None:

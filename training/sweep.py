@@ -10,18 +10,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import runpy
 import secrets
 import shutil
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from storage.atomic import remove_unfinished, write_atomic
 from storage.regular import read_regular
@@ -101,10 +102,10 @@ def sweep(options: argparse.Namespace, arguments: Sequence[str], command: Comman
     folder = options.out or Path("runs") / f"sweep-{settings.db}"
     slurm = options.engine == "slurm" or (options.engine == "auto" and shutil.which("srun") is not None)
     threads = [] if slurm or settings.threads else ["--threads", str(max(1, available_cores() // options.jobs))]
-    runs = plan(folder, settings, arguments, options.seeds, threads)
-    written = {"arguments": list(arguments), "seeds": options.seeds}
+    seeds = list(dict.fromkeys([*seeds_before(folder, arguments), *options.seeds]))
+    runs = plan(folder, settings, arguments, seeds, threads)
     try:
-        _claim(folder, written, runs)
+        _claim(folder, {"arguments": list(arguments), "seeds": seeds}, runs)
     except OSError as error:
         raise SweepError(f"sweep: cannot write into {folder}: {error.strerror}. Choose another --out") from error
     failed = run_all(runs, folder, options.jobs, slurm, options.hours)
@@ -132,9 +133,9 @@ def plan(
         if (other := of_fold_named[_stem(fold)]) != fold:
             raise SweepError(f"sweep: folds {fold!r} and {other!r} would have one folder. Give them other names")
         for seed in seeds:
-            name = (f"fold-{_stem(fold)}-" if fold else "") + f"seed-{seed}"
+            name = (f"fold-{_stem(fold)}-" if fold else "") + f"seed-{seed}"  # a/b and a-b are two
             path = folder.resolve() / name
-            of_fold = [f"--fold={fold}"] if fold else []
+            of_fold = [f"--fold={fold}"] if fold else []  # which may begin with -
             single = [*arguments, *of_fold, *threads, "--seed", str(seed), "--out", str(path)]
             runs.append(Planned(name, fold, seed, path, single))
     return runs
@@ -163,7 +164,8 @@ def run_all(runs: Sequence[Planned], folder: Path, jobs: int, slurm: bool, hours
         while waiting or running:
             while waiting and len(running) < jobs and not slurm:
                 run = waiting.pop(0)
-                running.append((run, executor.submit(Job(str(run.folder), run.arguments))))
+                with _errors_into(folder / "jobs" / "errors.txt"):
+                    running.append((run, executor.submit(Job(str(run.folder), run.arguments))))
                 say(f"sweep: {run.name} started")
             for run, job in [pair for pair in running if pair[1].done()]:
                 running.remove((run, job))
@@ -187,6 +189,19 @@ def run_all(runs: Sequence[Planned], folder: Path, jobs: int, slurm: bool, hours
             job.cancel(check=False)
         raise
     return failed
+
+
+@contextmanager
+def _errors_into(path: Path) -> Iterator[None]:
+    """Let processes that are started now write to a file: those of submitit that watch a job end with a traceback."""
+    terminal = os.dup(2)
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -232,28 +247,35 @@ def _row(run: Planned) -> dict[str, Any] | None:
 
 def _stem(fold: str) -> str:
     """A fold as a part of a file's name."""
-    return re.sub(r"[^\w.-]", "-", fold)[:LONGEST_STEM]
+    return quote(fold, safe=" ")[:LONGEST_STEM]
+
+
+def seeds_before(folder: Path, arguments: Sequence[str]) -> list[int]:
+    """Those that a sweep has taken in this folder; another sweep is not mixed with it."""
+    path = folder / "sweep.json"
+    if path.is_symlink():
+        raise SweepError(f"sweep: {path} is a link, and nothing is written behind one. Remove the link")
+    if not path.exists():
+        return []
+    try:
+        before = json.loads(read_regular(path))
+        taken, seeds = before["arguments"], [int(seed) for seed in before["seeds"]]
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
+        raise SweepError(f"sweep: {path} is not what a sweep has written. Name another --out") from None
+    if taken != list(arguments):
+        raise SweepError(f"sweep: {folder} holds another sweep, see {path}. Name another --out, or give its options")
+    return seeds
 
 
 def _claim(folder: Path, written: Mapping[str, Any], runs: Sequence[Planned]) -> None:
-    """Note in an empty folder what a sweep is of; another one, or something else, is not mixed with it."""
+    """Note in an empty folder what a sweep is of; something else is not mixed with it, as `seeds_before` has seen."""
     path = folder / "sweep.json"
     for place in (path, folder / "jobs", *(run.folder for run in runs)):
         if place.is_symlink():
             raise SweepError(f"sweep: {place} is a link, and nothing is written behind one. Remove the link")
-    if path.exists():
-        try:
-            content = json.loads(read_regular(path))
-        except (ValueError, RecursionError) as error:
-            raise SweepError(f"sweep: {path} is not what a sweep has written. Name another --out") from error
-        if content != written:
-            raise SweepError(
-                f"sweep: {folder} holds another sweep, see {path}. Name another --out, or give its options"
-            )
-        return
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)
-    if any(folder.iterdir()):
+    if not path.exists() and any(folder.iterdir()):
         raise SweepError(f"sweep: {folder} is there and holds no sweep. Choose another --out")
     write_atomic(path, (json.dumps(written, indent=1) + "\n").encode())
 

@@ -21,11 +21,15 @@ def say_epoch(phase: str, epoch: Epoch, improved: bool) -> None:
     )
 
 
-def saturation(results: Mapping[str, Any]) -> list[str]:
+def saturation(results: Mapping[str, Any], output: str) -> list[str]:
     """A sentence for each phase after which most rebuilt samples sit on a bound, from results.json."""
+    cure = {
+        "hard_sigmoid": "0 or 1, where a hard sigmoid has no slope and nothing is learned. Try a lower learning rate, "
+        "--warm-up 1 or --output linear",
+        "linear": "at most 0 or at least 1, which no clip goes beyond. Try a lower learning rate or --warm-up 1",
+    }
     return [
-        f"{phase}: {results[phase]['test_on_bound']:.2%} of the rebuilt test samples are 0 or 1, where a hard sigmoid "
-        "has no slope and nothing is learned. Try a lower learning rate, --warm-up 1 or --output linear"
+        f"{phase}: {results[phase]['test_on_bound']:.2%} of the rebuilt test samples are {cure[output]}"
         for phase in ("pre_training", "fine_tuning")
         if results[phase].get("test_on_bound", 0) > MOST
     ]
