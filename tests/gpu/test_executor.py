@@ -343,7 +343,7 @@ def test_a_whole_training_keeps_within_its_limit(cp: Any, caplog: pytest.LogCapt
     large, executor = make(cp)
     large.pre_training(TRAIN, VALIDATION).run()
     needed = pool.total_bytes() + executor.step.bytes_held - before
-    weights = cp.asnumpy(large.flat.vector)
+    weights = to_numpy(large.flat.vector)
     del large, executor
     gc.collect()
     pool.free_all_blocks()
@@ -355,7 +355,7 @@ def test_a_whole_training_keeps_within_its_limit(cp: Any, caplog: pytest.LogCapt
         small.pre_training(TRAIN, VALIDATION).run(lambda: held.append(pool.total_bytes() + executor.step.bytes_held))
     assert 0 < max(held) <= limit
     assert any("goes in pieces of" in record.message for record in caplog.records)
-    np.testing.assert_allclose(cp.asnumpy(small.flat.vector), weights, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(to_numpy(small.flat.vector), weights, rtol=1e-3, atol=1e-5)
 
 
 def test_the_graph_and_all_else_share_the_limit(cp: Any) -> None:
