@@ -48,7 +48,9 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             unfinished.replace(path)
     except BaseException as error:
         unfinished.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+        if (
+            isinstance(error, OSError) and error.errno is not None and error.filename is None
+        ):  # a full disk names no file
             error.filename = str(path)
         raise
     _sync_folder(path.parent)
