@@ -59,7 +59,7 @@ def _of_emotion(options: argparse.Namespace) -> list[str]:
 def find_tasks(
     options: argparse.Namespace, settings: Configuration, clips: Clips, targets: Sequence[str]
 ) -> list[Task]:
-    """What can be read out of these clips, and how; a sentence where something cannot, an error where it was named."""
+    """What can be read out of these clips, and how; a sentence where something cannot, an error where nothing can."""
     if options.train is not None:
         return [_across(options, clips)]
     tasks: list[Task] = []
@@ -68,7 +68,7 @@ def find_tasks(
         try:
             tasks.append({"emotion": _emotion, "speaker": _speaker, "text": _text}[target](options, settings, clips))
         except (ProbeError, SplitError) as error:
-            if options.targets or (target == "emotion" and _of_emotion(options)):
+            if target == "emotion" and _of_emotion(options):
                 raise
             reasons.append(error)
     if not tasks:
