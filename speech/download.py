@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import tempfile
 import time
@@ -12,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from speech import emodb
+from speech.cache import NO_ROOM
 from speech.recording import CorpusError
 
 # Over http, as its authors name it: what arrives is compared with the SHA-256 of every recording.
@@ -70,9 +72,12 @@ def download_emodb(
                 )
             _take_place(unpacked, directory)
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(f"{error.filename or directory} cannot be written") from None
+        cure = "Make room there, or name" if error.errno in NO_ROOM else "Name"
         raise CorpusError(
             f"emodb: {error.filename or directory} cannot be written: {error.strerror or error}. "
-            "Make room there, or name another place with --data-dir"
+            f"{cure} another place with --data-dir"
         ) from None
 
 
