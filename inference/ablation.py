@@ -171,8 +171,8 @@ def _of_phase(title: str, ablation: Mapping[str, Any]) -> str:
     best = min(MASKS, key=lambda kind: ablation[kind]["test_mse"])
     return (
         f"The {title} decoder has a test error of {baseline['test_mse']:.3g} ({_db(baseline)}) with its own masks, "
-        f"which are {share:.0%} of the {_rate(baseline)} that it receives ({ablation['tied_windows']:.0%} of the windows "
-        f"are ties); the error is {others}. "
+        f"which are {share:.0%} of the {_rate(baseline)} that it receives "
+        f"({ablation['tied_windows']:.0%} of the windows are ties); the error is {others}. "
         f"It does best with {WORDS[best]}; from the representation alone it reaches {_db(none)}."
     )
 

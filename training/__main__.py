@@ -14,7 +14,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from training.launch import silence_others
 
@@ -22,7 +22,7 @@ if __name__ == "__main__":
     silence_others()
 
 from nn1d import ShapeError
-from nn1d.command import nearest, run_command
+from nn1d.command import run_command
 from speech.recording import CorpusError
 from speech.split import SplitError
 from training.arguments import read_arguments
@@ -31,6 +31,7 @@ from training.rank import RankError, Ranks
 from training.sharding import CLIPS_PER_SHARD, make_shards
 from training.sweep import SweepError, sweep
 
+MISTAKES = (ConfigurationError, CorpusError, RankError, ShapeError, SplitError, SweepError)
 OTHERS = "All other options are train.py's."
 
 
@@ -39,22 +40,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say it in one sentence, and end."""
-        command = self.prog.removeprefix("python -m training").strip()
-        sentence = message.removeprefix("argument ")
-        raise CommandError(f"{command}: {sentence}" if command else sentence)
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:  # argparse asks it about choices
-        if action.choices is not None and value not in action.choices:
-            choices = [str(choice) for choice in action.choices]
-            name = "/".join(action.option_strings) or action.metavar or action.dest
-            self.error(f"{name} must be one of {', '.join(choices)}; got {value!r}{nearest(str(value), choices)}")
-
-
-class CommandError(ValueError):
-    """The command line cannot be read; the message says what it needs."""
-
-
-MISTAKES = (CommandError, ConfigurationError, CorpusError, RankError, ShapeError, SplitError, SweepError)
+        raise SweepError(f"sweep: {message.removeprefix('argument ')}")
 
 
 def main() -> int:
