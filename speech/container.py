@@ -22,7 +22,8 @@ ALIASES = {
 READ = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | set(ALIASES)
 # Audio that libsndfile does not read; .raw and .pcm say neither their sample rate nor their format.
 FOREIGN = {
-    ".m4a", ".m4b", ".m4r", ".aac", ".alac", ".webm", ".weba", ".mka", ".wma", ".asf", ".amr", ".awb", ".3gp", ".3ga",
+    ".m4a", ".m4b", ".m4r", ".mp4", ".mov", ".aac", ".alac", ".webm", ".weba", ".mka", ".wma", ".asf", ".amr", ".awb",
+    ".3gp", ".3ga",
     ".ac3", ".eac3", ".dts", ".ape", ".wv", ".tta", ".tak", ".mpc", ".ra", ".dsf", ".dff", ".spx", ".raw", ".pcm",
 }  # fmt: skip
 SIGNATURES = (  # what such a file begins with, whatever its name

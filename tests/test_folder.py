@@ -106,7 +106,7 @@ FOREIGN = ("m4a", "AAC", "webm", "wma", "amr", "ape", "wv", "3gp", "raw", "pcm")
 
 
 def test_audio_of_other_kinds_is_named_with_the_cure(tmp_path: Path) -> None:
-    make(tmp_path, "a.wav", "notes.txt", "film.mp4", ".x.m4a", *(f"b/x.{suffix}" for suffix in FOREIGN))
+    make(tmp_path, "a.wav", "notes.txt", "film.avi", ".x.m4a", *(f"b/x.{suffix}" for suffix in FOREIGN))
     recordings, left_out = folder.list_recordings(tmp_path)
     assert [recording.name for recording in recordings] == ["a"]
     assert [name for name, _ in left_out] == sorted(f"b/x.{suffix}" for suffix in FOREIGN)
