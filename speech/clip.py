@@ -153,6 +153,8 @@ def load_clips(
     Source
     ------
     the paper's section 4.1.2
+    MemoryError
+        There was none left to write with.
     """
     if scaling not in ("clip", "corpus"):
         raise ValueError(f"load_clips: scaling must be 'clip' or 'corpus'; got {scaling!r}")

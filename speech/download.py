@@ -50,6 +50,8 @@ def download_emodb(
     CorpusError
         The directory holds something else or cannot be written; the archive cannot be fetched, is not whole, is unsafe
         to unpack, or differs from the list. Nothing is left behind then.
+    MemoryError
+        There was none left to write with.
     """
     listed = emodb.read_checksums() if checksums is None else checksums
     by_hand = f"Fetch {url} by hand, unpack it to {directory}, or name where it is with --data-dir"
