@@ -149,12 +149,12 @@ def load_clips(
         clip_samples, sample_rate_hz, scaling or threads is none of the above.
     CorpusError
         The file cannot be written, or recordings change while they are read. Nothing is left behind then.
+    MemoryError
+        There was none left to write with.
 
     Source
     ------
     the paper's section 4.1.2
-    MemoryError
-        There was none left to write with.
     """
     if scaling not in ("clip", "corpus"):
         raise ValueError(f"load_clips: scaling must be 'clip' or 'corpus'; got {scaling!r}")
