@@ -12,7 +12,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 CONVERTER = LatexToMathML(
     macros={"substack": r"\begin{matrix}#1\end{matrix}"},
-    annotation=True,  # the LaTeX, for who copies it
+    annotation=True,  # the LaTeX, to be copied
     fancy_error=False,
 )
 PRIMED = re.compile(r"<msup>(<mi>[^<]*</mi>)<mo>(′+)</mo></msup>")  # a prime is high already

@@ -165,22 +165,22 @@ def summary_without_masks(bits_per_second: float) -> str:
 
 
 def _of_phase(title: str, ablation: Mapping[str, Any]) -> str:
-    own, none = ablation["own"], ablation["none"]
-    share = own["mask_bits_per_second"] / own["bits_per_second"]
-    others = ", ".join(f"{_times(ablation[kind], own)} with {WORDS[kind]}" for kind in MASKS[1:])
+    baseline, none = ablation["own"], ablation["none"]
+    share = baseline["mask_bits_per_second"] / baseline["bits_per_second"]
+    others = ", ".join(f"{_times(ablation[kind], baseline)} with {WORDS[kind]}" for kind in MASKS[1:])
     best = min(MASKS, key=lambda kind: ablation[kind]["test_mse"])
     return (
-        f"The {title} decoder has a test error of {own['test_mse']:.3g} ({_db(own)}) with its own masks, which are "
-        f"{share:.0%} of the {_rate(own)} that it receives ({ablation['tied_windows']:.0%} of the windows are ties); "
-        f"the error is {others}. "
+        f"The {title} decoder has a test error of {baseline['test_mse']:.3g} ({_db(baseline)}) with its own masks, "
+        f"which are {share:.0%} of the {_rate(baseline)} that it receives "
+        f"({ablation['tied_windows']:.0%} of the windows are ties); the error is {others}. "
         f"It does best with {WORDS[best]}; from the representation alone it reaches {_db(none)}."
     )
 
 
-def _times(other: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    if own["test_mse"] == 0:
+def _times(other: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+    if baseline["test_mse"] == 0:
         return "as small" if other["test_mse"] == 0 else "larger"
-    ratio = other["test_mse"] / own["test_mse"]
+    ratio = other["test_mse"] / baseline["test_mse"]
     return (
         f"the same within {ALIKE:.0%}"
         if abs(ratio - 1) <= ALIKE

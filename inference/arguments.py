@@ -34,7 +34,9 @@ def read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace
         return subparser
 
     subparser = add("encode", "Write the representations of recordings of any rate and length.")
-    subparser.add_argument("paths", type=Path, nargs="*", metavar="PATH", help="audio files, or folders of them")
+    subparser.add_argument(
+        "paths", type=Path, nargs="*", default=[], metavar="PATH", help="audio files, or folders of them"
+    )
     _add_corpus(subparser)
 
     subparser = add("reconstruct", "Rebuild a recording, at its rate, duration and level.")

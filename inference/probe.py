@@ -158,9 +158,9 @@ def _choose(
             answers.append(_fit(x[rest], y[rest], STRENGTHS, x[test], classifier))
             truth.append(y[test])
         for i, strength in enumerate(STRENGTHS if truth else ()):
-            found = _mean_recall(np.concatenate(truth), np.concatenate([answer[i] for answer in answers]))
-            if found > best:
-                best, choice = found, (statistic, strength)
+            recall = _mean_recall(np.concatenate(truth), np.concatenate([answer[i] for answer in answers]))
+            if recall > best:
+                best, choice = recall, (statistic, strength)
     return choice
 
 

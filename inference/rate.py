@@ -325,10 +325,10 @@ def as_json(rates: Sequence[Rate]) -> list[dict[str, Any]]:
 
 def _heard(clips: Clips, clip: int, y: np.ndarray, sample_rate_hz: int) -> list[float]:
     """Squared error on [0, 1], SI-SDR and ESTOI on the clip's own samples, and squared error at the edges."""
-    original, own = clips.waveform(clip), clips.unscale(clip, y)[: clips.valid[clip]]
+    original, rebuilt = clips.waveform(clip), clips.unscale(clip, y)[: clips.valid[clip]]
     errors = (y.astype(np.float64) - clips.samples[clip]) ** 2
     edges = float(np.r_[errors[:EDGE], errors[-EDGE:]].mean())
-    return [float(errors.mean()), si_sdr(original, own), estoi(original, own, sample_rate_hz), edges]
+    return [float(errors.mean()), si_sdr(original, rebuilt), estoi(original, rebuilt, sample_rate_hz), edges]
 
 
 def _together(rows: Iterable[Sequence[float]]) -> tuple[float, float, float, float]:

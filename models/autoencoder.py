@@ -43,15 +43,15 @@ class Encoding(NamedTuple):
 
     representation: Array  # z (N, L / 2^depth, C)
     masks: list[Array]  # of each pool, the first stage first
-    encoded: list[Array]  # what enters each pool; empty if nobody asked
+    encoded: list[Array]  # what enters each pool; empty unless requested
 
 
 class Trace(NamedTuple):
     """Every point that the loss looks at; a gradient of it has the same form."""
 
     reconstruction: Array  # (N, L, 1)
-    encoded: list[Array]  # what enters each pool, the first stage first; empty if nobody looks
-    decoded: list[Array]  # what leaves the unpool that answers it, in the same order; empty if nobody looks
+    encoded: list[Array]  # what enters each pool, the first stage first; empty unless requested
+    decoded: list[Array]  # what leaves the unpool that answers it, in the same order; empty unless requested
 
 
 def check_clip_samples(clip_samples: int, depth: int) -> None:
@@ -154,7 +154,7 @@ class Encoder:
         return Encoding(x, masks, encoded), (caches, masks)
 
     def represent(self, x: Array) -> Array:
-        """The representation alone, for who wants no gradient: nothing is kept beyond its stage."""
+        """The representation alone, without what a gradient needs: nothing is kept beyond its stage."""
         self._check(x)
         for stage in self.stages:
             x = self.pool.maxima(stage.forward(x)[0])
@@ -221,11 +221,11 @@ class Decoder:
         if output not in ("hard_sigmoid", "linear"):
             raise ShapeError(f"Decoder: output must be hard_sigmoid or linear; got {output!r}")
         rng, last = generator("Decoder", rng), scaled(initial, residual_gain)
-        own: dict[str, Any] = {"rng": rng, "initial": initial, "dtype": dtype}
+        options: dict[str, Any] = {"rng": rng, "initial": initial, "dtype": dtype}
         self.stages = []
         for before, after in zip(reversed(channels), (*reversed(channels[:-1]), 1), strict=True):
-            convolution = ConvTranspose1d(before, after, kernel_size, 1, kernel_size // 2, **own)
-            residual = ResidualBlock(after, kernel_size, convolution=ConvTranspose1d, last_initial=last, **own)
+            convolution = ConvTranspose1d(before, after, kernel_size, 1, kernel_size // 2, **options)
+            residual = ResidualBlock(after, kernel_size, convolution=ConvTranspose1d, last_initial=last, **options)
             self.stages.append(Sequential(convolution=convolution, residual=residual))
         self.output = HardSigmoid() if output == "hard_sigmoid" else Sequential()
         if output == "linear":
@@ -325,9 +325,9 @@ class Autoencoder:
         dtype: Any = np.float32,
     ) -> None:
         rng = generator("Autoencoder", rng)
-        own: dict[str, Any] = {"rng": rng, "initial": initial, "residual_gain": residual_gain, "dtype": dtype}
-        self.encoder = Encoder(channels, kernel_size, **own)
-        self.decoder = Decoder(channels, kernel_size, output=output, **own)
+        options: dict[str, Any] = {"rng": rng, "initial": initial, "residual_gain": residual_gain, "dtype": dtype}
+        self.encoder = Encoder(channels, kernel_size, **options)
+        self.decoder = Decoder(channels, kernel_size, output=output, **options)
         if tied:
             tie(self.encoder, self.decoder)
 
@@ -342,7 +342,7 @@ class Autoencoder:
         return parameters_of(self.layers)
 
     def forward(self, x: Array, middle: bool = True) -> tuple[Trace, Any]:
-        """Encode, then decode with the masks. The trace holds the middle if somebody will look at it."""
+        """Encode, then decode with the masks. The trace holds the middle if it is requested."""
         encoding, encoder_cache = self.encoder.forward(x, middle)
         (reconstruction, decoded), decoder_cache = self.decoder.forward(encoding.representation, encoding.masks, middle)
         return Trace(reconstruction, encoding.encoded, decoded), (encoder_cache, decoder_cache)

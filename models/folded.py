@@ -89,7 +89,7 @@ class FoldedEncoder(Sequential):
         return super().forward(x)
 
     def represent(self, x: Array) -> Array:
-        """The representation alone, for who wants no gradient: nothing is kept beyond its stage."""
+        """The representation alone, without what a gradient needs: nothing is kept beyond its stage."""
         if x.ndim == 3:
             check_clip_samples(x.shape[1], len(self.layers))
         for stage in self.layers.values():

@@ -19,7 +19,9 @@ def read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace
     """
     parser = Parser(command="report", prog="python -m report", description="Make the listening page of a run again.")
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder that train.py printed")
-    parser.add_argument("others", type=Path, nargs="*", metavar="RUN", help="others, to stand beside it in one page")
+    parser.add_argument(
+        "others", type=Path, nargs="*", default=[], metavar="RUN", help="others, to stand beside it in one page"
+    )
     parser.add_argument(
         "-o", dest="out", type=Path, metavar="FILE", help="of several runs: comparison.html in the first"
     )

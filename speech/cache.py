@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from speech import audio, container, header
 from speech.recording import CorpusError
 
 OF_AUDIO = (audio.__file__, container.__file__, header.__file__)
+NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # what more room on the disk would mend
 
 
 def user_cache() -> Path:

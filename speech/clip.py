@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from speech.audio import read_waveform
-from speech.cache import digest, file_name
+from speech.cache import NO_ROOM, digest, file_name
 from speech.recording import CorpusError, Recording, RecordingError
 from storage.atomic import new_file, remove_unfinished
 from storage.regular import check_regular
@@ -149,6 +150,8 @@ def load_clips(
         clip_samples, sample_rate_hz, scaling or threads is none of the above.
     CorpusError
         The file cannot be written, or recordings change while they are read. Nothing is left behind then.
+    MemoryError
+        There was none left to write with.
 
     Source
     ------
@@ -195,9 +198,12 @@ def load_clips(
         clips, left_out = _open(path, recordings, clip_samples)
         return dataclasses.replace(clips, damaged=damaged), left_out
     except OSError as error:
+        if error.errno == errno.ENOMEM:  # no room on the disk would help
+            raise MemoryError(f"{path.parent} cannot be written") from None
+        cure = "Make room there, or name" if error.errno in NO_ROOM else "Name"
         raise CorpusError(
             f"clips: {path.parent} cannot be written: {error.strerror or error}. {len(recordings)} clips need "
-            f"{4e-6 * len(recordings) * clip_samples:.1f} MB. Make room there, or name another folder: "
+            f"{4e-6 * len(recordings) * clip_samples:.1f} MB. {cure} another folder: "
             "--cache-dir of train.py and of python -m inference, --out of python -m training shards"
         ) from None
 
@@ -238,7 +244,7 @@ def _write(
         if isinstance(result, str):
             left_out.append((i, result))
             continue
-        clip, content, low, high, own = result
+        clip, content, low, high, recorded = result
         if first.setdefault(content, i) != i:
             copies.append((i, first[content]))
             continue
@@ -247,14 +253,14 @@ def _write(
             everything.update(clip.data)
         lows.append(low)
         highs.append(high)
-        valid.append(own)
+        valid.append(recorded)
     if scaling == "corpus" and lows:  # known only now; clip by clip, since all of them may not fit into memory
         low, high = min(lows), max(highs)
         lows, highs = [low] * len(lows), [high] * len(highs)
-        for at in range(start, start + 4 * clip_samples * len(lows), 4 * clip_samples):
-            file.seek(at)
+        for offset in range(start, start + 4 * clip_samples * len(lows), 4 * clip_samples):
+            file.seek(offset)
             clip = _scaled(np.frombuffer(file.read(4 * clip_samples), np.float32), low, high)
-            file.seek(at)
+            file.seek(offset)
             file.write(clip.data)
             everything.update(clip.data)
     about = {

@@ -193,10 +193,10 @@ def synthesise(seed: int, index: int) -> tuple[np.ndarray, int]:
     # A track has one value per hop: the target of the segment that holds there, smoothed as fast as that organ moves.
     ends = np.cumsum([segment.seconds for segment in segments])
     hops = np.arange(frames // HOP + 2)
-    at = np.searchsorted(ends, hops * HOP / SAMPLE_RATE_HZ, side="right")
+    segment_of_hop = np.searchsorted(ends, hops * HOP / SAMPLE_RATE_HZ, side="right")
 
     def track(targets: list, smooth_seconds: float) -> np.ndarray:
-        return _smooth(np.array(targets, dtype=float)[at], smooth_seconds)
+        return _smooth(np.array(targets, dtype=float)[segment_of_hop], smooth_seconds)
 
     formants_hz = track([s.sound.formants_hz for s in segments], 0.09 / emotion.tempo)
     zero_hz = track([s.sound.nasal_zero_hz for s in segments], 0.05)

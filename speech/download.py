@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import tempfile
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from speech import emodb
+from speech.cache import NO_ROOM
 from speech.recording import CorpusError
 
 # Over http, as its authors name it: what arrives is compared with the SHA-256 of every recording.
@@ -49,6 +51,8 @@ def download_emodb(
     CorpusError
         The directory holds something else or cannot be written; the archive cannot be fetched, is not whole, is unsafe
         to unpack, or differs from the list. Nothing is left behind then.
+    MemoryError
+        There was none left to write with.
     """
     listed = emodb.read_checksums() if checksums is None else checksums
     by_hand = f"Fetch {url} by hand, unpack it to {directory}, or name where it is with --data-dir"
@@ -71,9 +75,12 @@ def download_emodb(
                 )
             _take_place(unpacked, directory)
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(f"{error.filename or directory} cannot be written") from None
+        cure = "Make room there, or name" if error.errno in NO_ROOM else "Name"
         raise CorpusError(
             f"emodb: {error.filename or directory} cannot be written: {error.strerror or error}. "
-            "Make room there, or name another place with --data-dir"
+            f"{cure} another place with --data-dir"
         ) from None
 
 

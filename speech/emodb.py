@@ -125,10 +125,10 @@ def _find_wav_files(directory: Path) -> list[Path]:
             f"emodb: {directory} is named as a folder of laryngograms, which are not speech. Name the folder above it"
         )
     try:
-        found = [files for folder in _folders(directory) if (files := _wav_files_in(folder))]
+        folders = [files for folder in _folders(directory) if (files := _wav_files_in(folder))]
     except OSError as error:
         raise CorpusError(f"emodb: {error.filename} cannot be read: {error.strerror}. Check its permissions") from None
-    return max(found, key=lambda files: sum(NAME.fullmatch(path.stem) is not None for path in files), default=[])
+    return max(folders, key=lambda files: sum(NAME.fullmatch(path.stem) is not None for path in files), default=[])
 
 
 def _folders(directory: Path) -> Iterator[Path]:

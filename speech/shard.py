@@ -150,14 +150,14 @@ class Shards:
 
     def learned(self, contents: Set[str]) -> set[str]:
         """Which of some contents of clips train or decide when to stop."""
-        found: set[str] = set()
+        known: set[str] = set()
         for number in range(len(self.manifest.shards)):
             index = self.index(number)
             learned = np.isin(index.part, ("train", "validation"))
-            found |= contents & {
+            known |= contents & {
                 content for content, is_learned in zip(index.contents, learned, strict=True) if is_learned
             }
-        return found
+        return known
 
     def shown(self) -> tuple[Clips, Split]:
         """The first clips that train and that test, and which of them is which.
@@ -264,15 +264,15 @@ class Part:
     def __getitem__(self, some: slice, /) -> np.ndarray:
         """Neighbours in this order."""
         start, stop, _ = some.indices(len(self))
-        found = [np.empty(0, np.int64)]
+        parts = [np.empty(0, np.int64)]
         place = int(np.searchsorted(self._ends, start, side="right"))
         while start < stop:
             end = int(self._ends[place])
             rows = self._rows(place)
             first = end - len(rows)
-            found.append(rows[start - first : stop - first])
+            parts.append(rows[start - first : stop - first])
             start, place = end, place + 1
-        return np.concatenate(found)
+        return np.concatenate(parts)
 
     def shuffled(self, rng: np.random.Generator) -> Part:
         """The same clips in an order drawn from rng: of the shards, and within each of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -343,10 +344,20 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_left(many: Path, cache: Path
 def test_a_folder_that_cannot_be_written_is_one_sentence(recordings: list[Recording], cache: Path) -> None:
     cache.write_text("a file")
     with pytest.raises(
-        CorpusError, match=r"^clips: .*cache.clips cannot be written: .+\. 7 clips need 0\.0 MB\. Make "
+        CorpusError, match=r"^clips: .*cache.clips cannot be written: .+\. 7 clips need 0\.0 MB\. Name "
     ):
         load(recordings, cache)
     assert cache.read_text() == "a file"
+
+
+def test_no_memory_is_no_full_disk(recordings: list[Recording], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(descriptor: int) -> None:  # no limit makes the kernel answer so
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(MemoryError, match=r"cache.clips cannot be written$"):
+        load(recordings, cache)
+    assert list((cache / "clips").iterdir()) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write into any folder")

@@ -216,7 +216,7 @@ def test_a_cache_folder_that_cannot_be_used_ends_with_a_sentence(recordings: Pat
     done = train("--db", "folder", "--data-dir", recordings, *SMALL, *options, expect=2)
     assert re.fullmatch(
         r"train\.py: clips: .*file.clips cannot be written: .+\. 12 clips need 0\.2 MB\. "
-        r"Make room there, or name another folder: --cache-dir of train.py and of python -m inference, "
+        r"Name another folder: --cache-dir of train.py and of python -m inference, "
         r"--out of python -m training shards\n",
         done.stderr,
     )

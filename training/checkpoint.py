@@ -76,12 +76,12 @@ def _head(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
     return head
 
 
-def _check_names(path: Path, found: Mapping[str, Any], shapes: Shapes) -> None:
-    faults = [f"missing {name}" for name in shapes if name not in found]
-    faults += [f"unexpected {name}" for name in found if name not in shapes]
+def _check_names(path: Path, arrays: Mapping[str, Any], shapes: Shapes) -> None:
+    faults = [f"missing {name}" for name in shapes if name not in arrays]
+    faults += [f"unexpected {name}" for name in arrays if name not in shapes]
     for name in shapes:
-        if name in found:
-            shape, dtype = tuple(found[name].get_shape()), found[name].get_dtype()
+        if name in arrays:
+            shape, dtype = tuple(arrays[name].get_shape()), arrays[name].get_dtype()
             if (shape, dtype) != (tuple(shapes[name]), "F32"):
                 faults.append(f"{name} must be F32 {tuple(shapes[name])}, got {dtype} {shape}")
     if faults:

@@ -70,7 +70,7 @@ class Work(NamedTuple):
     @property
     def names(self) -> Any:
         """Of those, by their numbers."""
-        return [each.name for each in self.clips.recordings] if self.shards is None else self.shards.names
+        return [recording.name for recording in self.clips.recordings] if self.shards is None else self.shards.names
 
     def executor(self) -> Executor:
         """What computes, chosen here for the whole run; to be entered."""

@@ -38,7 +38,7 @@ def surroundings() -> dict[str, Any]:
 def cpu_in_words(threads: int) -> str:
     """What a run on the CPU takes, such as 2 threads, OpenBLAS SkylakeX; surroundings() has the version."""
     kernels = re.sub(r" \d[^ ,]*", "", blas_kernels())  # without the version
-    named = re.sub("|".join(LIBRARIES), lambda found: LIBRARIES[found[0]], kernels)
+    named = re.sub("|".join(LIBRARIES), lambda match: LIBRARIES[match[0]], kernels)
     return f"{threads} thread{'s' * (threads != 1)}, {named}"
 
 

@@ -68,7 +68,7 @@ class Executor(Protocol):
     def map_clips(
         self, function: Callable[..., Sequence[Result]], sources: Sequence[Rows], clips: Indices
     ) -> Iterator[Result]:
-        """What function gives for each clip, one by one, a few of them ahead of who takes them.
+        """What function gives for each clip, one by one, a few of them ahead of the caller.
 
         function gets the numbers of some clips, then their rows, and gives a result for each, on the host.
         """

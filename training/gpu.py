@@ -117,7 +117,7 @@ class GpuExecutor:
         self.step.forget()
 
     def meet(self) -> None:
-        """There is nobody to wait for."""
+        """No other process takes part."""
 
     def __enter__(self) -> GpuExecutor:
         return self

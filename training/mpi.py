@@ -66,11 +66,11 @@ class MpiExecutor:
             ],
             lambda gradients: gradients[0][1].size if gradients else 0,
         )
-        each = len(share) // max(1, len(mine))  # clips: one of threads, all of a GPU
+        clips_per_sum = len(share) // max(1, len(mine))  # clips: one of threads, all of a GPU
         for _, gradient in mine:
-            gradient *= each / len(clips)
+            gradient *= clips_per_sum / len(clips)
         loss, total = self._ranks.chain(
-            numbers, self._dtype, [(loss * each / len(clips), gradient) for loss, gradient in mine]
+            numbers, self._dtype, [(loss * clips_per_sum / len(clips), gradient) for loss, gradient in mine]
         )
         return loss, self._module.asarray(total)
 

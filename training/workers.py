@@ -103,7 +103,7 @@ class Workers:
         """Nothing is recorded."""
 
     def meet(self) -> None:
-        """There is nobody to wait for."""
+        """No other process takes part."""
 
     def __enter__(self) -> Workers:
         return self
