@@ -73,7 +73,7 @@ def test_a_dilated_convolution_is_that_of_torch(
 
 
 MESSAGES = [
-    (lambda rng: Conv1d(1, 1, 3, dilation=0, rng=rng), "Conv1d: dilation must be an integer of at least 1; got 0"),
+    (lambda rng: Conv1d(1, 1, 3, dilation=0, rng=rng), "Conv1d: dilation must be a positive integer; got 0"),
     (
         lambda rng: Conv1d(1, 2, 3, padding=1, dilation=4, rng=rng).forward(np.zeros((1, 6, 1), np.float32)),
         "Conv1d(1 -> 2, k=3, p=1, d=4): needs at least 7 samples; got 6. "
