@@ -83,3 +83,15 @@ def opened(browser: Any, address: str, width: int, scheme: str) -> Iterator[Any]
     finally:
         tab.close()
     assert faults == [], address
+
+
+def wait_for(page: Any, expression: str, arg: Any = None) -> None:
+    """Until an expression, or a function of arg, is true in a page.
+
+    Not by playwright's wait_for_function: it looks a second time by eval, which the listening page forbids.
+    """
+    for _ in range(1500):
+        if page.evaluate(expression, arg):
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError(f"after 30 s it is not so: {expression}")

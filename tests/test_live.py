@@ -13,7 +13,7 @@ import pytest
 from inference.model import WEIGHTS, Model, load_run
 from nn1d.layer import named_parameters
 from report import live
-from tests.browser import chromium, opened
+from tests.browser import chromium, opened, wait_for
 from training.configuration import Configuration
 from training.network import build_network
 
@@ -154,7 +154,7 @@ def test_the_page_decodes_what_the_listener_asks_for(browser: Any, listened: Pat
         }
 
         def decoded() -> np.ndarray:
-            tab.wait_for_function("() => document.querySelector('.told').textContent.startsWith('decoded in')")
+            wait_for(tab, "() => document.querySelector('.told').textContent.startsWith('decoded in')")
             return numbers(tab.evaluate("toText(document.querySelector('#live').result)"))
 
         def encoded(k: int) -> tuple[np.ndarray, list[np.ndarray], float, float, int]:

@@ -13,7 +13,7 @@ import pytest
 
 from report.figure import data_uri
 from report.sound import Encode, lossless, small
-from tests.browser import FOCUSED, RATIOS, SMALL, STATE, opened
+from tests.browser import FOCUSED, RATIOS, SMALL, STATE, opened, wait_for
 from tests.command import rows
 
 pytestmark = pytest.mark.commands
@@ -36,7 +36,7 @@ def test_every_word_stands_out_from_its_ground_and_every_target_is_large_enough(
 def test_players_play_and_switching_keeps_the_position(page: Any) -> None:
     deck = page.locator(".deck").nth(1)
     deck.locator(".play").click()
-    page.wait_for_function("sounding?.position() > 0.05")
+    wait_for(page, "sounding?.position() > 0.05")
     page.evaluate("speakers.suspend()")  # its clock stands still
     playing, before, version, sources = deck.evaluate(STATE)
     assert (playing, version, sources) == (True, 0, 3)
@@ -137,14 +137,14 @@ def test_a_part_is_repeated_sample_by_sample(page: Any) -> None:
 def test_one_sound_at_a_time(page: Any) -> None:
     page.locator(".deck .play").nth(0).click()
     page.locator(".deck .play").nth(1).click()
-    page.wait_for_function("document.querySelectorAll('.deck')[1].player.sources.length")
+    wait_for(page, "document.querySelectorAll('.deck')[1].player.sources.length")
     players = page.locator(".deck").evaluate_all("decks => decks.map(deck => deck.player.playing)")
     assert players == [False, True, *[False] * (len(players) - 2)]
     page.locator("#plane").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    page.wait_for_function("![...document.querySelectorAll('.deck')].some(deck => deck.player.playing)")
-    page.wait_for_function("sounding.sources.length")
+    wait_for(page, "![...document.querySelectorAll('.deck')].some(deck => deck.player.playing)")
+    wait_for(page, "sounding.sources.length")
 
 
 def test_a_click_moves_a_drag_repeats_and_a_worst_segment_plays(page: Any) -> None:
@@ -179,7 +179,7 @@ def test_the_keyboard_alone_is_enough(page: Any) -> None:
     deck = page.locator(".deck").first
     deck.locator(".play").focus()
     page.keyboard.press("Space")
-    page.wait_for_function("sounding?.sources.length")
+    wait_for(page, "sounding?.sources.length")
     assert deck.evaluate(STATE)[0]
     page.keyboard.press("3")
     assert deck.evaluate(STATE)[2] == 2
@@ -250,8 +250,10 @@ def test_every_version_plays_from_its_row_and_the_row_opens_the_view(page: Any) 
         button = row.locator(".plays button").nth(version)
         assert button.get_attribute("aria-label").startswith(f"Play {other}, {title}, ")
         button.click()
-        page.wait_for_function(
-            "version => sounding?.version === version && sounding.playing && sounding.sources.length === 3", arg=version
+        wait_for(
+            page,
+            "version => sounding?.version === version && sounding.playing && sounding.sources.length === 3",
+            arg=version,
         )
     assert button.get_attribute("aria-label").startswith("Pause ")
     page.keyboard.press("1")
@@ -271,7 +273,7 @@ def test_an_address_opens_the_page_at_a_clip(browser: Any, listened: Path) -> No
     for name in names:
         with opened(browser, f"{(listened / 'report.html').as_uri()}#clip={quote(name)}", 700, "light") as tab:
             deck = tab.locator(f'.deck[aria-label="{name}"]')
-            tab.wait_for_function(FOCUSED, arg=name)
+            wait_for(tab, FOCUSED, arg=name)
             assert abs(deck.bounding_box()["y"]) < 900
 
 
@@ -284,7 +286,7 @@ def test_the_map_answers_hover_and_click_and_leads_to_clips(page: Any) -> None:
     shown = page.locator("#hovered").inner_text()
     assert shown.startswith(marked.get_attribute("data-name") + ": ")
     point.click(force=True)
-    page.wait_for_function("sounding?.sources.length && sounding.seconds > 1")
+    wait_for(page, "sounding?.sources.length && sounding.seconds > 1")
     page.locator("#plane").focus()
     for _ in range(page.locator("#plane g").count()):
         if page.locator("#plane g.on.test").count():
@@ -293,7 +295,7 @@ def test_the_map_answers_hover_and_click_and_leads_to_clips(page: Any) -> None:
     name = page.locator("#plane g.on").get_attribute("data-name")
     assert "test clip" in page.locator("#hovered").inner_text()
     page.locator("#hovered a").click()
-    page.wait_for_function(FOCUSED, arg=name)
+    wait_for(page, FOCUSED, arg=name)
     parts = page.locator("#plane g").evaluate_all("points => points.map(p => p.dataset.about.split(', ').at(-1))")
     assert set(parts) == {"training clip", "validation clip", "test clip"}
 

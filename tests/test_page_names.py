@@ -13,7 +13,7 @@ import pytest
 from report.listening import publish
 from speech.clip import Clips
 from speech.split import Split
-from tests.browser import opened
+from tests.browser import opened, wait_for
 from training.data import prepare_again
 from training.run_folder import RunFolder
 
@@ -57,6 +57,8 @@ def test_nothing_is_wider_than_a_phone_and_no_name_acts(browser: Any, odd: Path)
         assert tab.evaluate("typeof broken") == "undefined"
         for link in tab.locator("#all tbody a").all():
             link.click()
-            tab.wait_for_function(  # the browser tells of a new address later
-                "name => document.activeElement.closest('.deck')?.ariaLabel.trim() === name", arg=link.inner_text()
+            wait_for(
+                tab,  # the browser tells of a new address later
+                "name => document.activeElement.closest('.deck')?.ariaLabel.trim() === name",
+                arg=link.inner_text(),
             )
