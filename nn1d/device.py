@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -239,3 +240,11 @@ CHECKS: tuple[tuple[str, Callable[[Gpu], str]], ...] = (
     ("computation", _compute),
     ("memory", _memory),
 )
+
+
+def nccl() -> Any:
+    """cupy.cuda.nccl, which says by `available` whether CuPy finds the library."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # CuPy's, where it does not
+        from cupy.cuda import nccl as module
+    return module

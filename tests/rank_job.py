@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from training.executor import Executor
 from training.gpu import GpuExecutor
 from training.launch import silence_others
 from training.mpi import MpiExecutor
+from training.nccl import NcclChain
 from training.rank import SEGMENT, RankError, Ranks
 from training.sharding import make_shards
 from training.signals import Stop, Stopped
@@ -95,8 +97,34 @@ def on_gpus(folder: Path, ranks: Ranks) -> None:
         cupy = standin.install(patch)
         for size in (2, 3):
             name = f"gpu-{size}-{ranks.rank}"
-            found = outcome(MpiExecutor(divided(size), GpuExecutor(cupy)), folder / name, SETTINGS)
+            group = divided(size)
+            found = outcome(MpiExecutor(group, GpuExecutor(cupy)), folder / name, SETTINGS)
             (folder / f"{name}.pickle").write_bytes(pickle.dumps(found))
+            with redirect_stdout(io.StringIO()) as printed:
+                by_nccl = MpiExecutor(group, GpuExecutor(cupy), NcclChain.join(group, cupy))
+            assert printed.getvalue() == "gpu: gradients go from GPU to GPU, by NCCL\n"
+            assert outcome(by_nccl, folder / f"nccl-{name}", SETTINGS) == found
+        nccl(group, cupy, patch)
+
+
+def nccl(ranks: Ranks, cupy: Any, patch: pytest.MonkeyPatch) -> None:
+    """From GPU to GPU nothing waits for the device or goes through the host; or it is said why it goes there."""
+    with redirect_stdout(io.StringIO()) as printed:
+        gpus = NcclChain.join(ranks, cupy)
+        patch.setattr(cupy.cuda.Device, "pci_bus_id", "0000:00:00.0")
+        assert (NcclChain.join(ranks, cupy) is None) is (ranks.size > 1)
+        patch.setattr(cupy.cuda.nccl, "available", False)
+        assert NcclChain.join(ranks, cupy) is None
+    assert printed.getvalue().splitlines()[-1] == (
+        "gpu: gradients go through the host: CuPy finds no NCCL. For one: pip install nvidia-nccl-cu13"
+    )
+    assert gpus is not None
+    mine = [(cupy.ones((), np.float64), cupy.full(5, 2.0**ranks.rank, np.float32))] if ranks.rank != 1 else []
+    standin.Counts.reset()
+    loss, total = gpus.chain(5, np.float32, mine)
+    assert (standin.Counts.synchronisations, standin.Counts.uploads) == (0, 0)
+    assert (float(loss), total.tolist()) == ((2, [5.0] * 5) if ranks.size == 3 else (1, [1.0] * 5))
+    gpus.leave(failed=False)
 
 
 def chain(ranks: Ranks) -> None:

@@ -14,6 +14,7 @@ from speech.split import Indices
 from storage.mapped import Rows
 from training.executor import Executor, Gradient, Number, pieces
 from training.gpu import GpuExecutor
+from training.nccl import NcclChain
 from training.rank import ALONE, Ranks
 from training.workers import Workers
 
@@ -28,20 +29,22 @@ class MpiExecutor:
     To be entered within the block of `ranks`. Each rank has a run of neighbours of a batch. It holds their gradients
     until the sum over the clips before them has come: 4·P bytes a clip.
 
-    A rank with a GPU has the gradient of its neighbours together, which goes through its memory: a vector a step. All
-    ranks have the same bits then, too, but those depend on how many they are.
+    A rank with a GPU has the gradient of its neighbours together: a vector a step, which goes from GPU to GPU where
+    there is NCCL, and through the host elsewhere. All ranks have the same bits then, too, but those depend on how many
+    they are.
 
     Parameters
     ----------
     ranks : Ranks
     executor : Workers or GpuExecutor
         Of this rank.
+    gpus : NcclChain, optional
+        Of the GPUs of all ranks. Losses and gradients are not synchronised then.
     """
 
-    synchronised = True
-
-    def __init__(self, ranks: Ranks, executor: Workers | GpuExecutor) -> None:
-        self._ranks, self._executor = ranks, executor
+    def __init__(self, ranks: Ranks, executor: Workers | GpuExecutor, gpus: NcclChain | None = None) -> None:
+        self._ranks, self._executor, self._gpus = ranks, executor, gpus
+        self.synchronised = gpus is None
         self._module: Any = np
         self._dtype: Any = np.float32
         self._round = max(ranks.size, min(AT_ONCE * ranks.size, MOST_AT_ONCE))
@@ -59,9 +62,10 @@ class MpiExecutor:
     def mean_gradient(self, function: Callable[..., Gradient], sources: Sequence[Rows], clips: np.ndarray) -> Gradient:
         """The mean loss and gradient of a batch, summed in the order of its clips."""
         share = self._share(clips)
+        on_host = self._gpus is None
         mine, numbers = self._ranks.attempt(
             lambda: [
-                (float(loss), to_numpy(gradient))
+                (float(loss), to_numpy(gradient)) if on_host else (loss, gradient)
                 for loss, gradient in self._executor.gradients(function, sources, share)
             ],
             lambda gradients: gradients[0][1].size if gradients else 0,
@@ -69,9 +73,8 @@ class MpiExecutor:
         clips_per_sum = len(share) // max(1, len(mine))  # clips: one of threads, all of a GPU
         for _, gradient in mine:
             gradient *= clips_per_sum / len(clips)
-        loss, total = self._ranks.chain(
-            numbers, self._dtype, [(loss * clips_per_sum / len(clips), gradient) for loss, gradient in mine]
-        )
+        mine = [(loss * clips_per_sum / len(clips), gradient) for loss, gradient in mine]
+        loss, total = (self._gpus or self._ranks).chain(numbers, self._dtype, mine)
         return loss, self._module.asarray(total)
 
     def mean(
@@ -106,8 +109,8 @@ class MpiExecutor:
         self._ranks.meet()
 
     def synchronise(self, numbers: Sequence[Number]) -> list[float]:
-        """The numbers, which are synchronised already."""
-        return [float(number) for number in numbers]
+        """The values of the numbers."""
+        return [float(number) for number in numbers] if self.synchronised else self._executor.synchronise(numbers)
 
     def forget(self) -> None:
         """Let go of what this rank has recorded."""
@@ -120,6 +123,8 @@ class MpiExecutor:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._executor.__exit__(kind, error, traceback)
+        if self._gpus is not None:
+            self._gpus.leave(failed=error is not None)
 
     def _share(self, clips: np.ndarray) -> np.ndarray:
         return np.array_split(clips, self._ranks.size)[self._ranks.rank]
@@ -128,4 +133,6 @@ class MpiExecutor:
 def choose_executor(module: Any, threads: int, ranks: Ranks = ALONE) -> Executor:
     """What computes on NumPy or CuPy, in one process or several: the one place where that is decided."""
     executor = Workers(threads) if module is np else GpuExecutor(module)
-    return executor if ranks.size == 1 else MpiExecutor(ranks, executor)
+    if ranks.size == 1:
+        return executor
+    return MpiExecutor(ranks, executor, None if module is np else NcclChain.join(ranks, module))

@@ -39,7 +39,7 @@ from numpy import (  # noqa: F401
     uint8,
 )
 
-from tests.gpu.standin import cuda, memory, stream  # noqa: F401
+from tests.gpu.standin import cuda, memory, stream
 from tests.gpu.standin.array import matmul, ndarray  # noqa: F401
 from tests.gpu.standin.memory import get_default_memory_pool  # noqa: F401
 from tests.gpu.standin.module import RawModule  # noqa: F401
@@ -53,6 +53,7 @@ def install(patch: pytest.MonkeyPatch) -> ModuleType:
     """Have `import cupy` and array_module find this, as after a start."""
     module: Any = sys.modules[__name__]
     patch.setitem(sys.modules, "cupy", module)
+    patch.setitem(sys.modules, "cupy.cuda", cuda)
     stream.reset()
     memory.set_allocator(None)
     pool = memory.get_default_memory_pool()

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import cupy
+import cupy.cuda.nccl
 
-from tests.gpu.standin import cuda, memory, routine, stream
+from tests.gpu.standin import cuda, memory, nccl, routine, stream
 from tests.gpu.standin.array import ndarray
 from tests.gpu.standin.module import RawModule
 
@@ -21,6 +22,8 @@ def main() -> int:
         ("cupy", {"RawModule": RawModule}, cupy),
         ("cupy.ndarray", vars(ndarray), cupy.ndarray),
         ("cupy.cuda", vars(cuda), cupy.cuda),
+        ("cupy.cuda.nccl", vars(nccl), cupy.cuda.nccl),
+        ("cupy.cuda.nccl.NcclCommunicator", vars(nccl.NcclCommunicator), cupy.cuda.nccl.NcclCommunicator),
         ("cupy.cuda.runtime", vars(cuda.runtime), cupy.cuda.runtime),
         ("cupy.cuda.memory", vars(cuda.memory), cupy.cuda.memory),
         ("cupy.cuda.MemoryPool", vars(memory.MemoryPool), cupy.cuda.MemoryPool),

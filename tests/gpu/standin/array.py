@@ -109,6 +109,9 @@ class ndarray:
     def ravel(self, order: str = "C") -> ndarray:
         return self.reshape(-1)
 
+    def view(self, dtype: Any = None) -> ndarray:
+        return self._view(self._values.view(dtype))
+
     def swapaxes(self, axis1: int, axis2: int) -> ndarray:
         return self._view(self._values.swapaxes(axis1, axis2))
 

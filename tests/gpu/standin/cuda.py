@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
 from tests.gpu.standin import memory as _memory
+from tests.gpu.standin import nccl  # noqa: F401
 from tests.gpu.standin.memory import (  # noqa: F401
     TOTAL_BYTES,
     Memory,
@@ -30,6 +32,7 @@ class Device:
     """The only one."""
 
     compute_capability = "90"
+    pci_bus_id = f"0000:{os.getpid():x}:00.0"  # every process has one of its own
 
     def __init__(self, device: int | None = None) -> None:
         self.id = 0

@@ -58,6 +58,7 @@ class Stream:
 
     def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
         self._is_null, self._entered = null, 0
+        self.ptr = 0 if null else id(self)
         self._work: list[Work] | None = None  # of the graph that is captured
         self._touched: list[Touched] = []
         self._invalid = False
