@@ -16,6 +16,7 @@ from nn1d.dispatch import register
 from nn1d.index_cache import cached_indices
 
 MOST_COPIED = 1 << 24  # samples that windows at the ends see, copied; beyond it tap by tap takes less memory
+MOST_HELD = 1 << 26  # numbers that a form may hold beside its operands: 256 MiB in float32; beyond it tap by tap, too
 SMALL_PRODUCT = 1_000_000  # multiplications up to which OpenBLAS works on the operands as they lie, without packing
 
 
@@ -101,7 +102,7 @@ def convolve(
         return NotImplemented
     xp, (taps, channels, channels_out) = array_module(x), w.shape
     cut = windows(x.shape[1], taps, stride, padding, outputs, most_rows(*w.shape))
-    if cut is None:
+    if cut is None or len(x) * cut.samples.size * channels > MOST_HELD:
         return NotImplemented
     bulk, ends = frames(xp.ascontiguousarray(x), cut, taps, stride, padding)
     w = w.reshape(taps * channels, channels_out)
@@ -150,6 +151,9 @@ def filter_gradient(x: Array, y: Array, kernel_size: int, stride: int, padding: 
     xp, channels, channels_out = array_module(x), x.shape[2], y.shape[2]
     cut = windows(x.shape[1], kernel_size, stride, padding, y.shape[1], most_rows(kernel_size, channels, channels_out))
     if cut is None:
+        return NotImplemented
+    products, groups, _ = cut.bulk  # each gives K·C·O numbers, before they are summed
+    if len(x) * channels * max(cut.samples.size, products * groups * kernel_size * channels_out) > MOST_HELD:
         return NotImplemented
     bulk, ends = frames(xp.ascontiguousarray(x), cut, kernel_size, stride, padding)
     y = xp.ascontiguousarray(y)

@@ -318,6 +318,13 @@ def test_a_dry_run_shows_what_would_be_written(options: tuple[str, ...], whole: 
     assert re.search(r"^a run of 2 \+ 2 epochs: at most about \d+ min$", done.stdout, re.MULTILINE)
     assert re.search(r"^and has, written now or before: \S+\.npy \(\d+\.\d MB\)$", done.stdout, re.MULTILINE)
     assert not (tmp_path / "run").exists()
+    long = train(
+        *options, "--dry-run", "--clip-samples", "64000", "--channels", "32,32", "--kernel-size", "2001"
+    ).stdout
+    assert re.search(
+        r"^no step is tried: the gradient of one clip takes \d\.\de\+12 multiplications\. ", long, re.MULTILINE
+    )
+    assert "a run of" not in long
     assert "holds a run already" in train(*options, "--dry-run", "--out", whole, expect=2).stderr
 
 

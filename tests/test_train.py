@@ -268,7 +268,11 @@ def test_a_run_is_never_overwritten_unless_forced(recordings: Path, tmp_path: Pa
         (("--epochs", "0"), "epochs must be at least 1; got 0"),
         (("--learning-rate", "nan"), "learning_rate must be above 0; got nan"),
         (("--learning-rate", "inf"), "learning_rate must be finite; got inf"),
-        (("--kernel-size", "99999"), "kernel_size must be at most clip_samples, which is 64000; got 99999"),
+        (
+            ("--kernel-size", "8001"),
+            "kernel_size must be at most 7999, since the ends of a longer filter meet none of the 4000 samples that "
+            "the last stage has of a clip; got 8001",
+        ),
         (("--threads", "1000000"), "threads must be at most 1024; got 1000000"),
         (("--kernel-size", "4"), "kernel_size must be odd, to keep the length of a clip; got 4"),
         (("--channels", "4,0"), "channels must be positive integers; got (4, 0)"),

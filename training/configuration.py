@@ -213,12 +213,15 @@ class Configuration:
             self._check_shards()
         if self.kernel_size % 2 == 0:
             raise ConfigurationError(f"kernel_size must be odd, to keep the length of a clip; got {self.kernel_size}")
-        if self.kernel_size > self.clip_samples:
-            raise ConfigurationError(
-                f"kernel_size must be at most clip_samples, which is {self.clip_samples}; got {self.kernel_size}"
-            )
         if not self.channels or min(self.channels) < 1:
             raise ConfigurationError(f"channels must be positive integers; got {self.channels}")
+        length = self.clip_samples >> (len(self.channels) - (self.pooling == "max"))  # a fold comes first in its stage
+        longest = max(3, 2 * length - 1)
+        if self.kernel_size > longest:
+            raise ConfigurationError(
+                f"kernel_size must be at most {longest}, since the ends of a longer filter meet none of the {length} "
+                f"samples that the last stage has of a clip; got {self.kernel_size}"
+            )
         if self.pooling == "max" and self.initial == "isometric":
             raise ConfigurationError("initial isometric needs --pooling fold: a max pool has no inverse to begin near")
         if self.pooling == "fold" and (self.fine_tune_masks or self.middle_weight > 0):

@@ -23,6 +23,14 @@ def parameter_count(settings: Configuration) -> int:
     return settings.kernel_size * sum(ends * pool * a * b + 2 * (a * a + b * b) for a, b in pairs)
 
 
+def multiplications(settings: Configuration) -> int:
+    """Of the gradient of one clip, about: each filter meets each sample of its stage forwards, and twice backwards."""
+    pool = POOL if settings.pooling == "fold" else 1
+    pairs = enumerate(zip((1, *settings.channels), settings.channels, strict=False), pool - 1)
+    filters = sum((settings.clip_samples >> i) * (2 * pool * a * b + 2 * (a * a + b * b)) for i, (a, b) in pairs)
+    return 3 * settings.kernel_size * filters
+
+
 def needed_bytes(settings: Configuration, clips: int) -> int:
     """What training takes at least in float32, with so many clips at a time; the corpus is read from a file."""
     first = 1 if settings.pooling == "fold" else 0  # a fold halves before the first convolution

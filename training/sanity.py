@@ -15,11 +15,13 @@ from training.configuration import Configuration
 from training.data import ALONE, prepare, prepare_batch
 from training.dual_training import DualTraining
 from training.finite_check import NotFinite
+from training.memory import multiplications
 from training.rank import Ranks
 from training.run_folder import check_free, new_folder
 from training.terminal import say
-from training.trainer import ARRAYS
+from training.trainer import ARRAYS, Trainer
 
+MOST_MULTIPLICATIONS = 200_000_000_000  # of a step that is tried: 3 to 10 s of two cores
 OVERFIT_STEPS = 300
 OVERFIT_SHARE = {"pre_training": 0.1, "fine_tuning": 0.5}  # of the variance that may be left
 
@@ -63,34 +65,36 @@ def dry_run(
 ) -> None:
     """One step of each phase, and what a run would write. Only the prepared clips are written, which it will find.
 
+    A step takes some clips of a batch that is too large to try, and none is tried where a clip alone is.
     `page_files` says which files show a run with so many test clips, and their bytes, None where that is not known.
     """
     folder = settings.out or new_folder(settings)
     check_free(folder, settings.force)
     work = prepare(settings, ranks=ranks)
     seconds, states = 0.0, 0
+    of_clip = multiplications(settings)
+    clips = min(settings.batch_size, MOST_MULTIPLICATIONS // of_clip)
     with work.executor() as executor:
         training = DualTraining(settings, work.clips.samples, executor)
-        batch = work.split.train[: settings.batch_size]
+        batch = work.split.train[: max(1, clips)]
         features = np.zeros((len(work.clips), *training.representation_shape), np.float32)
-        features[batch] = list(training.encode(batch))
-        steps = -(-len(work.parts.train) // settings.batch_size)
+        if clips:
+            features[batch] = list(training.encode(batch))
         for phase, trainer in (
             ("pre_training", training.pre_training(work.split.train, batch)),
             ("fine_tuning", training.fine_tuning(features, work.split.train, batch)),
         ):
-            trainer.gradient(batch)  # the first is slower
-            started = time.perf_counter()
-            loss, gradient = trainer.gradient(batch)
-            trainer.adam.step(trainer.parameters, gradient)
-            loss = float(loss)  # waits for a GPU
-            spent = time.perf_counter() - started
-            seconds += spent * steps * trainer.epochs
             states += 2 * len(ARRAYS) * trainer.parameters.nbytes  # and the state before it
-            after = float(trainer.gradient(batch)[0])
-            say(f"{phase}: one step of {len(batch)} clips in {1e3 * spent:.0f} ms, loss {loss:.3e} -> {after:.3e}")
-        minutes = math.ceil(seconds / 60)
-        say(f"a run of {settings.epochs} + {settings.fine_tune_epochs} epochs: at most about {minutes} min")
+            if clips:
+                seconds += _try_step(phase, trainer, batch) / len(batch) * len(work.parts.train) * trainer.epochs
+        if clips:
+            minutes = math.ceil(seconds / 60)
+            say(f"a run of {settings.epochs} + {settings.fine_tune_epochs} epochs: at most about {minutes} min")
+        else:
+            say(
+                f"no step is tried: the gradient of one clip takes {of_clip:.1e} multiplications. With a smaller "
+                "--kernel-size or fewer --channels one is"
+            )
     sizes: dict[str, int | None] = {
         "config.json, history.csv, clips.csv, results.json": 1000 * len(work.clips),
         ".nn1d-run.json, lock": 4000,
@@ -102,6 +106,19 @@ def dry_run(
     say(f"would write into {folder}:", *(f"  {name:<50} {_megabytes(size)}" for name, size in sizes.items()))
     if work.clips.path is not None:
         say(f"and has, written now or before: {work.clips.path} ({work.clips.samples.nbytes / 1e6:.1f} MB)")
+
+
+def _try_step(phase: str, trainer: Trainer, batch: np.ndarray) -> float:
+    """Seconds of a step, which is said."""
+    trainer.gradient(batch)  # the first is slower
+    started = time.perf_counter()
+    loss, gradient = trainer.gradient(batch)
+    trainer.adam.step(trainer.parameters, gradient)
+    loss = float(loss)  # waits for a GPU
+    seconds = time.perf_counter() - started
+    after = float(trainer.gradient(batch)[0])
+    say(f"{phase}: one step of {len(batch)} clips in {1e3 * seconds:.0f} ms, loss {loss:.3e} -> {after:.3e}")
+    return seconds
 
 
 def _megabytes(size: int | None) -> str:
