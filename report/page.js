@@ -457,10 +457,12 @@ all.tBodies[0].addEventListener("click", (event) => {
 });
 
 /** Open the clip that the address names: report.html#clip=NAME */
-function open() {
+async function open() {
   if (!location.hash.startsWith("#clip=")) return;
   const clip = data.clips.find((other) => address(other) === location.hash && other.sounds);
   if (!clip) return;
+  if (!decks.has(clip) && !clip.spectrograms) await addSpectrograms(clip).catch(() => {}); // sounds that no browser reads
+  if (address(clip) !== location.hash) return; // another was asked for meanwhile
   if (!decks.has(clip)) {
     const place = document.querySelector("#opened");
     for (const deck of place.children) deck.player.pause();

@@ -21,7 +21,7 @@ from training.configuration import SHARDS
 
 SUMMARY = "Medians over the test clips, and means with 95 % bootstrap intervals. ↑ higher is better, ↓ lower is better"
 # One after the other in the page; the first has functions only. The last is of a page with a map.
-SCRIPTS = ("picture.js", "page.js", "blind.js", "live.js", "map.js")
+SCRIPTS = ("picture.js", "spectrum.js", "page.js", "blind.js", "live.js", "map.js")
 
 
 def describe_run(config: Mapping[str, Any], db: str, results: Mapping[str, Any], split: Split) -> dict[str, Any]:

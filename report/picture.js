@@ -67,7 +67,7 @@ function makePanel(title, content, ...bar) {
 /** Spectrograms of a clip: those of its versions, then the differences of the later ones from the first. */
 function spectrogramPanels(clip) {
   const { hz, level_db, difference_db, ticks_khz } = data.scales;
-  const levels = clip.spectrograms.map(bytes);
+  const levels = clip.spectrograms.map((content) => (typeof content === "string" ? bytes(content) : content));
   const columns = levels[0].length / hz.length;
   const axis = ticks_khz.map((khz) => {
     const above = hz.findIndex((band) => band >= 1000 * khz);

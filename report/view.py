@@ -150,6 +150,8 @@ def describe_scales() -> dict[str, Any]:
         "level_db": [-figure.MEL_DEPTH_DB, 0],
         "difference_db": [-figure.DIFFERENCE_DB, figure.DIFFERENCE_DB],
         "hz": [round(float(hz), 1) for hz in figure.BAND_HZ],
+        "rate": SAMPLE_RATE_HZ,
+        "window": figure.MEL_WINDOW,
         "ticks_khz": figure.TICKS_KHZ,
         "colours": {
             kind: _text(np.frombuffer(figure.colour_table(name), np.uint8))

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from report import figure
+from speech.audio import SAMPLE_RATE_HZ
 from speech.spectrum import mel_bands
 from tests.browser import STATE
 from tests.command import rows
@@ -59,6 +60,36 @@ def test_a_spectrogram_says_time_frequency_and_level(wide: Any, listened: Path) 
     captions = deck.locator(".tall figcaption").all_inner_texts()
     assert len([text for text in captions if "stronger than the original" in text]) == 2
     assert len([text for text in captions if "−80 dB" in text]) == 3
+
+
+def test_a_clip_opened_from_the_table_has_the_spectrograms_of_its_sounds(wide: Any) -> None:
+    """Worked out by the page of what it plays: as Python's of the same samples, shown like those of chosen clips."""
+    rng = np.random.default_rng(0)
+    samples = np.cumsum(rng.standard_normal(2000)) * np.sin(np.arange(2000) * np.linspace(0, 1.5, 2000))
+    expected, loudest_db = figure.log_mel(samples, SAMPLE_RATE_HZ)
+    levels = np.array(wide.evaluate("samples => melLevels(samples).map(frame => [...frame])", samples.tolist())).T
+    np.testing.assert_allclose(
+        np.maximum(levels - loudest_db, -80), expected, atol=0.1
+    )  # the page has corners to 0.1 Hz
+    chosen = wide.locator("#decks .deck")
+    clips = wide.evaluate("data.clips.filter(clip => !decks.has(clip)).map(clip => clip.name)")
+    wide.evaluate("name => { location.hash = `#clip=${encodeURIComponent(name)}`; }", clips[0])
+    deck = wide.locator("#opened .deck")
+    deck.wait_for()
+    figures = "deck => [...deck.querySelectorAll('.panel.tall figcaption')].map(node => node.textContent)"
+    assert deck.evaluate(figures) == chosen.first.evaluate(figures)
+    text = point(wide, deck.locator(".tall .plot canvas").first, 0.4, 0.6)
+    assert re.fullmatch(r"[\d.]+ s, [\d.]+ k?Hz: original −?\d+ dB, after .+ dB, after .+ dB", text), text
+    decoded = wide.evaluate(  # of a chosen clip both are there: its bytes by Python, and by the page of its sounds
+        """async () => {
+            const clip = { ...data.clips[data.chosen[0]] };
+            const levels = clip.spectrograms.map((content) => [...bytes(content)]);
+            await addSpectrograms(clip);
+            return [levels, clip.spectrograms.map((content) => [...content])];
+        }"""
+    )
+    for expected_bytes, found in zip(*decoded, strict=True):
+        assert np.abs(np.subtract(expected_bytes, found)).max() <= 2  # of 255 for 90 dB; the sounds are 16-bit
 
 
 def test_colours_of_a_spectrogram_are_its_levels(wide: Any, listened: Path) -> None:
