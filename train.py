@@ -43,7 +43,8 @@ from training.dual_training import Diverged, DualTraining
 from training.executor import pieces
 from training.pipeline import Pipeline
 from training.rank import Ranks
-from training.run_folder import ReadOnlyRun, RunError, RunFolder, check_free, new_folder
+from training.run_files import RunError
+from training.run_folder import ReadOnlyRun, RunFolder, check_free, new_folder
 from training.sanity import dry_run, overfit
 from training.seed import generator
 from training.signals import Stop, Stopped

@@ -23,7 +23,7 @@ from speech.corpus import find_corpus
 from speech.snr import si_sdr
 from training.checkpoint import CheckpointError
 from training.data import DEMO_CLIPS
-from training.run_folder import RunError, read_config
+from training.run_files import RunError, read_config
 
 matplotlib.use("Agg")
 SHOWN_S = 0.025

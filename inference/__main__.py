@@ -54,7 +54,8 @@ from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import ConfigurationError
 from training.data import DEMO_CLIPS, learned_contents, prepare_again, read_corpus
-from training.run_folder import RunError, RunFolder, read_config
+from training.run_files import RunError, read_config
+from training.run_folder import RunFolder
 from training.seed import generator
 from training.workers import Workers
 

@@ -27,7 +27,8 @@ from storage.spreadsheet import csv_lines
 from training.configuration import Configuration
 from training.data import learned_contents, read_corpus
 from training.machine import available_cores
-from training.run_folder import RunFolder, read_config
+from training.run_files import read_config
+from training.run_folder import RunFolder
 from training.seed import generator
 from training.terminal import say
 from training.workers import Workers

@@ -30,7 +30,8 @@ from storage.spreadsheet import csv_lines
 from training.arguments import Command
 from training.configuration import Configuration
 from training.machine import available_cores
-from training.run_folder import ReadOnlyRun, RunError
+from training.run_files import RunError
+from training.run_folder import ReadOnlyRun
 from training.terminal import say
 
 ROOT = Path(__file__).parents[1]

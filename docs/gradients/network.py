@@ -22,7 +22,7 @@ from nn1d import load_parameters, named_leaves
 from speech.clip import load_clips
 from speech.demo import list_recordings
 from training.checkpoint import CheckpointError
-from training.run_folder import RunError, read_config
+from training.run_files import RunError, read_config
 from training.seed import generator
 
 COMMANDS = "python train.py --db demo --out runs/demo\npython -m docs.gradients.network runs/demo"
