@@ -31,7 +31,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.gpu_run import told, whole
+from benchmarks.gpu_run import summary, whole
 from benchmarks.gpu_sides import Measured
 from benchmarks.measure import Side, machine
 from benchmarks.step import gigaflop
@@ -224,9 +224,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.db is not None and figures.seconds_left() > 0:
         figures.run = whole(["--db", options.db], options.cpu_run, seconds=limit(figures.seconds_left()))
         failed |= figures.run is None
-        print(told(figures.run))
+        print(summary(figures.run))
         figures.write()
-    print(*figures.told(), sep="\n")
+    print(*figures.as_lines(), sep="\n")
     measured = [case for case in cases if "nn1d" in figures.cases[case]]
     return 1 if failed or any(figures.cases[case]["nn1d"] is None for case in measured) else 0
 
@@ -281,7 +281,7 @@ class Figures:
             self.options.json.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self.options.json, (json.dumps(content, indent=1) + "\n").encode())
 
-    def told(self) -> list[str]:
+    def as_lines(self) -> list[str]:
         """Every case with its rivals, then the verdict."""
         text = [line for case, figures in self.cases.items() for line in lines(case, figures, self.options.samples)]
         return [*text, *verdict(self.cases, self.device)]

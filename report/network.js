@@ -18,10 +18,10 @@ function convolve(x, { weight, bias, taps }) {
   for (let l = 0; l < length; l++) {
     sum.set(bias);
     for (let k = 0; k < taps; k++) {
-      const at = l + k - (taps >> 1);
-      if (at < 0 || at >= length) continue;
+      const sample = l + k - (taps >> 1);
+      if (sample < 0 || sample >= length) continue;
       for (let c = 0; c < inputs; c++) {
-        const value = x.data[at * inputs + c];
+        const value = x.data[sample * inputs + c];
         if (value === 0) continue; // half of what an unpool gives out
         const row = (k * inputs + c) * outputs;
         for (let o = 0; o < outputs; o++) sum[o] += value * weight[row + o];

@@ -97,7 +97,7 @@ def sweep(options: argparse.Namespace, arguments: Sequence[str], command: Comman
     """
     if find_spec("submitit") is None:
         raise SweepError("sweep: needs submitit: pip install -e '.[sweep]'")
-    if {"seed", "fold", "out", "force"} & set(command.given) or command.resume or command.overfit or command.dry_run:
+    if {"seed", "fold", "out", "force"} & set(command.chosen) or command.resume or command.overfit or command.dry_run:
         raise SweepError("sweep: says itself --seed, --fold and --out of each run; give --seeds, --folds and --out")
     settings = command.settings
     folder = options.out or Path("runs") / f"sweep-{settings.db}"

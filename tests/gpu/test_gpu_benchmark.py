@@ -65,10 +65,10 @@ def test_a_whole_run_is_timed_and_held_against_one_on_the_cpu(tmp_path: Path) ->
     assert found is not None
     assert found["seconds"] > 0
     assert found["test_loss"] == found["cpu_test_loss"] == gpu_run.losses(tmp_path / "run")
-    line = gpu_run.told(found | {"seconds": 150.4})
+    line = gpu_run.summary(found | {"seconds": 150.4})
     assert line.startswith("whole run: 150 s from start to end, test loss of pre_training ")
     assert line.count("(1.000 times the CPU's)") == 2
-    assert gpu_run.told(gpu_run.whole(["--db", "nobody"], None, device="cpu")) == "whole run: failed; see above"
+    assert gpu_run.summary(gpu_run.whole(["--db", "nobody"], None, device="cpu")) == "whole run: failed; see above"
     assert gpu_run.whole(sizes, None, device="cpu", seconds=0.1) is None
 
 
