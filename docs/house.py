@@ -178,7 +178,7 @@ TITLES = {
     "inference": "a trained run used again",
     "training": "fitting, and runs that survive",
     "models": "the paper",
-    "speech": "clips in, judgements out",
+    "speech": "clips in, measures out",
     "nn1d": "layers, gradients, Adam, the checker",
     "storage": "files that are whole or absent",
 }

@@ -175,7 +175,8 @@ def test_every_module_that_runs_names_the_option_that_was_meant(
         monkeypatch.setattr(sys, "argv", [module, "--hel"])
         with pytest.raises(SystemExit) as end:
             runpy.run_module(module, run_name="__main__")
-        code, (output, errors) = end.value.code, capsys.readouterr()
+        code = int(end.value.code or 0)
+        output, errors = capsys.readouterr()
     assert (code, output) == (2, "")
     assert errors.endswith("unknown option --hel; did you mean --help?\n") and errors.count("\n") == 1, errors
 
