@@ -102,6 +102,9 @@ def test_ctrl_c_ends_the_runs_and_shows_no_traceback(options: tuple[str | Path, 
     assert process.returncode == 130, output
     assert output.splitlines()[-1] == "training: interrupted"
     assert "Traceback" not in output
+    limit = time.monotonic() + 60
+    while workers_of(folder) and time.monotonic() < limit:  # the runs save before they end
+        time.sleep(0.2)
     assert not workers_of(folder)
 
 
