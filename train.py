@@ -43,7 +43,8 @@ from training.dual_training import Diverged, DualTraining
 from training.executor import pieces
 from training.pipeline import Pipeline
 from training.rank import Ranks
-from training.run_folder import ReadOnlyRun, RunError, RunFolder, check_free, new_folder
+from training.run_files import RunError
+from training.run_folder import ReadOnlyRun, RunFolder, check_free, new_folder
 from training.sanity import dry_run, overfit
 from training.seed import generator
 from training.signals import Stop, Stopped
@@ -61,7 +62,7 @@ def main(command: Command) -> int:
             if command.dry_run:
                 dry_run(command.settings, ranks, *([] if command.settings.no_report else [page_files]))
             elif command.resume is not None:
-                go_on(*resume(command.resume, command.given, ranks))
+                go_on(*resume(command.resume, command.chosen, ranks))
             else:
                 go_on(*begin(command.settings, ranks))
     except Diverged as error:
@@ -80,18 +81,18 @@ def begin(settings: Configuration, ranks: Ranks) -> tuple[RunFolder, Work]:
     return own_run(ranks, lambda: RunFolder.create(folder, work.config, settings.force)), work
 
 
-def resume(path: Path, given: dict[str, Any], ranks: Ranks) -> tuple[RunFolder, Work]:
+def resume(path: Path, chosen: dict[str, Any], ranks: Ranks) -> tuple[RunFolder, Work]:
     """A run that was saved, to go on with."""
     run = own_run(ranks, lambda: RunFolder.open(path))
     config, settings = run.read_config()
-    if given.get("out", path).resolve() != path.resolve():
-        raise RunError(f"--resume: the run is in {path}; got --out {given['out']}. Leave --out out")
-    settings = settings.resumed({name: value for name, value in given.items() if name != "out"})
+    if chosen.get("out", path).resolve() != path.resolve():
+        raise RunError(f"--resume: the run is in {path}; got --out {chosen['out']}. Leave --out out")
+    settings = settings.resumed({name: value for name, value in chosen.items() if name != "out"})
     if settings.device == "cpu":  # what was the GPU's
-        settings = dataclasses.replace(settings, tf32="tf32" in given, half="half" in given)
+        settings = dataclasses.replace(settings, tf32="tf32" in chosen, half="half" in chosen)
     # a run may come from anybody: where it says that recordings are is read, and nowhere but in the run is written
-    settings = dataclasses.replace(settings, cache_dir=given.get("cache_dir"))
-    work = prepare_again(config, settings, given.get("data_dir"), "--resume", ranks)
+    settings = dataclasses.replace(settings, cache_dir=chosen.get("cache_dir"))
+    work = prepare_again(config, settings, chosen.get("data_dir"), "--resume", ranks)
     again = {name: work.config[name] for name in ("command", "git_commit", "threads", "ranks", "device")}
     config |= {"settings": settings.written(), "resumed": [*config.get("resumed", []), again]}
     run.write_json("config.json", config)

@@ -76,26 +76,26 @@ def calibrate(clips: Clips, sample_rate_hz: int, workers: Workers, progress: boo
         return [measure(x, y, sample_rate_hz, float(clips.scale[i])) for y in damaged]
 
     clip_rows = list(tqdm(workers.map(one, range(len(clips))), "clips", len(clips), disable=None if progress else True))
-    found: dict[str, dict[str, Any]] = {}
+    measured: dict[str, dict[str, Any]] = {}
     for k, damage in enumerate(damages):
-        found[damage] = {}
+        measured[damage] = {}
         for name in MEASURES:
             values = np.array([rows[k][name] for rows in clip_rows])
             known = values[np.isfinite(values)]
-            found[damage][name] = float(f"{round(float(np.median(known)), 9) + 0:.4g}") if len(known) else None
-    return found
+            measured[damage][name] = float(f"{round(float(np.median(known)), 9) + 0:.4g}") if len(known) else None
+    return measured
 
 
 @styled
-def draw(found: dict[str, dict[str, Any]]) -> Figure:
+def draw(measured: dict[str, dict[str, Any]]) -> Figure:
     """A panel for each measure: its value against the level of the noise, and lines for the low-pass filters."""
     figure = Figure((8, 9))
     panels = figure.subplots(5, 3).ravel()
     for axes, (name, about) in zip(panels, MEASURES.items(), strict=False):
-        values = [found[f"noise {db} dB"][name] for db in NOISE_DB]
+        values = [measured[f"noise {db} dB"][name] for db in NOISE_DB]
         axes.plot(NOISE_DB, [np.nan if v is None else v for v in values], ".-", color=COLOURS["pre_training"])
         for hz in LOW_PASS_HZ:
-            value = found[f"low-pass {hz} Hz"][name]
+            value = measured[f"low-pass {hz} Hz"][name]
             if value is not None:
                 axes.axhline(value, color=COLOURS["fine_tuning"], linewidth=1, linestyle="--")
                 axes.annotate(f"{hz // 1000} kHz", (NOISE_DB[-1], value), ha="right", va="bottom", fontsize=7)
@@ -109,11 +109,11 @@ def draw(found: dict[str, dict[str, Any]]) -> Figure:
     return figure
 
 
-def table(found: dict[str, dict[str, Any]]) -> str:
+def table(measured: dict[str, dict[str, Any]]) -> str:
     """The medians in Markdown."""
     head = ["damage", *(f"`{name}`" for name in MEASURES)]
     rows = [head, ["---"] * len(head)]
-    for damage, values in found.items():
+    for damage, values in measured.items():
         rows.append([damage, *("-" if values[name] is None else f"{values[name]:g}" for name in MEASURES)])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
@@ -130,16 +130,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Configuration(db=options.db, limit=options.limit)
         clips, _, _ = read_corpus(settings, options.data_dir, available_cores())
         with Workers(available_cores()) as workers:
-            found = calibrate(clips, SAMPLE_RATE_HZ, workers, sys.stderr.isatty())
-        (options.out / "distortion-calibration.svg").write_text(themed(svg_text(draw(found))), "utf-8")
-        (options.out / "distortion-calibration.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+            measured = calibrate(clips, SAMPLE_RATE_HZ, workers, sys.stderr.isatty())
+        (options.out / "distortion-calibration.svg").write_text(themed(svg_text(draw(measured))), "utf-8")
+        (options.out / "distortion-calibration.json").write_text(json.dumps(measured, indent=2) + "\n", "utf-8")
     except (CorpusError, ValueError) as error:
         print(f"benchmarks.calibration: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"benchmarks.calibration: {options.out} cannot be written: {error.strerror}", file=sys.stderr)
         return 2
-    print(table(found))
+    print(table(measured))
     return 0
 
 

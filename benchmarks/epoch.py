@@ -70,12 +70,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=60, help="steps alone, before and after (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     options, more = parser.parse_known_args(arguments)  # what is left goes to train.py
-    found = measure(options.db, options.epochs, options.batch, options.samples, options.rounds, more)
+    figures = measure(options.db, options.epochs, options.batch, options.samples, options.rounds, more)
     print(
-        f"{found['db']}: an epoch takes {found['epoch_s']:.1f} s, its {found['steps']} steps of {found['batch']} clips "
-        f"alone {found['steps'] * found['step_ms'] / 1e3:.1f} s: {found['ratio']:.3f} times as long"
+        f"{figures['db']}: an epoch takes {figures['epoch_s']:.1f} s, its {figures['steps']} steps of "
+        f"{figures['batch']} clips alone {figures['steps'] * figures['step_ms'] / 1e3:.1f} s: "
+        f"{figures['ratio']:.3f} times as long"
     )
-    write(options.json, {"machine": machine(), **found})
+    write(options.json, {"machine": machine(), **figures})
     return 0
 
 

@@ -23,50 +23,50 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def draw(found: dict[str, Any], folder: Path) -> list[Path]:
+def draw(runs: dict[str, Any], folder: Path) -> list[Path]:
     """Every figure, as SVG."""
     folder.mkdir(parents=True, exist_ok=True)
     makers = {"speed": speed, "roofline": roofline, "scaling": scaling, "tricks": tricks}
     paths = []
     with plt.rc_context(STYLE):
         for name, make in makers.items():
-            figure = make(found)
+            figure = make(runs)
             paths.append(folder / f"performance-{name}.svg")
             figure.savefig(paths[-1], bbox_inches="tight", transparent=True, metadata={"Date": None})
             plt.close(figure)
     return paths
 
 
-def speed(found: dict[str, Any]) -> Figure:
+def speed(runs: dict[str, Any]) -> Figure:
     """Milliseconds a clip against the batch, ours and PyTorch's, for each kind of work."""
-    cases = found["step"]["cases"]
+    cases = runs["step"]["cases"]
     most = max(case["threads"] for case in cases)
     works = list(dict.fromkeys(case["work"] for case in cases))
     figure, axes = plt.subplots(1, len(works), figsize=(2.6 * len(works), 2.8), squeeze=False)
     for axis, work in zip(axes[0], works, strict=True):
-        own = [case for case in cases if case["work"] == work and case["threads"] == most]
-        places = range(len(own))
+        of_work = [case for case in cases if case["work"] == work and case["threads"] == most]
+        places = range(len(of_work))
         for side, colour, shift in (("nn1d", OURS, -0.2), ("torch", THEIRS, 0.2)):
-            heights = [case[side]["ms"] for case in own]
-            least = [case[side]["ms"] - case[side]["ms_least"] for case in own]
-            above = [case[side]["ms_most"] - case[side]["ms"] for case in own]
+            heights = [case[side]["ms"] for case in of_work]
+            least = [case[side]["ms"] - case[side]["ms_least"] for case in of_work]
+            above = [case[side]["ms_most"] - case[side]["ms"] for case in of_work]
             label = "nn1d" if side == "nn1d" else "PyTorch"
             axis.bar(
                 [p + shift for p in places], heights, 0.4, color=colour, label=label, yerr=[least, above], ecolor=GREY
             )
-        axis.set(title=work, xlabel="batch", xticks=list(places), xticklabels=[str(case["batch"]) for case in own])
+        axis.set(title=work, xlabel="batch", xticks=list(places), xticklabels=[str(case["batch"]) for case in of_work])
     axes[0][0].set_ylabel(f"ms a clip, {most} threads")
     axes[0][0].legend(frameon=False)
     figure.tight_layout()
     return figure
 
 
-def roofline(found: dict[str, Any]) -> Figure:
+def roofline(runs: dict[str, Any]) -> Figure:
     """GFLOP/s of each convolution against its operations a byte, under what products and copies reach.
 
     Backward is two of the forms that forward is one of: twice the operations on twice the numbers.
     """
-    layers = found["layers"]
+    layers = runs["layers"]
     figure, axis = plt.subplots(figsize=(6, 3.6))
     shown = [row for row in layers["layers"] if "gflops" in row]
     for side, colour in (("nn1d", OURS), ("torch", THEIRS)):
@@ -82,7 +82,7 @@ def roofline(found: dict[str, Any]) -> Figure:
             axis.plot(x, y, marker, color=colour, label=label, markersize=5, alpha=0.8)
     product, copied = layers["product_gflops"], layers["copy_gb_s"]
     intensity = [0.25, product / copied, 100]
-    axis.plot(intensity, [min(product, copied * each) for each in intensity], color=GREY)
+    axis.plot(intensity, [min(product, copied * operations_a_byte) for operations_a_byte in intensity], color=GREY)
     axis.annotate(
         f"a large product, {product:.0f} GFLOP/s", (100, product), xytext=(0, 4), textcoords="offset points", ha="right"
     )
@@ -92,9 +92,9 @@ def roofline(found: dict[str, Any]) -> Figure:
     return figure
 
 
-def scaling(found: dict[str, Any]) -> Figure:
+def scaling(runs: dict[str, Any]) -> Figure:
     """Time of a clip and peak memory against each size."""
-    curves = found["scaling"]["curves"]
+    curves = runs["scaling"]["curves"]
     figure, axes = plt.subplots(2, len(curves), figsize=(2.6 * len(curves), 4.2), squeeze=False)
     for column, found_curve in enumerate(curves):
         sizes = [point["size"] for point in found_curve["points"]]
@@ -113,9 +113,9 @@ def scaling(found: dict[str, Any]) -> Figure:
     return figure
 
 
-def tricks(found: dict[str, Any]) -> Figure:
+def tricks(runs: dict[str, Any]) -> Figure:
     """How many times as long a step takes without each trick."""
-    rows = sorted(found["trick"]["tricks"], key=lambda row: row["ratio"]["median"])
+    rows = sorted(runs["trick"]["tricks"], key=lambda row: row["ratio"]["median"])
     figure, axis = plt.subplots(figsize=(6, 0.3 * len(rows) + 0.6))
     middle = [row["ratio"]["median"] for row in rows]
     spread = [

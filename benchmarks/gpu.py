@@ -22,19 +22,19 @@ import itertools
 import json
 import math
 import os
-import statistics
 import subprocess
 import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.gpu_run import told, whole
+from benchmarks.gpu_run import summary, whole
+from benchmarks.gpu_sides import Measured
 from benchmarks.measure import Side, machine
-from benchmarks.step import clips, gigaflop
+from benchmarks.step import gigaflop
 from storage.atomic import write_atomic
 
 WORK = ("train", "phase2", "encode")
@@ -46,7 +46,6 @@ TELLING = (("train", 64), ("encode", 64), ("phase2", 64), ("train", 16), ("train
 TARGETS_MS = {"H200": 0.30, "H100": 0.40}  # a clip of a training step of 64 in float32
 TARGET_RATIO = 1.5  # over the better eager layout of PyTorch
 ROOT = Path(__file__).parents[1]
-Measured = dict[str, Any]
 
 
 class Case(NamedTuple):
@@ -55,214 +54,6 @@ class Case(NamedTuple):
     work: str
     batch: int
     precision: str
-
-
-def ours(work: str, batch: int, samples: int, precision: str, repeats: int, rounds: int) -> Callable[[], Measured]:
-    """A function that does the work `repeats` times and waits for the end of it."""
-    import numpy as np
-
-    from nn1d import Adam, find_device
-    from training.configuration import Configuration
-    from training.dual_training import DualTraining
-    from training.gpu import GpuExecutor
-
-    cupy, _ = find_device("gpu", tf32=precision == "tf32", half=precision == "half")
-    settings = Configuration(clip_samples=samples, batch_size=batch, half=precision == "half")
-    rows, indices = np.array(clips(batch, samples)), np.arange(batch)
-    executor = GpuExecutor(cupy)
-    training = DualTraining(settings, rows, executor)
-    features = np.stack(list(training.encode(indices))) if work == "phase2" else None
-    adam, x = Adam(0.001), training.scaler.signal(cupy.asarray(rows)[:, :, None])
-
-    def encode() -> Any:
-        return abs(training.network.encoder.represent(x)).mean(dtype=np.float32)
-
-    def step() -> Any:
-        loss, gradient = training.gradient(indices, features)
-        adam.step(training.flat.vector[-len(gradient) :], gradient)
-        return loss
-
-    def held() -> float:
-        return (cupy.get_default_memory_pool().total_bytes() + executor.step.bytes_held) / 2**20
-
-    before = float(encode() if work == "encode" else training.gradient(indices, features)[0])
-    wait = cupy.cuda.runtime.deviceSynchronize
-    return timed(encode if work == "encode" else step, before, repeats, rounds, held, wait)
-
-
-def theirs(
-    work: str,
-    batch: int,
-    samples: int,
-    precision: str,
-    repeats: int,
-    rounds: int,
-    layout: str,
-    mode: str,
-    device: str = "cuda",
-) -> Callable[[], Measured]:
-    """The same by torch.nn and autograd, with cuDNN in benchmark mode.
-
-    In half precision its autocast chooses what is float16, and the loss is scaled as ours is.
-    """
-    import numpy as np
-    import torch
-
-    from benchmarks.torch_twin import Twin
-    from models.autoencoder import Autoencoder
-    from nn1d import to_torch
-    from training.configuration import Configuration
-    from training.seed import generator
-
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    settings = Configuration()
-    twin = Twin(channels_last=layout == "channels-last")
-    network = Autoencoder(rng=generator(settings.seed, "weights"), residual_gain=settings.residual_gain)
-    twin.fill(to_torch(network.parameters))
-    twin.to(device)
-    x = twin.row.signal(np.array(clips(batch, samples))).to(device)
-    z = None
-    if work == "phase2":
-        with torch.no_grad():
-            z = twin.encode(x)[0]
-    trained = list(twin.parameters() if z is None else twin.decoder.parameters())
-    adam = torch.optim.Adam(trained, 0.001, capturable=mode == "graph")
-
-    half = precision == "half"
-    scale = 2.0 ** (x.numel().bit_length() - 1) if half else 1.0
-
-    def forward() -> Any:
-        with torch.autocast(device, torch.float16, enabled=half):
-            if work == "encode":
-                return twin.encode(x)[0].abs().mean(dtype=torch.float32)
-            return twin.objective(x)[0] if z is None else torch.nn.functional.mse_loss(twin.decode(z)[0], x)
-
-    with torch.no_grad():
-        before = float(forward())
-    run: Callable[[], Any] = torch.compile(forward) if mode == "compile" else forward
-
-    def plain() -> Any:
-        if work == "encode":
-            with torch.inference_mode(mode != "compile"), torch.no_grad():
-                return run()
-        adam.zero_grad(set_to_none=True)
-        loss = run()
-        (loss * scale).backward()
-        if half:
-            torch._foreach_mul_([weight.grad for weight in trained if weight.grad is not None], 1 / scale)
-        adam.step()
-        return loss.detach()
-
-    step = recorded(torch, plain) if mode == "graph" else plain
-    on_gpu = device == "cuda"
-    return timed(
-        step,
-        before,
-        repeats,
-        rounds,
-        lambda: torch.cuda.memory_reserved() / 2**20 if on_gpu else 0.0,
-        torch.cuda.synchronize if on_gpu else lambda: None,
-    )
-
-
-def recorded(torch: Any, step: Callable[[], Any]) -> Callable[[], Any]:
-    """The step as a CUDA graph, captured as PyTorch's notes on graphs say: after three steps on another stream."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        loss = step()
-
-    def replay() -> Any:
-        graph.replay()
-        return loss
-
-    return replay
-
-
-def timed(
-    step: Callable[[], Any], value: float, repeats: int, rounds: int, held: Callable[[], float], wait: Callable[[], Any]
-) -> Callable[[], Measured]:
-    """A function that gives seconds a step, the value before the first, MiB held, and launches in a step.
-
-    Seconds are the median over rounds of `repeats` steps. Launches are counted after them: a profiler slows steps down.
-    """
-
-    def measure() -> Measured:
-        for _ in range(3):  # what is compiled or recorded is so by then
-            step()
-        seconds = []
-        for _ in range(rounds):
-            wait()
-            started = time.perf_counter()
-            for _ in range(repeats):
-                step()
-            wait()
-            seconds.append((time.perf_counter() - started) / repeats)
-        return {
-            "seconds": statistics.median(seconds),
-            "value": value,
-            "held_mib": held(),
-            "launches": launches(step, wait),
-        }
-
-    return measure
-
-
-def launches(step: Callable[[], Any], wait: Callable[[], Any]) -> int | None:
-    """Kernels, copies and graphs that the host starts in a step, ours or PyTorch's, by what PyTorch's profiler sees."""
-    try:
-        import torch
-    except ImportError:
-        return None
-    if not torch.cuda.is_available():
-        return None
-    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profile:
-        step()
-        wait()
-    kinds = ("LaunchKernel", "GraphLaunch", "Memcpy", "Memset")
-    named = [event for event in profile.key_averages() if event.key.startswith(("cuda", "cu"))]
-    return sum(event.count for event in named if any(kind in event.key for kind in kinds))
-
-
-def roof(precision: str, size: int = 8192, mebibytes: int = 1024) -> Callable[[], Measured]:
-    """What the device reaches: a copy in GB/s, read and written, and a square product by cuBLAS in GFLOP/s.
-
-    The factors are random: of equal numbers fewer bits change, and a GPU that draws less power runs faster.
-    """
-    import numpy as np
-
-    from nn1d import find_device
-
-    cupy, _ = find_device("gpu", tf32=precision == "tf32")
-    rng = np.random.default_rng(0)
-    a = cupy.asarray(rng.standard_normal((size, size), np.float32).astype("e" if precision == "half" else "f"))
-    source = cupy.asarray(rng.standard_normal(mebibytes << 18, np.float32))
-    out, copied = cupy.empty_like(a), cupy.empty_like(source)
-    wait = cupy.cuda.runtime.deviceSynchronize
-
-    def seconds(function: Callable[[], Any]) -> float:
-        wait()
-        started = time.perf_counter()
-        for _ in range(5):
-            function()
-        wait()
-        return (time.perf_counter() - started) / 5
-
-    def measure() -> Measured:
-        return {
-            "gflops": 2 * size**3 / seconds(lambda: cupy.matmul(a, a, out=out)) / 1e9,
-            "copy_gb_s": 2 * source.nbytes / seconds(lambda: cupy.copyto(copied, source)) / 1e9,
-        }
-
-    return measure
 
 
 def gigabytes(work: str, samples: int, precision: str = "float32") -> float:
@@ -433,9 +224,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.db is not None and figures.seconds_left() > 0:
         figures.run = whole(["--db", options.db], options.cpu_run, seconds=limit(figures.seconds_left()))
         failed |= figures.run is None
-        print(told(figures.run))
+        print(summary(figures.run))
         figures.write()
-    print(*figures.told(), sep="\n")
+    print(*figures.as_lines(), sep="\n")
     measured = [case for case in cases if "nn1d" in figures.cases[case]]
     return 1 if failed or any(figures.cases[case]["nn1d"] is None for case in measured) else 0
 
@@ -456,7 +247,7 @@ class Figures:
 
     def prepare(self, precision: str) -> None:
         """The ceilings, and how far the gradient is from NumPy's."""
-        roof = measure("gpu:roof", self.seconds_left(), precision=precision)
+        roof = measure("gpu_sides:roof", self.seconds_left(), precision=precision)
         self.roofs[precision] = roof or {"gflops": math.nan, "copy_gb_s": math.nan}
         product, copy = (self.roofs[precision][name] for name in ("gflops", "copy_gb_s"))
         print(f"{precision}: product {product:.0f} GFLOP/s, copy {copy:.0f} GB/s")
@@ -471,10 +262,10 @@ class Figures:
         figures = self.cases[case]
         figures["roof"] = self.roofs[case.precision]
         if mode == "nn1d":
-            figures["nn1d"] = measure("gpu:ours", self.seconds_left(), **sizes)
+            figures["nn1d"] = measure("gpu_sides:ours", self.seconds_left(), **sizes)
             print(*lines(case, figures, self.options.samples), sep="\n", flush=True)
         else:
-            rival = measure("gpu:theirs", self.seconds_left(), **sizes, layout=layout, mode=mode)
+            rival = measure("gpu_sides:theirs", self.seconds_left(), **sizes, layout=layout, mode=mode)
             figures["torch"][f"{mode}, {layout}"] = rival
         self.write()
 
@@ -490,7 +281,7 @@ class Figures:
             self.options.json.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self.options.json, (json.dumps(content, indent=1) + "\n").encode())
 
-    def told(self) -> list[str]:
+    def as_lines(self) -> list[str]:
         """Every case with its rivals, then the verdict."""
         text = [line for case, figures in self.cases.items() for line in lines(case, figures, self.options.samples)]
         return [*text, *verdict(self.cases, self.device)]

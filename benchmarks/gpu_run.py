@@ -34,9 +34,9 @@ def gradient(samples: int, precision: str, batch: int = 4) -> Callable[[], dict[
         return float(loss), to_numpy(slope)
 
     def measure() -> dict[str, float]:
-        (loss, own), (expected_loss, expected) = of(cupy, precision == "half"), of(np, False)
-        difference = np.linalg.norm(own - expected) / np.linalg.norm(expected)
-        return {"gradient": float(difference), "loss": abs(loss / expected_loss - 1)}
+        (loss_on_gpu, on_gpu), (loss_on_cpu, on_cpu) = of(cupy, precision == "half"), of(np, False)
+        difference = np.linalg.norm(on_gpu - on_cpu) / np.linalg.norm(on_cpu)
+        return {"gradient": float(difference), "loss": abs(loss_on_gpu / loss_on_cpu - 1)}
 
     return measure
 
@@ -59,8 +59,8 @@ def whole(
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             print(f"benchmarks.gpu: {error}", file=sys.stderr)
             return None
-        found: dict[str, Any] = {"seconds": time.perf_counter() - started, "test_loss": losses(out)}
-    return found if cpu_run is None else found | {"cpu_test_loss": losses(cpu_run)}
+        run_figures: dict[str, Any] = {"seconds": time.perf_counter() - started, "test_loss": losses(out)}
+    return run_figures if cpu_run is None else run_figures | {"cpu_test_loss": losses(cpu_run)}
 
 
 def losses(run: Path) -> dict[str, float]:
@@ -69,12 +69,12 @@ def losses(run: Path) -> dict[str, float]:
     return {phase: results[phase]["test_loss"] for phase in PHASES}
 
 
-def told(found: dict[str, Any] | None) -> str:
+def summary(run_figures: dict[str, Any] | None) -> str:
     """A whole run as a line."""
-    if found is None:
+    if run_figures is None:
         return "whole run: failed; see above"
     parts = []
-    for phase, loss in found["test_loss"].items():
-        cpu = found.get("cpu_test_loss", {}).get(phase)
+    for phase, loss in run_figures["test_loss"].items():
+        cpu = run_figures.get("cpu_test_loss", {}).get(phase)
         parts.append(f"{phase} {loss:.3e}" + ("" if cpu is None else f" ({loss / cpu:.3f} times the CPU's)"))
-    return f"whole run: {found['seconds']:.0f} s from start to end, test loss of {', of '.join(parts)}"
+    return f"whole run: {run_figures['seconds']:.0f} s from start to end, test loss of {', of '.join(parts)}"

@@ -36,10 +36,10 @@ NETWORK = {
 @cache
 def resources() -> dict[str, nvrtc.Resources]:
     """Of each kernel of the paper's network at its sizes, in float32, with --tf32 and with --half."""
-    found: dict[str, nvrtc.Resources] = {}
+    kernels: dict[str, nvrtc.Resources] = {}
     for file, names in NETWORK.items():
-        found |= nvrtc.compile_kernels(source(file), names, ARCHITECTURE)
-    return found
+        kernels |= nvrtc.compile_kernels(source(file), names, ARCHITECTURE)
+    return kernels
 
 
 def table() -> str:

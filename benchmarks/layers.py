@@ -34,10 +34,10 @@ def cases(samples: int) -> list[Case]:
     """What stands in the encoder and the decoder, from the audio inwards."""
     from models.autoencoder import CHANNELS
 
-    found = []
+    all_cases = []
     for i, (before, after) in enumerate(zip((1, *CHANNELS), CHANNELS, strict=False)):
         length = samples >> i
-        found += [
+        all_cases += [
             Case("Conv1d", before, after, length, 1),
             Case("Conv1d", after, after, length, 2),
             Case("ConvTranspose1d", after, before, length, 1),
@@ -50,7 +50,7 @@ def cases(samples: int) -> list[Case]:
             Case("Upsample1d", after, after, length // 2, 1),
         ]
     counted: dict[Case, int] = {}
-    for case in found:
+    for case in all_cases:
         alone = case._replace(times=0)
         counted[alone] = counted.get(alone, 0) + case.times
     distinct = [alone._replace(times=times) for alone, times in counted.items()]
@@ -143,21 +143,21 @@ def theirs(samples: int) -> Callable[[], float]:
 
 def measure(samples: int, rounds: int, against: str | None) -> list[dict[str, Any]]:
     """Milliseconds of a call of each layer, forward and backward, and of PyTorch's."""
-    found = cases(samples)
-    calls = 2 * len(found)  # the first round of calls warms up
+    all_cases = cases(samples)
+    calls = 2 * len(all_cases)  # the first round of calls warms up
     sides = [Side("benchmarks.layers:ours", samples=samples)]
     if against:
         sides.append(Side("benchmarks.layers:theirs", samples=samples))
-    answers = [own[calls - 1 :] for own in in_turn(sides, calls * (rounds + 1) - 1)]
+    answers = [of_side[calls - 1 :] for of_side in in_turn(sides, calls * (rounds + 1) - 1)]
 
-    def milliseconds(own: list[Answer], call: int) -> float:
-        return statistics.median(answer.seconds for answer in own[call::calls]) / REPEATS * 1e3
+    def milliseconds(of_side: list[Answer], call: int) -> float:
+        return statistics.median(answer.seconds for answer in of_side[call::calls]) / REPEATS * 1e3
 
     rows = []
-    for i, case in enumerate(found):
+    for i, case in enumerate(all_cases):
         row: dict[str, Any] = case._asdict()
-        for side, own in zip(("nn1d", "torch"), answers, strict=False):
-            row[side] = {"forward": milliseconds(own, 2 * i), "backward": milliseconds(own, 2 * i + 1)}
+        for side, of_side in zip(("nn1d", "torch"), answers, strict=False):
+            row[side] = {"forward": milliseconds(of_side, 2 * i), "backward": milliseconds(of_side, 2 * i + 1)}
         if case.kind.startswith("Conv"):
             product = 2 * 3 * case.channels * case.channels_out * case.samples / 1e6  # one of the three, in MFLOP
             row["gflops"] = {
@@ -170,12 +170,12 @@ def measure(samples: int, rounds: int, against: str | None) -> list[dict[str, An
 
 def line(row: dict[str, Any]) -> str:
     """A layer as one line."""
-    own, rival = row["nn1d"], row.get("torch")
+    nn1d, torch = row["nn1d"], row.get("torch")
     text = f"{row['kind']:<16} {row['channels']:>2} -> {row['channels_out']:<2} {row['samples']:>6}  x{row['times']}"
     for way in ("forward", "backward"):
-        text += f"  {way} {own[way]:.3f} ms"
+        text += f"  {way} {nn1d[way]:.3f} ms"
         text += f" ({row['gflops'][way]:3.0f} GFLOP/s)" if "gflops" in row else " " * 14
-        text += f", torch {rival[way]:.3f} = {rival[way] / own[way]:4.1f}x" if rival else ""
+        text += f", torch {torch[way]:.3f} = {torch[way] / nn1d[way]:4.1f}x" if torch else ""
     return text
 
 
@@ -191,7 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows = measure(options.samples, options.rounds, options.against)
     print(*map(line, rows), sep="\n")
     roofs = in_turn([Side("benchmarks.measure:matrix_product", threads=1), Side("benchmarks.measure:copy")], 5)
-    product, copied = (statistics.median(answer.value for answer in own) for own in roofs)
+    product, copied = (statistics.median(answer.value for answer in of_roof) for of_roof in roofs)
     print(f"one thread: {product:.0f} GFLOP/s of a large product, {copied:.0f} GB/s of a copy")
     write(options.json, {"machine": about, "layers": rows, "product_gflops": product, "copy_gb_s": copied})
     return 0

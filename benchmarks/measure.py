@@ -91,9 +91,9 @@ def in_turn(sides: Sequence[Side], rounds: int) -> list[list[Answer]]:
             stack.enter_context(side)
         answers: list[list[Answer]] = [[] for _ in sides]
         for _ in range(rounds + 1):
-            for side, own in zip(sides, answers, strict=True):
-                own.append(side())
-    return [own[1:] for own in answers]
+            for side, of_side in zip(sides, answers, strict=True):
+                of_side.append(side())
+    return [of_side[1:] for of_side in answers]
 
 
 def seconds(answers: Sequence[Answer]) -> float:
@@ -103,8 +103,8 @@ def seconds(answers: Sequence[Answer]) -> float:
 
 def ratios(slower: Sequence[Answer], faster: Sequence[Answer]) -> dict[str, float]:
     """How many times the first takes as long as the second: median, least and most over the rounds."""
-    each = [a.seconds / b.seconds for a, b in zip(slower, faster, strict=True)]
-    return {"median": statistics.median(each), "least": min(each), "most": max(each)}
+    quotients = [a.seconds / b.seconds for a, b in zip(slower, faster, strict=True)]
+    return {"median": statistics.median(quotients), "least": min(quotients), "most": max(quotients)}
 
 
 def matrix_product(threads: int, size: int = 2048) -> Callable[[], float]:
@@ -148,17 +148,17 @@ def machine() -> dict[str, Any]:
     environment = {**os.environ, **blas_environment()}
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, check=True)
-    found = json.loads(done.stdout)
-    blas = found["blas"][0] if found["blas"] else {}
+    environment = json.loads(done.stdout)
+    blas = environment["blas"][0] if environment["blas"] else {}
     return {
-        "processor": found["machine"]["processor"],
+        "processor": environment["machine"]["processor"],
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": platform.system(),
-        "python": found["python"],
-        "numpy": found["numpy"],
+        "python": environment["python"],
+        "numpy": environment["numpy"],
         "blas": " ".join(str(blas[name]) for name in ("internal_api", "version", "architecture") if blas.get(name)),
         "preset": os.environ.get("OPENBLAS_CORETYPE"),
-        "git_commit": found["git_commit"],
+        "git_commit": environment["git_commit"],
     }
 
 

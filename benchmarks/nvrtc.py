@@ -73,14 +73,14 @@ def compile_kernels(code: str, names: Sequence[str], architecture: str) -> dict[
         cubin = ctypes.create_string_buffer(size.value)
         call("nvrtcGetCUBIN", program, cubin)
         sections = section_bytes(cubin.raw)
-        found = {}
+        resources = {}
         for name in names:
             lowered = ctypes.c_char_p()
             if call("nvrtcGetLoweredName", program, name.encode(), ctypes.byref(lowered)):
                 raise CompileError(f"{architecture}: no kernel {name}")
             mangled = (lowered.value or b"").decode()
-            found[name] = _resources(log, mangled, sections[f".text.{mangled}"] // INSTRUCTION_BYTES)
-        return found
+            resources[name] = _resources(log, mangled, sections[f".text.{mangled}"] // INSTRUCTION_BYTES)
+        return resources
     finally:
         call("nvrtcDestroyProgram", ctypes.byref(program))
 

@@ -29,18 +29,18 @@ def find(cases: list[Figures], work: str, threads: int, batch: int = 16) -> Figu
 
 def curve(scaling: Figures, name: str) -> Figures:
     """The curve of benchmarks.scaling."""
-    return next(found for found in scaling["curves"] if found["name"] == name)
+    return next(candidate for candidate in scaling["curves"] if candidate["name"] == name)
 
 
-def targets(found: dict[str, Figures]) -> list[tuple[str, str, str, bool]]:
+def targets(runs: dict[str, Figures]) -> list[tuple[str, str, str, bool]]:
     """What was to be reached, at least or at most, what was measured, and whether that is enough."""
-    cases = found["step"]["cases"]
+    cases = runs["step"]["cases"]
     most = max(case["threads"] for case in cases)
     train, alone = find(cases, "train", most), find(cases, "train", 1)
     best = min((c for c in cases if c["work"] == "train" and c["threads"] == most), key=lambda c: c["torch"]["ms"])
     over_best = best["torch"]["ms"] / train["nn1d"]["ms"]
     memory = train["torch"]["peak_mib"] / train["nn1d"]["peak_mib"]
-    peaks = {point["size"]: point["peak_mib"] for point in curve(found["scaling"], "batch")["points"]}
+    peaks = {point["size"]: point["peak_mib"] for point in curve(runs["scaling"], "batch")["points"]}
     growth = peaks[256] / peaks[16] - 1
     rows = [(f"training step, batch 16, {most} threads, over PyTorch", 3.0, train["ratio"]["median"])]
     rows.append((f"the same, over PyTorch's best batch ({best['batch']})", 2.0, over_best))
@@ -48,7 +48,7 @@ def targets(found: dict[str, Figures]) -> list[tuple[str, str, str, bool]]:
     for work, name in (("phase2", "phase 2 step, batch 16"), ("encode", "encode only, batch 16")):
         rows.append((f"{name}, {most} threads, over PyTorch", 3.0, find(cases, work, most)["ratio"]["median"]))
     table = [(name, f"at least {least:.1f} times", f"{value:.2f} times", value >= least) for name, least, value in rows]
-    share, epoch = train["share"], found["epoch"]["ratio"]
+    share, epoch = train["share"], runs["epoch"]["ratio"]
     return [
         *table,
         (
@@ -60,7 +60,7 @@ def targets(found: dict[str, Figures]) -> list[tuple[str, str, str, bool]]:
         ("peak memory, training step, batch 16", "at most 1/8 of PyTorch's", f"1/{memory:.1f}", memory >= 8),
         ("peak memory at batch 256 over that at batch 16", "within 20 %", f"{growth:+.0%}", abs(growth) <= 0.2),
         (
-            f"an epoch of python train.py --db {found['epoch']['db']} over its steps alone",
+            f"an epoch of python train.py --db {runs['epoch']['db']} over its steps alone",
             "within 10 %",
             f"{epoch - 1:+.1%}",
             epoch <= 1.1,
@@ -109,10 +109,10 @@ def layer_rows(layers: list[Figures]) -> list[list[str]]:
     """One line a layer and shape."""
     rows = []
     for row in layers:
-        own, rival = row["nn1d"], row["torch"]
+        nn1d, torch = row["nn1d"], row["torch"]
         line = [f"{row['kind']} {row['channels']} → {row['channels_out']}, {row['samples']}", str(row["times"])]
         for way in ("forward", "backward"):
-            line += [f"{own[way]:.3f}", f"{rival[way] / own[way]:.1f}"]
+            line += [f"{nn1d[way]:.3f}", f"{torch[way] / nn1d[way]:.1f}"]
         rows.append(line)
     return rows
 
@@ -127,17 +127,17 @@ def profile_rows(profile: Figures) -> list[list[str]]:
     return rows
 
 
-def write_page(found: dict[str, Figures], path: Path) -> None:
+def write_page(runs: dict[str, Figures], path: Path) -> None:
     """docs/performance.md."""
-    about = found["step"]["machine"]
+    about = runs["step"]["machine"]
     commit = about["git_commit"] or "unknown"
     reached = [
         [name, wanted, f"**{measured}**" if enough else f"{measured} (not reached)"]
-        for name, wanted, measured, enough in targets(found)
+        for name, wanted, measured, enough in targets(runs)
     ]
     tricks = [
         [row["what"], f"{row['ratio']['median']:.2f} ({row['ratio']['least']:.2f} to {row['ratio']['most']:.2f})"]
-        for row in sorted(found["trick"]["tricks"], key=lambda row: -row["ratio"]["median"])
+        for row in sorted(runs["trick"]["tricks"], key=lambda row: -row["ratio"]["median"])
     ]
     growth = [
         [
@@ -146,26 +146,26 @@ def write_page(found: dict[str, Figures], path: Path) -> None:
             f"{c['peak_mib_exponent']:.2f}",
             f"{c['points'][0]['peak_mib']:.0f} to {c['points'][-1]['peak_mib']:.0f}",
         ]
-        for c in found["scaling"]["curves"]
+        for c in runs["scaling"]["curves"]
     ]
-    layers = found["layers"]
+    layers = runs["layers"]
     values = {
         "processor": about["processor"],
         "cores": about["cores"],
         "numpy": about["numpy"],
         "blas": about["blas"],
-        "avx2": found["step-avx2"]["machine"]["blas"],
+        "avx2": runs["step-avx2"]["machine"]["blas"],
         "commit": commit[:12] + ("-dirty" if commit.endswith("-dirty") else ""),
         "targets": table(["", "wanted", "measured"], reached),
-        "steps": table(STEP_HEAD, step_rows(found["step"]["cases"])),
-        "avx2_steps": table(STEP_HEAD, step_rows(found["step-avx2"]["cases"])),
+        "steps": table(STEP_HEAD, step_rows(runs["step"]["cases"])),
+        "avx2_steps": table(STEP_HEAD, step_rows(runs["step-avx2"]["cases"])),
         "layers": table(
             ["layer, samples", "in the network", "forward, ms", "PyTorch / nn1d", "backward, ms", "PyTorch / nn1d"],
             layer_rows(layers["layers"]),
         ),
         "product": f"{layers['product_gflops']:.0f}",
         "copy": f"{layers['copy_gb_s']:.0f}",
-        "profile": table(["", "ms a clip", "share", "of which"], profile_rows(found["profile"])),
+        "profile": table(["", "ms a clip", "share", "of which"], profile_rows(runs["profile"])),
         "tricks": table(["trick", "step without it / step"], tricks),
         "scaling": table(["as this grows", "exponent of a step's time", "of its memory", "peak MiB"], growth),
         "commands": "\n".join(RUNS.values()),
@@ -184,11 +184,11 @@ def main(arguments: list[str] | None = None) -> int:
     if missing:
         print(f"benchmarks.page: docs/performance/{missing[0]}.json is missing: {RUNS[missing[0]]}", file=sys.stderr)
         return 2
-    found = {name: json.loads((source / f"{name}.json").read_text("utf-8")) for name in RUNS}
-    write_page(found, options.docs / "performance.md")
+    runs = {name: json.loads((source / f"{name}.json").read_text("utf-8")) for name in RUNS}
+    write_page(runs, options.docs / "performance.md")
     from benchmarks.figure import draw  # only here: it imports matplotlib
 
-    for figure in draw(found, options.docs / "figures"):
+    for figure in draw(runs, options.docs / "figures"):
         print(f"written: {figure}")
     return 0
 

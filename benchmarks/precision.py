@@ -41,7 +41,7 @@ from training.mpi import choose_executor
 from training.seed import generator
 
 PRECISIONS = ("float32", "tf32", "half")
-Found = dict[str, Any]
+Run = dict[str, Any]
 
 
 def to_tf32(x: np.ndarray) -> np.ndarray:
@@ -89,24 +89,24 @@ def environment(precision: str, module: Any) -> Iterator[None]:
             yield
 
 
-def trained(settings: Configuration, precision: str, clips: Clips, module: Any) -> Found:
+def trained(settings: Configuration, precision: str, clips: Clips, module: Any) -> Run:
     """Both phases: test losses, seconds, the gradient before the first step, and the network after each phase."""
     split = split_of(settings, clips)
     started = time.perf_counter()
     with choose_executor(module, available_cores()) as executor, environment(precision, module):
         training, progress = DualTraining(settings, clips.samples, executor), precision if sys.stderr.isatty() else None
-        found: Found = {"precision": precision, "seed": settings.seed}
-        found["gradient"] = to_numpy(training.gradient(split.train[:4])[1])
+        run: Run = {"precision": precision, "seed": settings.seed}
+        run["gradient"] = to_numpy(training.gradient(split.train[:4])[1])
         training.pre_training(split.train, split.validation).run(progress=progress)
-        found["networks"] = [to_numpy(training.flat.vector).copy()]
+        run["networks"] = [to_numpy(training.flat.vector).copy()]
         features = np.stack(list(training.encode(range(len(clips)))))
         losses = [training.evaluate_autoencoder(split.test).loss]
         training.fine_tuning(features, split.train, split.validation).run(
             progress=precision if sys.stderr.isatty() else None
         )
-        found["networks"].append(to_numpy(training.flat.vector).copy())
+        run["networks"].append(to_numpy(training.flat.vector).copy())
         losses.append(training.evaluate_decoder(features, split.test).loss)
-    return found | dict(zip(PHASES, losses, strict=True)) | {
+    return run | dict(zip(PHASES, losses, strict=True)) | {
         "seconds": time.perf_counter() - started, "halvings": training.scaler.log2_backoff,
     }  # fmt: skip
 
@@ -132,16 +132,16 @@ def split_of(settings: Configuration, clips: Clips) -> Split:
     return split_clips(speakers, by=settings.split, validate_on=settings.validate_on, rng=rng)
 
 
-def lines(found: Sequence[Found]) -> list[str]:
+def lines(runs: Sequence[Run]) -> list[str]:
     """A table in Markdown: what the precision does to a gradient, to a network that is there, and to training."""
     head = ["precision", "seed", "gradient off by", "same network, phase 1", "phase 2", "trained, phase 1", "phase 2"]
-    full = {each["seed"]: each for each in found if each["precision"] == "float32"}
+    full = {run["seed"]: run for run in runs if run["precision"] == "float32"}
     rows = [head, ["---"] * len(head)]
-    for each in found:
-        own = full[each["seed"]]
-        same = [f"{100 * (each['same_network'][phase] / own[phase] - 1):+.2f} %" for phase in PHASES]
-        learned = [f"{each[phase]:.3e} ({100 * (each[phase] / own[phase] - 1):+.1f} %)" for phase in PHASES]
-        rows.append([each["precision"], str(each["seed"]), f"{each['gradient_error']:.1e}", *same, *learned])
+    for run in runs:
+        in_float32 = full[run["seed"]]
+        same = [f"{100 * (run['same_network'][phase] / in_float32[phase] - 1):+.2f} %" for phase in PHASES]
+        learned = [f"{run[phase]:.3e} ({100 * (run[phase] / in_float32[phase] - 1):+.1f} %)" for phase in PHASES]
+        rows.append([run["precision"], str(run["seed"]), f"{run['gradient_error']:.1e}", *same, *learned])
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     options = parser.parse_args(arguments)
     keep_freed_memory()
-    found: list[Found] = []
+    runs: list[Run] = []
     try:
         settings = Configuration(
             db=options.db, limit=options.limit, clip_samples=options.clip_samples, epochs=options.epochs,
@@ -167,22 +167,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module, sentence = find_device("auto")
         print(sentence if module is not np else f"{sentence}; NumPy rounds as the kernels do", flush=True)
         for seed in options.seeds:
-            full: Found = {}
+            full: Run = {}
             for precision in PRECISIONS:
-                own = Configuration.read(settings.written() | {"seed": seed, "half": precision == "half"})
-                each = trained(own, precision, clips, module)
-                full = full or dict(each)
-                each["same_network"] = evaluated(own, precision, clips, module, full["networks"])
-                difference = each.pop("gradient") - full["gradient"]
-                each["gradient_error"] = float(np.linalg.norm(difference) / np.linalg.norm(full["gradient"]))
-                del each["networks"]
-                found.append(each)
-                print(f"{precision}, seed {seed}: {each['seconds']:.0f} s", flush=True)
+                run_settings = Configuration.read(settings.written() | {"seed": seed, "half": precision == "half"})
+                run = trained(run_settings, precision, clips, module)
+                full = full or dict(run)
+                run["same_network"] = evaluated(run_settings, precision, clips, module, full["networks"])
+                difference = run.pop("gradient") - full["gradient"]
+                run["gradient_error"] = float(np.linalg.norm(difference) / np.linalg.norm(full["gradient"]))
+                del run["networks"]
+                runs.append(run)
+                print(f"{precision}, seed {seed}: {run['seconds']:.0f} s", flush=True)
     except (CorpusError, ValueError) as error:
         print(f"benchmarks.precision: {error}", file=sys.stderr)
         return 2
-    print(*lines(found), sep="\n")
-    write(options.json, {"machine": machine(), "device": sentence, "settings": settings.written(), "runs": found})
+    print(*lines(runs), sep="\n")
+    write(options.json, {"machine": machine(), "device": sentence, "settings": settings.written(), "runs": runs})
     return 0
 
 

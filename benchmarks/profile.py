@@ -78,16 +78,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     options = parser.parse_args(arguments)
     with Side("benchmarks.profile:clock", batch=options.batch, samples=options.samples, steps=options.steps) as side:
-        found = side().value
-    parts = {part: {name: found.get(name, 0.0) for name in names} for part, names in PARTS.items()}
-    rest = found["all"] - sum(sum(names.values()) for names in parts.values())
+        milliseconds_of = side().value
+    parts = {part: {name: milliseconds_of.get(name, 0.0) for name in names} for part, names in PARTS.items()}
+    rest = milliseconds_of["all"] - sum(sum(names.values()) for names in parts.values())
     parts["the rest"] = {"Python, Adam, sums over clips": rest}
     for part, names in parts.items():
         milliseconds = sum(names.values())
-        print(f"{part:<16} {milliseconds:6.2f} ms a clip  {milliseconds / found['all']:4.0%}", end="   ")
+        print(f"{part:<16} {milliseconds:6.2f} ms a clip  {milliseconds / milliseconds_of['all']:4.0%}", end="   ")
         print(", ".join(f"{name} {value:.2f}" for name, value in names.items()))
-    print(f"{'all':<16} {found['all']:6.2f} ms a clip")
-    write(options.json, {"machine": machine(), "parts": parts, "all": found["all"]})
+    print(f"{'all':<16} {milliseconds_of['all']:6.2f} ms a clip")
+    write(options.json, {"machine": machine(), "parts": parts, "all": milliseconds_of["all"]})
     return 0
 
 

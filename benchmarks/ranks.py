@@ -40,8 +40,8 @@ def measure(ranks: int, batch: int, samples: int, rounds: int) -> dict[str, Any]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(done.returncode)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
 
 
 def measure_here(batch: int, samples: int, rounds: int) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def measure_here(batch: int, samples: int, rounds: int) -> dict[str, Any]:
                 times.append(time.perf_counter() - started)
             return statistics.median(times)
 
-        found = {
+        figures = {
             "ranks": ranks.size,
             "batch": batch,
             "step_s": median(lambda: training.gradient(indices), rounds),
@@ -90,7 +90,7 @@ def measure_here(batch: int, samples: int, rounds: int) -> dict[str, Any]:
             "numbers": numbers,
             "segment": SEGMENT,
         }
-    return found if ranks.rank == 0 else {}
+    return figures if ranks.rank == 0 else {}
 
 
 def constants(points: list[dict[str, Any]]) -> dict[str, float]:
@@ -160,8 +160,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.file == "measure":
-        if found := measure_here(options.batch, options.samples, options.rounds):
-            print(json.dumps(found))
+        if figures := measure_here(options.batch, options.samples, options.rounds):
+            print(json.dumps(figures))
         return 0
     points = json.loads(Path(options.file).read_text("utf-8"))["ranks"]
     measured = constants(points)

@@ -62,16 +62,16 @@ def curve(
             f"peak {answers[-1].peak_mib:5.0f} MiB",
             flush=True,
         )
-    found: dict[str, Any] = {"name": name, "unit": unit, "points": points}
+    curve: dict[str, Any] = {"name": name, "unit": unit, "points": points}
     if len(points) > 1:
         for figure in ("step_ms", "clip_ms", "peak_mib"):
-            found[f"{figure}_exponent"] = exponent(sizes, [point[figure] for point in points])
+            curve[f"{figure}_exponent"] = exponent(sizes, [point[figure] for point in points])
         print(
-            f"{name:<8} exponents: {found['step_ms_exponent']:.2f} of a step's time, "
-            f"{found['peak_mib_exponent']:.2f} of its memory",
+            f"{name:<8} exponents: {curve['step_ms_exponent']:.2f} of a step's time, "
+            f"{curve['peak_mib_exponent']:.2f} of its memory",
             flush=True,
         )
-    return found
+    return curve
 
 
 def over_ranks(ranks: Sequence[int], samples: int, rounds: int) -> list[dict[str, Any]]:
@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
         sides = [step(batch, length, most) for batch in options.batch]
         curves.append(curve("batch", "clips", options.batch, sides, options.batch, options.rounds))
     if options.seconds:
-        sides = [step(most, each * SAMPLE_RATE_HZ, most) for each in options.seconds]
+        sides = [step(most, seconds * SAMPLE_RATE_HZ, most) for seconds in options.seconds]
         curves.append(curve("length", "s", options.seconds, sides, [most] * len(sides), options.rounds))
     if options.corpus:
         sides = [

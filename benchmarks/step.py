@@ -144,33 +144,33 @@ def measure(work: str, batch: int, threads: int, samples: int, steps: int, again
     sides = [Side("benchmarks.step:ours", **sizes), Side("benchmarks.measure:matrix_product", threads=threads)]
     if layout:
         sides.append(Side("benchmarks.step:theirs", layout=layout, **sizes))
-    own, product, *rest = in_turn(sides, steps)
+    nn1d, product, *rest = in_turn(sides, steps)
     rate = statistics.median(answer.value for answer in product)
-    reached = gigaflop(work, samples) * batch / seconds(own)
-    case: dict[str, Any] = {**sizes, "nn1d": summary(own, batch)}
+    reached = gigaflop(work, samples) * batch / seconds(nn1d)
+    case: dict[str, Any] = {**sizes, "nn1d": summary(nn1d, batch)}
     case |= {"gflops": reached, "product_gflops": rate, "share": reached / rate}
     if layout:
         case["torch"] = {"layout": layout, **summary(rest[0], batch)}
-        case["ratio"] = ratios(rest[0], own)
-        ends = own[-1].value, rest[0][-1].value
+        case["ratio"] = ratios(rest[0], nn1d)
+        ends = nn1d[-1].value, rest[0][-1].value
         case["values"] = {"nn1d": ends[0], "torch": ends[1], "relative_difference": abs(ends[0] / ends[1] - 1)}
     return case
 
 
 def summary(answers: list[Answer], batch: int) -> dict[str, float]:
     """Milliseconds a clip, and the peak of the memory."""
-    each = [answer.seconds / batch * 1e3 for answer in answers]
+    milliseconds = [answer.seconds / batch * 1e3 for answer in answers]
     middle = seconds(answers) / batch * 1e3
-    return {"ms": middle, "ms_least": min(each), "ms_most": max(each), "peak_mib": answers[-1].peak_mib}
+    return {"ms": middle, "ms_least": min(milliseconds), "ms_most": max(milliseconds), "peak_mib": answers[-1].peak_mib}
 
 
 def line(case: dict[str, Any]) -> str:
     """A case as one line."""
-    own = case["nn1d"]
+    nn1d = case["nn1d"]
     text = (
-        f"{case['work']:<8} batch {case['batch']:<3} {case['threads']} thr  nn1d {own['ms']:6.1f} ms a clip, "
-        f"{1e3 / own['ms']:5.1f} clips/s, {case['gflops']:4.0f} GFLOP/s = "
-        f"{case['share']:3.0%} of {case['product_gflops']:.0f}, {own['peak_mib']:4.0f} MiB"
+        f"{case['work']:<8} batch {case['batch']:<3} {case['threads']} thr  nn1d {nn1d['ms']:6.1f} ms a clip, "
+        f"{1e3 / nn1d['ms']:5.1f} clips/s, {case['gflops']:4.0f} GFLOP/s = "
+        f"{case['share']:3.0%} of {case['product_gflops']:.0f}, {nn1d['peak_mib']:4.0f} MiB"
     )
     if "torch" in case:
         rival, ratio = case["torch"], case["ratio"]
@@ -187,10 +187,10 @@ def best_of_torch(cases: list[dict[str, Any]]) -> list[str]:
     lines = []
     for threads in sorted({case["threads"] for case in cases}):
         steps = [case for case in cases if case["work"] == "train" and case["threads"] == threads and "torch" in case]
-        own = [case for case in steps if case["batch"] == 16]
-        if own and len(steps) > 1:
+        of_16 = [case for case in steps if case["batch"] == 16]
+        if of_16 and len(steps) > 1:
             best = min(steps, key=lambda case: case["torch"]["ms"])
-            times = best["torch"]["ms"] / own[0]["nn1d"]["ms"]
+            times = best["torch"]["ms"] / of_16[0]["nn1d"]["ms"]
             lines.append(
                 f"training step, {threads} threads: nn1d at batch 16 takes {times:.2f} times as many clips a second "
                 f"as torch at its best batch, {best['batch']}"

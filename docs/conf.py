@@ -104,17 +104,17 @@ def contents(pages: set[str], source: Path) -> str:
     left, lines = pages - {root_doc}, []
     named = {name for names in PARTS.values() for name in names}
     for title, patterns in PARTS.items():
-        found = []
+        listed = []
         for pattern in patterns:
             matching = [page for page in left if page == pattern or Path(page).parent == Path(pattern).parent]
             if not pattern.endswith("*"):
                 matching = [page for page in matching if page == pattern]
             else:
                 matching = [page for page in matching if page not in named]
-            found += sorted(matching, key=lambda page: (place(page, source), page))
+            listed += sorted(matching, key=lambda page: (place(page, source), page))
             left -= set(matching)
-        if found:
-            lines += ["```{toctree}", ":hidden:", f":caption: {title}", "", *(f"/{page}" for page in found), "```", ""]
+        if listed:
+            lines += ["```{toctree}", ":hidden:", f":caption: {title}", "", *(f"/{page}" for page in listed), "```", ""]
     return "\n".join(lines)
 
 
@@ -124,8 +124,8 @@ def place(page: str, source: Path) -> int:
     if path.name == "README":
         return -1
     readme = path.with_name("README.md")
-    at = readme.read_text("utf-8").find(f"]({path.name}.") if readme.is_file() else 0
-    return at if at >= 0 else sys.maxsize
+    offset = readme.read_text("utf-8").find(f"]({path.name}.") if readme.is_file() else 0
+    return offset if offset >= 0 else sys.maxsize
 
 
 def read(app: Sphinx, page: str, source: list[str]) -> None:

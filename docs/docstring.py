@@ -15,24 +15,24 @@ def process(app: Any, what: str, name: str, item: Any, options: Any, lines: list
 
 def rewrite(lines: list[str]) -> list[str]:
     """Equations and indented blocks as they stand, everything else escaped, sections for napoleon."""
-    found: list[str] = []
+    rewritten: list[str] = []
     for title, content in sections(lines):
         if title:
-            found += [title, "-" * len(title)]
+            rewritten += [title, "-" * len(title)]
         for paragraph in paragraphs(content):
-            found += [*rewrite_paragraph(title, paragraph), ""]
-    return found
+            rewritten += [*rewrite_paragraph(title, paragraph), ""]
+    return rewritten
 
 
 def sections(lines: list[str]) -> list[tuple[str, list[str]]]:
     """(title, lines) of each section; the part before the first has no title."""
-    found: list[tuple[str, list[str]]] = [("", [])]
+    titled: list[tuple[str, list[str]]] = [("", [])]
     for i, line in enumerate(lines):
         if i + 1 < len(lines) and is_line(lines[i + 1]) and line.strip():
-            found.append((line.strip(), []))
+            titled.append((line.strip(), []))
         elif not is_line(line):
-            found[-1][1].append(line)
-    return found
+            titled[-1][1].append(line)
+    return titled
 
 
 def is_line(line: str) -> bool:
@@ -42,13 +42,13 @@ def is_line(line: str) -> bool:
 
 def paragraphs(lines: list[str]) -> list[list[str]]:
     """Runs of lines that are not empty."""
-    found: list[list[str]] = [[]]
+    blocks: list[list[str]] = [[]]
     for line in lines:
         if line.strip():
-            found[-1].append(line)
-        elif found[-1]:
-            found.append([])
-    return [paragraph for paragraph in found if paragraph]
+            blocks[-1].append(line)
+        elif blocks[-1]:
+            blocks.append([])
+    return [paragraph for paragraph in blocks if paragraph]
 
 
 def rewrite_paragraph(title: str, lines: list[str]) -> list[str]:
@@ -79,8 +79,8 @@ def latex(line: str) -> str:
     if not re.match(r"[\w'\[\](),·+ -]+ =", line) or KNOWN.sub("", line):
         return ""
 
-    def named(found: re.Match[str]) -> str:
-        before, word, after = found[1], found[2], found[3]
+    def named(match: re.Match[str]) -> str:
+        before, word, after = match[1], match[2], match[3]
         if after in ("[", "(", "_"):
             *words, name = word.split(" ")
             kind = "operatorname" if name in ("max", "min", "exp", "clip") else "mathit"
@@ -111,6 +111,6 @@ def escape(line: str) -> str:
     if line.startswith("* "):
         return "* " + escape(line[2:])
     words = re.split(r"(`+[^`]+`+)", line)
-    plain = [re.sub(r"([\\*|])|(?<=\w)(_)(?=\W|$)", lambda found: "\\" + found.group(), word) for word in words[::2]]
+    plain = [re.sub(r"([\\*|])|(?<=\w)(_)(?=\W|$)", lambda match: "\\" + match.group(), word) for word in words[::2]]
     code = [f"``{word.strip('`')}``" for word in words[1::2]] + [""]
     return "".join(a + b for a, b in zip(plain, code, strict=True))

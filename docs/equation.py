@@ -40,7 +40,7 @@ def pieces(latex: str) -> list[list[str]]:
     """Equations side by side, each cut before equals signs and conditions, where a narrow page may break them."""
     if re.search(r"\\\\|\\begin", latex) or len(latex) < LONG:
         return [[latex]]
-    found = []
+    pieces = []
     for equation in re.split(r"\\qquad", latex):
         cuts, depth = [0], 0
         for i, letter in enumerate(equation):
@@ -48,8 +48,8 @@ def pieces(latex: str) -> list[list[str]]:
             if letter == "=" and depth == 0 and i:
                 cuts.append(i)
         parts = [equation[start:end] for start, end in zip(cuts, [*cuts[1:], len(equation)], strict=True)]
-        found.append([piece.strip() for part in parts for piece in re.split(r"\\quad", part) if piece.strip()])
-    return found
+        pieces.append([piece.strip() for part in parts for piece in re.split(r"\\quad", part) if piece.strip()])
+    return pieces
 
 
 def _draw(self: HTML5Translator, node: nodes.math | nodes.math_block, display: bool) -> None:

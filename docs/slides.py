@@ -32,14 +32,14 @@ class Lesson(NamedTuple):
 def lessons(source: Path) -> list[Lesson]:
     """The lessons in the source of the course."""
     text = (source / f"{COURSE}.md").read_text("utf-8")
-    found = []
+    lessons = []
     for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
         title = section.splitlines()[0]
         read = re.search(r"^\* Read:.*?(?=^\* |\Z)", section, re.MULTILINE | re.DOTALL)
         links = re.findall(r"\]\((gradients/[\w-]+)\.md", read[0] if read else "")
         if match := re.match(r"Lesson (\d+)", title):
-            found.append(Lesson(int(match[1]), title, [f"docs/{link}" for link in links]))
-    return found
+            lessons.append(Lesson(int(match[1]), title, [f"docs/{link}" for link in links]))
+    return lessons
 
 
 def slides(app: Sphinx, page: str) -> Iterator[str]:

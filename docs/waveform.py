@@ -23,7 +23,7 @@ from speech.corpus import find_corpus
 from speech.snr import si_sdr
 from training.checkpoint import CheckpointError
 from training.data import DEMO_CLIPS
-from training.run_folder import RunError, read_config
+from training.run_files import RunError, read_config
 
 matplotlib.use("Agg")
 SHOWN_S = 0.025
@@ -56,16 +56,16 @@ def waveforms(run: Path) -> tuple[str, list[np.ndarray], int]:
     config, settings = read_config(run)
     if settings.db != "demo":
         raise RunError(f"needs a run on the demo corpus; {run} is one on {settings.db}")
-    recordings = {each.name: each for each in find_corpus("demo", count=DEMO_CLIPS).recordings}
+    recordings = {recording.name: recording for recording in find_corpus("demo", count=DEMO_CLIPS).recordings}
     models = [load_run(run, phase) for phase in PHASES]
     rate_hz, seconds = SAMPLE_RATE_HZ, settings.clip_samples / SAMPLE_RATE_HZ
-    found = []
+    rebuilt_clips = []
     for name in config["split"]["test"]:
         original = read_waveform(recordings[name].source, rate_hz, seconds)
         rebuilt = [model.reconstruct(original, rate_hz) for model in models]
-        found.append((si_sdr(original, rebuilt[-1]), name, [original, *rebuilt]))
-    found.sort(key=lambda each: each[0])
-    _, name, signals = found[len(found) // 2]
+        rebuilt_clips.append((si_sdr(original, rebuilt[-1]), name, [original, *rebuilt]))
+    rebuilt_clips.sort(key=lambda clip: clip[0])
+    _, name, signals = rebuilt_clips[len(rebuilt_clips) // 2]
     return name, signals, rate_hz
 
 

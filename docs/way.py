@@ -25,7 +25,7 @@ WATCH = """
 import json, runpy, sys
 from pathlib import Path
 
-root, found, *sys.argv[1:] = sys.argv[1:]
+root, stacks_file, *sys.argv[1:] = sys.argv[1:]
 sys.path.insert(0, root)
 sys.argv[0] = str(Path(root) / "train.py")
 stacks = {}
@@ -62,7 +62,7 @@ try:
     runpy.run_path(sys.argv[0], run_name="__main__")
 finally:
     sys.setprofile(None)
-    Path(found).write_text(json.dumps(stacks))
+    Path(stacks_file).write_text(json.dumps(stacks))
 """
 FILTERS = ("filter_gradient",)  # what computes the gradient of filters
 
@@ -70,13 +70,14 @@ FILTERS = ("filter_gradient",)  # what computes the gradient of filters
 def measure() -> dict[str, list[str]]:
     """Each stack from `main` of train.py to the last call, as "file function"."""
     with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder) / "stacks.json"
+        stacks_file = Path(folder) / "stacks.json"
         program = WATCH.replace("FILTERS", repr(FILTERS))
-        command = [sys.executable, "-c", program, str(ROOT), str(found), *OPTIONS, "--out", str(Path(folder) / "run")]
+        out = str(Path(folder) / "run")
+        command = [sys.executable, "-c", program, str(ROOT), str(stacks_file), *OPTIONS, "--out", out]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if done.returncode or not found.exists():
+        if done.returncode or not stacks_file.exists():
             sys.exit(f"docs.way: train.py ended with {done.returncode}: {done.stderr}")
-        stacks: dict[str, list[str]] = json.loads(found.read_text("utf-8"))
+        stacks: dict[str, list[str]] = json.loads(stacks_file.read_text("utf-8"))
     return {name: stack[stack.index("train.py main") :] for name, stack in stacks.items()}
 
 

@@ -54,7 +54,8 @@ from storage.mapped import take_rows
 from training.checkpoint import CheckpointError
 from training.configuration import ConfigurationError
 from training.data import DEMO_CLIPS, learned_contents, prepare_again, read_corpus
-from training.run_folder import RunError, RunFolder, read_config
+from training.run_files import RunError, read_config
+from training.run_folder import RunFolder
 from training.seed import generator
 from training.workers import Workers
 
@@ -309,8 +310,8 @@ def judged_rates(options: argparse.Namespace) -> dict[str, Any]:
         total = len(test) * len(options.bits) * len(models)
         with tqdm(total=total, unit=" clips", disable=None) as bar:
             for name, model in models.items():
-                given = (name, model, clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
-                lines += representation_rates(*given, on_clip=lambda: bar.update() and None)
+                arguments = (name, model, clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
+                lines += representation_rates(*arguments, on_clip=lambda: bar.update() and None)
         lines += recording_rates(clips, train, test, SAMPLE_RATE_HZ, workers, options.bits)
     print(as_lines(lines))
     return {"run": options.run.resolve().name, "test_clips": len(test), "rates": as_json(lines)}

@@ -26,7 +26,7 @@ from training.checkpoint import load_checkpoint
 from training.configuration import Configuration
 from training.machine import available_cores
 from training.network import build_network
-from training.run_folder import RunError, read_config
+from training.run_files import RunError, read_config
 from training.workers import Workers
 
 WEIGHTS = {"pre_training": "pretrained", "fine_tuning": "finetuned"}  # a phase in results.json -> its checkpoint

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from speech.recording import printable
 from training.ownership import MARKER
-from training.run_folder import FILES
+from training.run_files import FILES
 
 
 class OutputError(RuntimeError):

@@ -27,7 +27,8 @@ from storage.spreadsheet import csv_lines
 from training.configuration import Configuration
 from training.data import learned_contents, read_corpus
 from training.machine import available_cores
-from training.run_folder import RunFolder, read_config
+from training.run_files import read_config
+from training.run_folder import RunFolder
 from training.seed import generator
 from training.terminal import say
 from training.workers import Workers
@@ -149,13 +150,13 @@ def _names(clips: Clips) -> list[str]:
 
 def heard_clips(path: Path, settings: Configuration, clips: Clips, directory: Path | None) -> np.ndarray:
     """Whether a run's network was trained with another clip of the same speaker, or with the clip itself."""
-    config, own = read_config(path)
+    config, training_settings = read_config(path)
     before, now = (
-        _place(own.db, config.get("corpus")),
+        _place(training_settings.db, config.get("corpus")),
         _place(settings.db, None if directory is None else str(directory.resolve())),
     )
     parts, contents = config.get("split", {}), learned_contents(config, set(clips.contents)) or set()
-    of_training = ("train",) if own.validate_on == "test" else ("train", "validation")
+    of_training = ("train",) if training_settings.validate_on == "test" else ("train", "validation")
     heard = {_key(before, name) for part in of_training for name in parts.get(part, [])}
     of_clip = [
         _key(now, name) in heard or content in contents

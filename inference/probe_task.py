@@ -38,22 +38,22 @@ class Task(NamedTuple):
 
 def check_folds(options: argparse.Namespace, targets: Sequence[str]) -> None:
     """Options that say how emotion is tested need a test of emotion by folds."""
-    given = _of_emotion(options)
-    if options.train is not None and (given or options.targets):
+    named = _of_emotion(options)
+    if options.train is not None and (named or options.targets):
         raise ProbeError(
-            f"{' and '.join(given) or '--targets'}: from --train to --test there is emotion alone, and no folds. "
+            f"{' and '.join(named) or '--targets'}: from --train to --test there is emotion alone, and no folds. "
             "Leave it out"
         )
-    if given and "emotion" not in targets:
-        raise ProbeError(f"{' and '.join(given)}: is about the folds of emotion, which --targets leaves out")
+    if named and "emotion" not in targets:
+        raise ProbeError(f"{' and '.join(named)}: is about the folds of emotion, which --targets leaves out")
     if options.folds is not None and options.by != "speaker":
         raise ProbeError("--folds and --by each say what the folds are. Give one of them")
 
 
 def _of_emotion(options: argparse.Namespace) -> list[str]:
     """Options given that say how emotion is tested."""
-    given = {"--folds": options.folds, "--write-folds": options.write_folds, "--by": options.by == "text" or None}
-    return [option for option, value in given.items() if value is not None]
+    values = {"--folds": options.folds, "--write-folds": options.write_folds, "--by": options.by == "text" or None}
+    return [option for option, value in values.items() if value is not None]
 
 
 def find_tasks(

@@ -28,7 +28,8 @@ from report.comparison import PAGE, Compared, check_place, compare, read_evaluat
 from report.listening import publish
 from storage.atomic import write_atomic
 from training.data import MISTAKES, prepare_again
-from training.run_folder import ReadOnlyRun, RunError, RunFolder, read_config
+from training.run_files import RunError, read_config
+from training.run_folder import ReadOnlyRun, RunFolder
 
 # In place of what was the GPU's, and of a folder to write into that a stranger's run may name.
 HERE: dict[str, Any] = {"device": "cpu", "gpu_memory": None, "tf32": False, "half": False, "cache_dir": None}

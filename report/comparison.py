@@ -25,7 +25,7 @@ from storage.regular import check_regular, read_regular
 from storage.spreadsheet import TableReader
 from training.configuration import Configuration
 from training.data import Work
-from training.run_folder import RunError
+from training.run_files import RunError
 from training.workers import Workers
 
 PAGE = "comparison.html"

@@ -23,7 +23,8 @@ from speech.clip import Clips
 from speech.distortion import MEASURES
 from speech.split import Split
 from storage.mapped import DamagedError, load_rows, take_rows, write_rows
-from training.run_folder import RunError, RunFolder, read_config
+from training.run_files import RunError, read_config
+from training.run_folder import RunFolder
 from training.seed import generator
 from training.workers import Workers
 

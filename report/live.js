@@ -8,7 +8,7 @@ function makeLive(section) {
   const { network } = data;
   const channels = network.encoder.at(-1).convolution[3];
   const fields = Object.fromEntries([...section.querySelectorAll("select, input")].map((field) => [field.name, field]));
-  const [told, wave, play, changed] = [".told", ".wave", ".play", ".changed"].map((selector) => section.querySelector(selector));
+  const [message, wave, play, changed] = [".told", ".wave", ".play", ".changed"].map((selector) => section.querySelector(selector));
   let worker = null; // made for the first job
   const heard = new Map(); // clip -> its samples at its own level, at 16 kHz
   const sent = new Set(); // clips that the worker has
@@ -43,15 +43,15 @@ function makeLive(section) {
     const clip = chosen("clip");
     const phase = chosen("phase");
     const masks = { own: clip, none: null, "": network.masks[phase] ? clip : null }[fields.masks.value];
-    const given = masks === undefined ? chosen("masks") : masks;
+    const clipOfMasks = masks === undefined ? chosen("masks") : masks;
     const blend = Number(fields.blend.value) / 100;
-    return { clip, other: chosen("other"), blend, masks: given, bits: chosen("bits") ?? 0, gains, phase };
+    return { clip, other: chosen("other"), blend, masks: clipOfMasks, bits: chosen("bits") ?? 0, gains, phase };
   }
 
   /** Decode what is set now. One job at a time: of what changes meanwhile, only the newest is worth the wait. */
   function run() {
     wanted++;
-    told.textContent = "decoding …";
+    message.textContent = "decoding …";
     running ??= decodeAll().finally(() => (running = null));
     return running;
   }
@@ -67,7 +67,7 @@ function makeLive(section) {
       const answer = new Promise((answered) => (worker.onmessage = ({ data: message }) => answered(message)));
       worker.postMessage({ samples, job });
       show(job, await answer);
-      if (done !== wanted) told.textContent = "decoding …";
+      if (done !== wanted) message.textContent = "decoding …";
     }
   }
 
@@ -96,7 +96,7 @@ function makeLive(section) {
     player.buffers = buffers;
     if (player.sources.length) player.seek(player.position()); // go on with the new sound
     const db = siSdr(original, rebuilt);
-    told.textContent = `decoded in ${seconds.toFixed(2)} s, SI-SDR ${signed(db, 1)} dB`;
+    message.textContent = `decoded in ${seconds.toFixed(2)} s, SI-SDR ${signed(db, 1)} dB`;
     const most = Math.max(1e-9, ...buffers.map((buffer) => buffer.getChannelData(0).reduce((a, b) => Math.max(a, Math.abs(b)), 0)));
     wave.replaceChildren(...buffers.map((buffer, i) => path(`w${i} v${i}`, shape(buffer.getChannelData(0), most))));
     section.result = rebuilt;

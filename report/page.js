@@ -349,8 +349,8 @@ let everything = false;
 
 function value(clip, key) {
   if (typeof key !== "number") return clip[key];
-  const found = clip.values[phase.value][key];
-  return found === null ? NaN : Number(found);
+  const measured = clip.values[phase.value][key];
+  return measured === null ? NaN : Number(measured);
 }
 
 function compare(a, b) {

@@ -13,10 +13,10 @@ import pooch
 import scipy
 import soundfile
 
-from speech import audio, container, header
+from speech import audio, container, header, libsndfile
 from speech.recording import CorpusError
 
-OF_AUDIO = (audio.__file__, container.__file__, header.__file__)
+OF_AUDIO = (audio.__file__, container.__file__, header.__file__, libsndfile.__file__)
 NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # what more room on the disk would mend
 
 

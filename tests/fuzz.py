@@ -49,7 +49,8 @@ from tests.tampering import tampered, tampered_page
 from training.arguments import read_arguments
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.configuration import Configuration, ConfigurationError
-from training.run_folder import RunError, RunFolder
+from training.run_files import RunError
+from training.run_folder import RunFolder
 
 SLOWEST_S = 20  # a hang
 MEMORY = 1 << 30  # bytes beyond what the process has when it begins

@@ -33,7 +33,8 @@ from training import schema
 from training.configuration import Configuration
 from training.ownership import MARKER, Ownership
 from training.rank import Ranks
-from training.run_folder import ReadOnlyRun, RunError, read_config
+from training.run_files import RunError, read_config
+from training.run_folder import ReadOnlyRun
 from training.sharding import make_shards
 from training.sweep import Planned, SweepError, _claim, _row
 

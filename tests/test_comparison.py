@@ -23,7 +23,7 @@ from speech.recording import Recording
 from speech.split import Split
 from tests.browser import chromium, opened
 from tests.command import rows
-from training.run_folder import RunError
+from training.run_files import RunError
 
 pytestmark = pytest.mark.commands
 

@@ -18,7 +18,7 @@ from nn1d import named_leaves
 from speech.audio import WaveformError
 from training.checkpoint import CheckpointError, save_checkpoint
 from training.configuration import Configuration
-from training.run_folder import RunError
+from training.run_files import RunError
 from training.workers import Workers
 
 SETTINGS = Configuration(channels=(3, 4), clip_samples=64, device="cpu")  # windows of 64 that overlap by 8; frames of 4

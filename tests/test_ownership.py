@@ -14,7 +14,8 @@ import pytest
 
 from tests.command import ROOT, SMALL, make_recordings, outcome, train
 from training.ownership import MARKER, Ownership, OwnershipError
-from training.run_folder import RunError, RunFolder
+from training.run_files import RunError
+from training.run_folder import RunFolder
 
 
 def listing(folder: Path) -> dict[str, bytes | str]:

@@ -24,7 +24,7 @@ from speech.corpus import find_corpus
 from speech.emotion import SHARED, shared_label
 from speech.split import SplitError
 from tests.command import ROOT, SMALL, train
-from training.run_folder import read_config
+from training.run_files import read_config
 
 pytestmark = pytest.mark.commands
 

@@ -27,7 +27,8 @@ from tests.command import make_recordings
 from training.arguments import read_arguments
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.configuration import Configuration, ConfigurationError
-from training.run_folder import ReadOnlyRun, RunError
+from training.run_files import RunError
+from training.run_folder import ReadOnlyRun
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of Unix")
 READERS: list[tuple[str, Callable[[Path], Any], type[BaseException]]] = [

@@ -25,7 +25,8 @@ from report.table import mask_table
 from speech.distortion import MEASURES
 from tests.command import QUICK, ROOT, SMALL, compare, make_recordings, outcome, rows, say_gpu, start, train
 from training.ownership import MARKER
-from training.run_folder import RunError, RunFolder
+from training.run_files import RunError
+from training.run_folder import RunFolder
 
 pytestmark = pytest.mark.commands
 

@@ -12,7 +12,8 @@ import pytest
 from training import schema
 from training.arguments import read_arguments
 from training.configuration import ConfigurationError
-from training.run_folder import RunError, RunFolder, read_config
+from training.run_files import RunError, read_config
+from training.run_folder import RunFolder
 
 KEPT = Path(__file__).with_name("version_0_1") / "run"
 HISTORY = {"phase": "fine_tuning", "epoch": "1", "train_loss": "0.1", "val_loss": "1e-3", "val_accuracy": "0",

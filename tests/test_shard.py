@@ -33,7 +33,7 @@ from training.configuration import Configuration, ConfigurationError
 from training.data import learned_contents, prepare_again
 from training.dual_training import DualTraining
 from training.rank import Ranks
-from training.run_folder import read_config
+from training.run_files import read_config
 from training.sharding import make_shards
 from training.workers import Workers
 

@@ -18,7 +18,7 @@ class Command(NamedTuple):
     """What a command line asks for."""
 
     settings: Configuration
-    given: dict[str, Any]  # the settings that are no defaults
+    chosen: dict[str, Any]  # the settings that are no defaults
     resume: Path | None
     overfit: bool
     dry_run: bool
@@ -73,9 +73,9 @@ def read_arguments(arguments: Sequence[str] | None = None) -> Command:
     options |= {name: tuple(options[name]) for name in options.keys() & {"leave_out"}}
     file = options.pop("config", None)
     resume, overfit, dry_run = (options.pop(name, None) for name in ("resume", "overfit", "dry_run"))
-    given = ({} if file is None else _read_toml(file)) | options
-    settings = Configuration(**(default_settings(given) | given))
-    return Command(settings, given, resume, bool(overfit), bool(dry_run))
+    chosen = ({} if file is None else _read_toml(file)) | options
+    settings = Configuration(**(default_settings(chosen) | chosen))
+    return Command(settings, chosen, resume, bool(overfit), bool(dry_run))
 
 
 def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -90,12 +90,12 @@ def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
-def default_settings(given: dict[str, Any]) -> dict[str, Any]:
+def default_settings(chosen: dict[str, Any]) -> dict[str, Any]:
     """The defaults that differ for what is given: for the demo corpus, which has few clips, and for folds."""
     defaults: dict[str, Any] = {}
-    if given.get("pooling", Configuration.pooling) == "fold":
+    if chosen.get("pooling", Configuration.pooling) == "fold":
         defaults |= _marked("fold")
-    if given.get("db", Configuration.db) == "demo":
+    if chosen.get("db", Configuration.db) == "demo":
         defaults |= _marked("demo")
     return defaults
 

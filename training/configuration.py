@@ -256,7 +256,7 @@ class Configuration:
         """
         return cls(**converted({"clip": 0.0, "fine_tune_gain": 1.0} | written))
 
-    def resumed(self, given: dict[str, Any]) -> Configuration:
+    def resumed(self, chosen: dict[str, Any]) -> Configuration:
         """These settings, of a run to go on with, and those given now.
 
         Raises
@@ -264,7 +264,7 @@ class Configuration:
         ConfigurationError
             What is given would make it another run.
         """
-        changed = {name: value for name, value in given.items() if value != getattr(self, name)}
+        changed = {name: value for name, value in chosen.items() if value != getattr(self, name)}
         for name, value in changed.items():
             before = getattr(self, name)
             if name in EXTENDS and value < before:

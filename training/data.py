@@ -33,7 +33,7 @@ from training.machine import available_cores
 from training.memory import check_memory
 from training.mpi import choose_executor
 from training.rank import ALONE, RankError, Ranks
-from training.run_folder import RunError
+from training.run_files import RunError
 from training.seed import generator
 from training.terminal import say
 

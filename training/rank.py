@@ -167,8 +167,8 @@ class Ranks:
         """
         first = self.local() == 0
         made, _ = self.attempt(lambda: [function()] if first else [])
-        found, _ = self.attempt(lambda: made or [function()])
-        return found[0]
+        results, _ = self.attempt(lambda: made or [function()])
+        return results[0]
 
     def local(self) -> int:
         """Which of the ranks of its node this is."""
@@ -216,20 +216,20 @@ class Ranks:
     ) -> None:
         if self.size == 1:
             return
-        told = error
+        reason_of_ranks = error
         if not self._leaving:
             self._stop, self._leaving = None, True
             try:
                 self.meet(error)
                 return
             except BaseException as first:
-                told = first
-        assert told is not None
-        reason = told if error is None else error
+                reason_of_ranks = first
+        assert reason_of_ranks is not None
+        reason = reason_of_ranks if error is None else error
         rank = reason.__dict__.get("rank")  # where it came from, if ranks have met since
         if reason is error and (
             isinstance(error, Stopped | RankError)
-            or (rank is None and (self.rank == 0 or type(told) is type(error)))
+            or (rank is None and (self.rank == 0 or type(reason_of_ranks) is type(error)))
             or rank == self.rank == 0
         ):
             return  # as it would be raised by a process alone
@@ -239,9 +239,9 @@ class Ranks:
 
     def _raise(self, error: BaseException | None, rank: int) -> None:
         """Raise on all ranks what one of them came with."""
-        told = self._broadcast(_portable(error, rank, self.size) if self.rank == rank and error else None, rank)
+        raised = self._broadcast(_portable(error, rank, self.size) if self.rank == rank and error else None, rank)
         if self.rank != rank or error is None:
-            raise told
+            raise raised
         raise error
 
     def _broadcast(self, item: Any, root: int) -> Any:

@@ -1,28 +1,9 @@
-"""The folder of a run: what it is written into, and how nothing in it is ever half-written.
-
-config.json                          settings, split, versions, command line, machine
-history.csv                          a line an epoch
-checkpoints/pretrained.safetensors   weights under dotted names
-checkpoints/finetuned.safetensors
-checkpoints/pre_training.state.safetensors, fine_tuning.state.safetensors   where a phase goes on
-features.npy                         (n, L / 2^depth, C) float32: the representation of every clip
-clips.csv                            a line a clip, in the order of features.npy
-results.json                         losses of both phases, ablation of the masks, distortion, and the paper's losses
-metrics.csv                          a line a test clip and phase: every measure of distortion
-probe.json                           what is in the representation, once python -m inference probe has asked
-report.html, figures/, audio/        the listening page, its figures and sounds
-comparison.html                      this run and others side by side, once python -m report RUN RUN2 has made it
-lock                                 held by the process that writes here
-.nn1d-run.json                       which of these the run has written: nothing else is replaced or removed
-"""
+"""The folder of a run, written: by one process at a time, and no file of it (run_files.py) is ever half there."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -35,51 +16,17 @@ from nn1d import to_numpy
 from nn1d.backend import Array
 from storage.atomic import UNFINISHED, remove_unfinished, write_atomic
 from storage.mapped import write_rows
-from storage.regular import read_regular
 from storage.spreadsheet import csv_lines
-from training import schema
-from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from training.configuration import Configuration, ConfigurationError
+from training.checkpoint import save_checkpoint
+from training.configuration import Configuration
 from training.ownership import Ownership, OwnershipError
+from training.run_files import AFTER, FILES, FOLDERS, WEIGHTS, Named, RunError, RunFiles, read_config
 from training.trainer import ARRAYS, Epoch, Trainer
 
-FILES = (
-    "config.json",
-    "history.csv",
-    "features.npy",
-    "clips.csv",
-    "results.json",
-    "metrics.csv",
-    "probe.json",
-    "report.html",
-    "comparison.html",
-)
-FOLDERS = ("checkpoints", "figures", "audio")
-WEIGHTS = {"pre_training": "pretrained.safetensors", "fine_tuning": "finetuned.safetensors"}
-AFTER = {  # what no longer holds when a phase goes on
-    "pre_training": (
-        "results.json",
-        "metrics.csv",
-        "probe.json",
-        "report.html",
-        "comparison.html",
-        "clips.csv",
-        "features.npy",
-        "checkpoints/fine_tuning.state.safetensors",
-        "checkpoints/fine_tuning.state.previous.safetensors",
-    ),
-    "fine_tuning": ("results.json", "metrics.csv", "report.html", "comparison.html"),
-}
 ASIDE = ".replaced-"  # and the beginning of a run's identity: where it is until the one in its place stands
-SINCE_0_1 = {"finding": "summary", "loss_halvings": "loss_log2_backoff"}  # names in files, before and now
-Named = Callable[[Array], Mapping[str, Array]]
 
 
-class RunError(RuntimeError):
-    """A run folder cannot be used; the message says why and what to do."""
-
-
-class RunFolder:
+class RunFolder(RunFiles):
     """The folder of a run, which this process alone may write into: to its end, or to that of a `with` block.
 
     Only files that the run has written are ever replaced or removed (training/ownership.py), and nothing behind a link.
@@ -91,7 +38,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self._ownership = Ownership(path, "", set())  # of nothing
         lock = path / "lock"
         self._lock = FileLock(lock)
@@ -194,49 +141,6 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def read_config(self, who: str = "--resume") -> tuple[dict[str, Any], Configuration]:
-        """What config.json holds, and its settings."""
-        return read_config(self.path, who)
-
-    def read_results(self) -> dict[str, Any]:
-        """What results.json holds.
-
-        Raises
-        ------
-        RunError
-            The run has not ended, or the file is not what train.py wrote.
-        """
-        path = self.path / "results.json"
-        cure = f"Go on with the run, which writes it: python train.py --resume {self.path}"
-        try:
-            results = json.loads(read_regular(path))
-            if isinstance(results, dict) and isinstance(results.get("masks"), dict):
-                masks = {SINCE_0_1.get(name, name): part for name, part in results["masks"].items()}
-                results |= {"masks": masks}
-            return dict(schema.check_results(results))
-        except FileNotFoundError:
-            raise RunError(f"run: {self.path} has not come to its end (no results.json). {cure}") from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(f"run: {path} is not what train.py wrote{_detail(error)}. {cure}") from error
-
-    def read_history(self) -> list[dict[str, Any]]:
-        """The lines of history.csv, with numbers where they are.
-
-        Raises
-        ------
-        RunError
-            It is not there, or not what train.py wrote.
-        """
-        path = self.path / "history.csv"
-        try:
-            lines = schema.read_lines(list(csv.DictReader(io.StringIO(read_regular(path), newline=""))))
-            if lines:
-                return [dict(line) for line in lines]
-        except (OSError, ValueError, csv.Error):
-            pass
-        cure = f"Go on with the run, which writes it: python train.py --resume {self.path}"
-        raise RunError(f"run: {path} is not there, or not what train.py wrote. {cure}")
-
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file at once or not at all."""
         self._write(name, json.dumps(content, indent=2) + "\n")
@@ -276,11 +180,6 @@ class RunFolder:
         with self._writing(f"checkpoints/{WEIGHTS[phase]}") as path:
             save_checkpoint(path, {name: to_numpy(view) for name, view in views.items()}, {"phase": phase})
 
-    def load_weights(self, phase: str, views: Mapping[str, Array]) -> dict[str, np.ndarray]:
-        """The weights that save_weights wrote, for a network with these parameters."""
-        shapes = {name: view.shape for name, view in views.items()}
-        return load_checkpoint(self.path / "checkpoints" / WEIGHTS[phase], shapes)[0]
-
     def save_state(self, phase: str, trainer: Trainer, named: Named, results: Mapping[str, Any] | None = None) -> None:
         """Write where a phase stands, and its part of results.json when it has ended."""
         state = trainer.state_dict()
@@ -291,58 +190,10 @@ class RunFolder:
                 path.replace(previous)  # to go on from, should the new one be damaged
             save_checkpoint(path, arrays, {"phase": phase, **state, "results": results})
 
-    def load_state(self, phase: str, trainer: Trainer, named: Named) -> Mapping[str, Any] | None:
-        """Set a phase to where it was saved; its part of results.json if it had ended.
-
-        Raises
-        ------
-        CheckpointError
-            What was saved is damaged, or of another network.
-        """
-        paths = [self.path / self._state(phase, kind) for kind in ("state", "state.previous")]
-        damaged: CheckpointError | None = None
-        for path in paths:
-            if not path.exists():
-                continue
-            try:
-                results = self._load_state(path, phase, trainer, named)
-            except CheckpointError as error:
-                damaged = damaged or error
-                continue
-            if damaged is not None:
-                logging.getLogger("training").warning("run: %s. Going on from the state before it, %s", damaged, path)
-            return results
-        if damaged is not None:
-            names = " and ".join(str(path) for path in paths if path.exists())
-            raise CheckpointError(f"{damaged}. Remove {names} to begin {phase} anew")
-        return None
-
-    @staticmethod
-    def _load_state(path: Path, phase: str, trainer: Trainer, named: Named) -> Mapping[str, Any] | None:
-        views = named(trainer.parameters)
-        shapes = {f"{kind}.{name}": tuple(view.shape) for kind in ARRAYS for name, view in views.items()}
-        arrays, about = load_checkpoint(path, shapes)
-        vectors = {kind: np.concatenate([arrays[f"{kind}.{name}"].ravel() for name in views]) for kind in ARRAYS}
-        about = {SINCE_0_1.get(name, name): value for name, value in about.items()}
-        if isinstance(history := about.get("history"), list):  # 0.1 had the phase first
-            about["history"] = [line[-len(Epoch._fields) :] if isinstance(line, list) else line for line in history]
-        try:
-            state = schema.check_state(about)
-        except schema.FormError as error:
-            raise CheckpointError(f"{path}: its metadata are not those of a phase{_detail(error)}") from error
-        if state["phase"] != phase:
-            raise CheckpointError(f"{path}: is of {state['phase']}, not of {phase}")
-        trainer.load_state_dict({"loss_log2_backoff": 0} | dict(state) | vectors)
-        return state["results"]
-
     def forget_after(self, phase: str) -> None:
         """Remove what was made from the end of a phase that goes on."""
         with self.writing():
             self._ownership.remove(*AFTER[phase])
-
-    @staticmethod
-    def _state(phase: str, kind: str = "state") -> str:
-        return f"checkpoints/{phase}.{kind}.safetensors"
 
     def _write_rows(self, name: str, head: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
         self._write(name, "".join(csv_lines([head, *rows])))
@@ -487,34 +338,6 @@ def _adopted(path: Path) -> Ownership:
     checkpoints += [f"checkpoints/{phase}.state.safetensors" for phase in WEIGHTS]
     ownership.claim(*(name for name in ("lock", *FILES, *checkpoints) if (path / name).is_file()))
     return ownership
-
-
-def read_config(path: Path, who: str = "run") -> tuple[dict[str, Any], Configuration]:
-    """What config.json of a run holds, and its settings; `who` begins the sentence of an error.
-
-    Raises
-    ------
-    RunError
-        There is none, or it is not what train.py wrote.
-    """
-    _check_run(path, who)
-    path = path / "config.json"
-    try:
-        config = schema.check(json.loads(read_regular(path)), schema.Config)
-        return dict(config), Configuration.read(config["settings"])
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error if isinstance(error, ConfigurationError) else f"it is not what train.py wrote{_detail(error)}"
-        raise RunError(f"{who}: cannot read {path}: {reason}. Start a new run") from error
-
-
-def _detail(error: Exception) -> str:
-    """What of a file has another form than it should have, where that is known."""
-    return f" ({error})" if isinstance(error, schema.FormError) else ""
-
-
-def _check_run(path: Path, who: str) -> None:
-    if not (path / "config.json").is_file():
-        raise RunError(f"{who}: {path} holds no run (no config.json). Name the folder that train.py printed")
 
 
 def new_folder(settings: Configuration) -> Path:

@@ -30,7 +30,8 @@ from storage.spreadsheet import csv_lines
 from training.arguments import Command
 from training.configuration import Configuration
 from training.machine import available_cores
-from training.run_folder import ReadOnlyRun, RunError
+from training.run_files import RunError
+from training.run_folder import ReadOnlyRun
 from training.terminal import say
 
 ROOT = Path(__file__).parents[1]
@@ -96,7 +97,7 @@ def sweep(options: argparse.Namespace, arguments: Sequence[str], command: Comman
     """
     if find_spec("submitit") is None:
         raise SweepError("sweep: needs submitit: pip install -e '.[sweep]'")
-    if {"seed", "fold", "out", "force"} & set(command.given) or command.resume or command.overfit or command.dry_run:
+    if {"seed", "fold", "out", "force"} & set(command.chosen) or command.resume or command.overfit or command.dry_run:
         raise SweepError("sweep: says itself --seed, --fold and --out of each run; give --seeds, --folds and --out")
     settings = command.settings
     folder = options.out or Path("runs") / f"sweep-{settings.db}"

@@ -12,10 +12,10 @@ LEFT, RIGHT, TOP, BOTTOM, HEIGHT, STEP = 70, 20, 64, 54, 260, 17  # [pixels]
 AFTER, BEFORE, THROUGH = ("first", "fine"), ("second", "grey"), ("third", "warm")  # classes of a fill and of a stroke
 
 
-def chart(alt: str, found: dict[str, Any]) -> str:
+def chart(alt: str, notes: dict[str, Any]) -> str:
     """The SVG, from the content of network.json."""
-    layers = [note for note in found["after"]["layers"] if not note["name"].endswith("body")]
-    every = [note["dx"] for when in ("before", "after") for note in found[when]["layers"]]
+    layers = [note for note in notes["after"]["layers"] if not note["name"].endswith("body")]
+    every = [note["dx"] for when in ("before", "after") for note in notes[when]["layers"]]
     low, high = math.floor(math.log10(min(every))), math.ceil(math.log10(max(every)))
 
     def x(i: float) -> float:
@@ -31,13 +31,13 @@ def chart(alt: str, found: dict[str, Any]) -> str:
         body.append(f"<line x1='{LEFT}' x2='{x(len(layers) - 0.5):g}' y1='{height:g}' y2='{height:g}' class='thin'/>")
         body.append(label(LEFT - 8, height, f"1e−{-power}" if power < 0 else f"1e{power}", 11, "soft", anchor="end"))
     for when, (fill, stroke) in (("before", BEFORE), ("after", AFTER)):
-        lengths = [note["dx"] for note in found[when]["layers"] if not note["name"].endswith("body")]
+        lengths = [note["dx"] for note in notes[when]["layers"] if not note["name"].endswith("body")]
         points = " ".join(f"{x(i):g},{y(length):g}" for i, length in enumerate(lengths))
         body.append(f"<polyline points='{points}' class='{stroke}' fill='none' stroke-width='2'/>")
         body += [
             f"<circle cx='{x(i):g}' cy='{y(length):g}' r='2.6' class='{fill}'/>" for i, length in enumerate(lengths)
         ]
-    through = {note["name"]: note["dx"] for note in found["after"]["layers"] if note["name"].endswith("body")}
+    through = {note["name"]: note["dx"] for note in notes["after"]["layers"] if note["name"].endswith("body")}
     for i, note in enumerate(layers):
         if note["name"] + ".body" in through:
             height = y(through[note["name"] + ".body"])
@@ -73,11 +73,11 @@ def stages(names: list[str]) -> list[str]:
 
     A decoder stage is left through its unpool and its ELU; an encoder stage is entered through its pool.
     """
-    found = [".".join(name.split(".")[:2]) if name.split(".")[1].isdigit() else "" for name in names]
+    stages = [".".join(name.split(".")[:2]) if name.split(".")[1].isdigit() else "" for name in names]
     for i, name in enumerate(names):
         if name in ("decoder.unpool", "decoder.activation"):
-            found[i] = found[i - 1]
+            stages[i] = stages[i - 1]
     for i in reversed(range(len(names))):
         if names[i] in ("encoder.pool", "decoder.output"):
-            found[i] = found[i + 1]
-    return [stage.replace(".", " ") for stage in found]
+            stages[i] = stages[i + 1]
+    return [stage.replace(".", " ") for stage in stages]

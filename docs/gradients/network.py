@@ -22,7 +22,7 @@ from nn1d import load_parameters, named_leaves
 from speech.clip import load_clips
 from speech.demo import list_recordings
 from training.checkpoint import CheckpointError
-from training.run_folder import RunError, read_config
+from training.run_files import RunError, read_config
 from training.seed import generator
 
 COMMANDS = "python train.py --db demo --out runs/demo\npython -m docs.gradients.network runs/demo"
@@ -95,7 +95,7 @@ def follow_run(run: Path) -> dict[str, Any]:
     recording = list_recordings(int(name.rsplit("-", 1)[1]) + 1)[-1]  # a name ends with the number of the clip
     clips, _ = load_clips([recording], settings.clip_samples)
     x = clips.samples[:, :, None].astype(np.float64)
-    found: dict[str, Any] = {"clip": recording.name, "numpy": np.__version__}
+    notes: dict[str, Any] = {"clip": recording.name, "numpy": np.__version__}
     for when in ("before", "after"):
         network = Autoencoder(
             settings.channels,
@@ -108,8 +108,8 @@ def follow_run(run: Path) -> dict[str, Any]:
         if when == "after":
             trained = load_run(run, "pretrained").network
             load_parameters(network.parameters, dict(named_leaves(trained.parameters)))
-        found[when] = follow(network, x)
-    return rounded(found)
+        notes[when] = follow(network, x)
+    return rounded(notes)
 
 
 def rounded(tree: Any) -> Any:
@@ -130,11 +130,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, default=PATH, help="file written (default: docs/gradients/network.json)")
     options = parser.parse_args(arguments)
     try:
-        found = follow_run(options.run)
+        notes = follow_run(options.run)
     except (RunError, CheckpointError) as error:
         print(f"docs.gradients.network: {error}", file=sys.stderr)
         return 2
-    lines = re.sub(r"{[^{}]*}", lambda row: " ".join(row[0].split()), json.dumps(found, indent=1))  # a layer a line
+    lines = re.sub(r"{[^{}]*}", lambda row: " ".join(row[0].split()), json.dumps(notes, indent=1))  # a layer a line
     options.json.write_text(lines + "\n", "utf-8")
     print(f"written: {options.json}. The page: python -m docs.gradients.page whole-network")
     return 0

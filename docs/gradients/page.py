@@ -121,12 +121,12 @@ def show_source(path: str, name: str, *statements: str) -> None:
     inside = [child for child in ast.walk(node) if isinstance(child, ast.stmt)]
     shown = [] if statements else [node]
     for start in statements:
-        found = [child for child in inside if (ast.get_source_segment(text, child) or "").startswith(start)]
-        if len(found) != 1:
-            raise LookupError(f"{path}: {name} must have one statement that starts {start!r}; it has {len(found)}")
-        shown += found
+        matching = [child for child in inside if (ast.get_source_segment(text, child) or "").startswith(start)]
+        if len(matching) != 1:
+            raise LookupError(f"{path}: {name} must have one statement that starts {start!r}; it has {len(matching)}")
+        shown += matching
     lines = text.splitlines()
-    blocks = (textwrap.dedent("\n".join(lines[each.lineno - 1 : each.end_lineno])) for each in shown)
+    blocks = (textwrap.dedent("\n".join(lines[statement.lineno - 1 : statement.end_lineno])) for statement in shown)
     print(f"`{path}`, `{name}`:\n\n```python\n" + "\n".join(blocks) + "\n```")
 
 
@@ -170,13 +170,13 @@ def change(source: str, *lines: tuple[str, str]) -> str:
 def rounded(printed: str) -> str:
     """Output of the gradient checker without the digits and the seconds that differ from one processor to the next."""
 
-    def error(found: re.Match[str]) -> str:
-        small = float(found[0]) <= TOLERANCE
-        return f"{'< 1e-06' if small else found[0].strip():>{len(found[0])}}"
+    def error(match: re.Match[str]) -> str:
+        small = float(match[0]) <= TOLERANCE
+        return f"{'< 1e-06' if small else match[0].strip():>{len(match[0])}}"
 
     lines = []
     for line in printed.splitlines():
-        line = re.sub(r"[+-]\d\.\d{9}e[+-]\d\d", lambda found: f"{float(found[0]):+.4e}", line)
+        line = re.sub(r"[+-]\d\.\d{9}e[+-]\d\d", lambda match: f"{float(match[0]):+.4e}", line)
         line = re.sub(r"(\(tolerance \S+), \d+\.\d\d s\)", r"\1)", line)
         line = re.sub(r"(?<=relative error )\d\.\de[+-]\d\d", error, line)
         # a row of python -m nn1d.gradcheck ends with the error, the seconds or nothing, and a mark

@@ -38,8 +38,8 @@
   const near = (a, b, tolerance = 1e-6) => Math.abs(a - b) <= tolerance * Math.max(1, Math.abs(a), Math.abs(b));
 
   class Numbers {
-    constructor(name, axes, shape, data, given = false) {
-      Object.assign(this, { name, axes: axes.split(" ").filter(Boolean), shape, data, given });
+    constructor(name, axes, shape, data) {
+      Object.assign(this, { name, axes: axes.split(" ").filter(Boolean), shape, data });
     }
     at(...place) {
       return { array: this, index: flat(this.shape, place), place };
@@ -51,7 +51,7 @@
   const nested = (name, { axes, data }) => {
     const shape = [];
     for (let part = data; Array.isArray(part); part = part[0]) shape.push(part.length);
-    return new Numbers(name, axes, shape, Float64Array.from([data].flat(Infinity).map(Number)), true);
+    return new Numbers(name, axes, shape, Float64Array.from([data].flat(Infinity).map(Number)));
   };
   const valueOf = (ref) => (ref.array ? ref.array.data[ref.index] : ref.number);
   const nameOf = (ref) => {
@@ -462,7 +462,7 @@
       this.ops = ops;
       this.mistake = mistake;
       this.output = output;
-      this.given = Object.fromEntries(Object.entries(arrays).map(([name, spec]) => [name, nested(name, spec)]));
+      this.leaves = Object.fromEntries(Object.entries(arrays).map(([name, spec]) => [name, nested(name, spec)]));
       this.env = {};
       this.forward(false);
       const top = this.env[output];
@@ -473,7 +473,7 @@
 
     /** Every array, each op's cells in order. */
     forward(broken) {
-      this.env = { ...this.given };
+      this.env = { ...this.leaves };
       this.cells = {};
       for (const array of Object.values(this.env)) array.lab = this;
       this.ops.forEach((op, number) => {
@@ -567,7 +567,7 @@
 
         NaN at a corner, where there is no slope, and ∞ where the numbers are too large to tell. */
     differences(name) {
-      return Array.from(this.given[name].data, (_, i) => {
+      return Array.from(this.leaves[name].data, (_, i) => {
         const [slope, jump, noise] = this.difference(name, i, 1e-5);
         const limit = 0.01 * Math.max(1, Math.abs(slope));
         if (!(noise <= limit)) return [Infinity, 0];
@@ -579,7 +579,7 @@
 
     /** A slope, by how much it differs from the left to the right, and what rounding may do to it. */
     difference(name, i, step) {
-      const { data } = this.given[name];
+      const { data } = this.leaves[name];
       const kept = data[i];
       const parts = (value) => {
         data[i] = value;
@@ -656,7 +656,7 @@
       const forward = make("div", { class: "lab-grids" });
       const seen = new Set();
       for (const op of network.ops) {
-        for (const name of op.in) if (!seen.has(name) && network.given[name]) forward.append(...shown("forward", name, { editable: true }));
+        for (const name of op.in) if (!seen.has(name) && network.leaves[name]) forward.append(...shown("forward", name, { editable: true }));
         op.in.forEach((name) => seen.add(name));
         forward.append(make("span", { class: "lab-arrow", "aria-hidden": "true" }, "→"));
         for (const name of op.out) forward.append(...shown("forward", name));
@@ -800,15 +800,15 @@
         return;
       }
       this.say("");
-      (td.pass === "backward" ? this.network.dy : this.network.given[td.array.name]).data[td.index] = value;
+      (td.pass === "backward" ? this.network.dy : this.network.leaves[td.array.name]).data[td.index] = value;
       this.losses = [];
       this.update();
     }
 
     nudge(change) {
-      const td = this.lastInput ?? this.elements[`forward:${Object.keys(this.network.given)[0]}:0`];
+      const td = this.lastInput ?? this.elements[`forward:${Object.keys(this.network.leaves)[0]}:0`];
       if (!td.editable) return;
-      const array = td.pass === "backward" ? this.network.dy : this.network.given[td.array.name];
+      const array = td.pass === "backward" ? this.network.dy : this.network.leaves[td.array.name];
       array.data[td.index] = Math.max(-LARGEST, Math.min(LARGEST, change(array.data[td.index]) || 0));
       this.lastInput = td;
       this.losses = [];
@@ -818,7 +818,7 @@
 
     random() {
       const masks = this.network.ops.filter(({ kind }) => kind === "unpool").map((op) => op.in[1]);
-      for (const array of [...Object.values(this.network.given), this.network.dy])
+      for (const array of [...Object.values(this.network.leaves), this.network.dy])
         if (array && !masks.includes(array.name)) for (let i = 0; i < array.data.length; i++) array.data[i] = Math.floor(Math.random() * 7) - 3;
       this.answers = {};
       this.losses = [];
@@ -846,7 +846,7 @@
         const gradients = this.network.backward(this.broken);
         if (!this.losses.length) this.losses.push(this.network.objective());
         for (const name of parameters) {
-          const { data } = this.network.given[name];
+          const { data } = this.network.leaves[name];
           for (let i = 0; i < data.length; i++) data[i] -= rate * gradients[name].data[i];
         }
         this.losses.push(this.network.objective());
@@ -994,8 +994,8 @@
       if (this.wires) this.drawCircuit(numbers, later);
       this.drawCheck(gradients);
       this.drawCurve();
-      const at = this.steps[this.time - 1];
-      this.clock.textContent = this.time === this.steps.length ? `${this.steps.length} steps` : at ? `${this.time} of ${this.steps.length}, ${at[0]}` : "nothing yet";
+      const step = this.steps[this.time - 1];
+      this.clock.textContent = this.time === this.steps.length ? `${this.steps.length} steps` : step ? `${this.time} of ${this.steps.length}, ${step[0]}` : "nothing yet";
       this.light(this.selected);
     }
 
@@ -1004,7 +1004,7 @@
       this.wrongCells = new Set();
       const verdicts = [];
       if (network.hasBackward) {
-        for (const name of network.order().filter((name) => network.given[name])) {
+        for (const name of network.order().filter((name) => network.leaves[name])) {
           if (name === this.hidden) {
             verdicts.push(make("span", {}, `d${name} hidden`));
             continue;
@@ -1054,7 +1054,7 @@
       const rules = op ? maps[op.kind].formula(op.in, op.out[0]) : null;
       const rule = rules && (pass === "forward" ? rules[0] : rules[1][name]);
       const lines = [];
-      if (rule && (pass === "backward" || !this.network.given[name])) lines.push(make("div", { class: "lab-rule" }, rule.replace(/\bl\b/g, "ℓ")));
+      if (rule && (pass === "backward" || !this.network.leaves[name])) lines.push(make("div", { class: "lab-rule" }, rule.replace(/\bl\b/g, "ℓ")));
       if (!terms.length) {
         this.lightOutputs(pass, name, index);
         lines.push(make("div", {}, `${td.label} = ${written(value)}`));
@@ -1121,10 +1121,10 @@
     drawCircuit(numbers, later) {
       const { network } = this;
       const depth = {};
-      for (const name of Object.keys(network.given)) depth[name] = 0;
+      for (const name of Object.keys(network.leaves)) depth[name] = 0;
       network.ops.forEach((op) => (depth[op.out[0]] = 1 + Math.max(...op.in.map((name) => depth[name]))));
       const last = Math.max(...Object.values(depth));
-      const inputs = Object.keys(network.given);
+      const inputs = Object.keys(network.leaves);
       const [wide, tall] = [118, 62];
       const row = Object.fromEntries(inputs.map((name, i) => [name, i]));
       network.ops.forEach((op) => (row[op.out[0]] = op.in.reduce((sum, name) => sum + row[name], 0) / op.in.length));

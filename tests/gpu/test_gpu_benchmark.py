@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import gpu, gpu_run
+from benchmarks import gpu, gpu_run, gpu_sides
 from benchmarks.step import clips
 from models.autoencoder import CHANNELS, Autoencoder
 from nn1d import Conv1d, ConvTranspose1d, MaxPool1d, MaxUnpool1d
@@ -40,12 +40,12 @@ def test_ours_and_theirs_compute_the_same(cupy: Any, work: str, precision: str) 
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     sizes = SIZES | {"precision": precision}
-    own = gpu.ours(work, **sizes)
+    own = gpu_sides.ours(work, **sizes)
     found = [own(), own()]
     assert found[0]["value"] == found[1]["value"]  # before the first step
     assert all(each["seconds"] > 0 and each["held_mib"] > 0 for each in found)
     for layout in gpu.LAYOUTS:
-        rival = gpu.theirs(work, **sizes, layout=layout, mode="eager", device=device)()
+        rival = gpu_sides.theirs(work, **sizes, layout=layout, mode="eager", device=device)()
         assert rival["value"] == pytest.approx(found[0]["value"], rel=1e-4 if precision == "float32" else 2e-2)
 
 
@@ -65,15 +65,15 @@ def test_a_whole_run_is_timed_and_held_against_one_on_the_cpu(tmp_path: Path) ->
     assert found is not None
     assert found["seconds"] > 0
     assert found["test_loss"] == found["cpu_test_loss"] == gpu_run.losses(tmp_path / "run")
-    line = gpu_run.told(found | {"seconds": 150.4})
+    line = gpu_run.summary(found | {"seconds": 150.4})
     assert line.startswith("whole run: 150 s from start to end, test loss of pre_training ")
     assert line.count("(1.000 times the CPU's)") == 2
-    assert gpu_run.told(gpu_run.whole(["--db", "nobody"], None, device="cpu")) == "whole run: failed; see above"
+    assert gpu_run.summary(gpu_run.whole(["--db", "nobody"], None, device="cpu")) == "whole run: failed; see above"
     assert gpu_run.whole(sizes, None, device="cpu", seconds=0.1) is None
 
 
 def test_the_roof_is_measured(cupy: Any) -> None:
-    found = gpu.roof("float32", size=64, mebibytes=1)()
+    found = gpu_sides.roof("float32", size=64, mebibytes=1)()
     assert found["gflops"] > 0 < found["copy_gb_s"]
 
 
@@ -140,7 +140,7 @@ def test_the_most_telling_cases_come_first() -> None:
 
 def test_a_side_that_takes_too_long_is_ended(capfd: pytest.CaptureFixture[str]) -> None:
     started = time.monotonic()
-    assert gpu.measure("gpu:roof", 0.05, precision="float32") is None
+    assert gpu.measure("gpu_sides:roof", 0.05, precision="float32") is None
     assert not gpu.test_suite(0.05)
     assert time.monotonic() - started < 60
     capfd.readouterr()
@@ -157,7 +157,9 @@ def test_figures_are_written_after_every_measurement(
         assert seconds <= 60
         if path.exists():
             written.append(len(json.loads(path.read_text())["cases"]))
-        return {"gpu:roof": ROOF, "gpu_run:gradient": {"gradient": 1e-6}, "gpu:ours": NN1D}.get(maker, RIVAL)
+        return {"gpu_sides:roof": ROOF, "gpu_run:gradient": {"gradient": 1e-6}, "gpu_sides:ours": NN1D}.get(
+            maker, RIVAL
+        )
 
     monkeypatch.setattr(gpu, "measure", answer)
     monkeypatch.setattr("nn1d.find_device", lambda name: (None, "device: GPU NVIDIA H200"))
@@ -239,5 +241,5 @@ def test_tests_and_benchmark_start_where_only_the_gpu_is_cared_for() -> None:
 
 def test_a_side_that_fails_leaves_the_others_alone(capfd: pytest.CaptureFixture[str]) -> None:
     sizes = SIZES | {"work": "train", "layout": "contiguous", "mode": "eager", "device": "nowhere"}
-    assert gpu.measure("gpu:theirs", **sizes) is None
+    assert gpu.measure("gpu_sides:theirs", **sizes) is None
     capfd.readouterr()
