@@ -309,12 +309,12 @@ def test_the_size_of_a_piece_follows_what_the_function_takes(cp: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "megabytes"), [({}, 78.8), ({"half": True}, 39.8), ({"channels": (8, 16, 32)}, 42)]
+    ("changes", "megabytes"), [({}, 73.7), ({"half": True}, 37.2), ({"channels": (8, 16, 32)}, 38.5)]
 )
 def test_bytes_of_a_clip_follow_the_network(
     cp: Any, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], megabytes: float
 ) -> None:
-    """The paper's has 79 MB. Kernels take no memory of a pool and are left out."""
+    """The paper's has 74 MB. Kernels take no memory of a pool and are left out."""
 
     class NoModule:
         def __init__(self, **options: Any) -> None: ...
@@ -331,7 +331,7 @@ def test_bytes_of_a_clip_follow_the_network(
     finally:
         kernel._function.cache_clear()
     (fitting,) = executor._fitting.values()
-    assert executor._room() / 2 / fitting / 1e6 == pytest.approx(megabytes * 17 / 16, rel=0.1)
+    assert executor._room() / 2 / fitting / 1e6 == pytest.approx(megabytes * 17 / 16, rel=0.04)
 
 
 def test_a_whole_training_keeps_within_its_limit(cp: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -375,7 +375,7 @@ def test_a_diagnosis_looks_at_layers_and_not_at_a_graph(cp: Any, monkeypatch: py
     training = DualTraining(SETTINGS, spoilt, executor := GpuExecutor(cp))
 
     def activation(x: Any) -> tuple[Any, Any]:  # a layer that can be captured without kernels of our own
-        y, _ = training.network.decoder.activation.forward(x)
+        y, _ = training.network.decoder.stages[0].layers["activation"].forward(x)
         return y.mean(), y.mean(0)
 
     monkeypatch.setattr(training._autoencoder, "gradient", activation)
@@ -385,4 +385,4 @@ def test_a_diagnosis_looks_at_layers_and_not_at_a_graph(cp: Any, monkeypatch: py
     assert executor.step.bytes_held > 0
     error = NotFinite(1, 1, float("nan"), TRAIN)
     message = str(training.diverged("pre_training", trainer, error, [str(i) for i in range(12)]))
-    assert "the first of it was the output of decoder.activation (ELU(1))" in message
+    assert "the first of it was the output of decoder.0.activation (ELU(1))" in message
