@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nn1d import DeviceError, array_module, to_numpy
+from nn1d import DeviceError, array_module, flatten, to_numpy
 from nn1d.cuda import kernel
 from tests.gpu import standin
 from tests.gpu.standin.stream import Counts
@@ -292,6 +292,33 @@ def test_a_single_clip_that_does_not_fit_ends_with_a_sentence(cp: Any, room: int
     )
     with pytest.raises(DeviceError, match=words):
         step(executor)
+
+
+def test_gradients_that_are_neighbours_are_copied_at_once(cp: Any) -> None:
+    numbers = np.random.default_rng(0).standard_normal((3, 11)).astype("f")
+    first, second, third = (cp.asarray(row) for row in numbers)
+    tree = {
+        "a": {"weight": first[:6].reshape(2, 3), "bias": first[6:8], "more": first[8:]},
+        "b": {"weight": second[4:10].reshape(3, 2), "bias": second[:4]},  # the other way round
+        "c": {"weight": third[:4], "bias": third[5:]},  # one is left out between
+    }
+    before = Counts.launches
+    vector = flatten(tree)
+    assert Counts.launches - before == 5
+    expected = [numbers[0], numbers[1, 4:10], numbers[1, :4], numbers[2, :4], numbers[2, 5:]]
+    np.testing.assert_array_equal(to_numpy(vector), np.concatenate(expected))
+
+
+def test_a_convolution_s_gradients_are_neighbours(cp: Any, quick_kernels: bool) -> None:
+    if not quick_kernels:
+        pytest.skip("needs g++ with AddressSanitizer on Linux")
+    training, _ = make(cp)
+    x = cp.asarray(SHORT_CLIPS[:, :, None])
+    trace, cache = training.network.forward(x)
+    _, grads = training.network.backward(trace, cache)
+    before = Counts.launches
+    training.flat.flatten(grads)
+    assert Counts.launches - before == 4 * 3  # of the four stages, and not twice as many
 
 
 def test_the_size_of_a_piece_follows_what_the_function_takes(cp: Any) -> None:
