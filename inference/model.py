@@ -22,7 +22,7 @@ from nn1d import load_parameters
 from nn1d.layer import named_parameters
 from speech.audio import SAMPLE_RATE_HZ, convert_rate, resampled
 from storage.regular import read_regular
-from training.checkpoint import load_checkpoint
+from training.checkpoint import CheckpointError, NewerFormatError, load_checkpoint
 from training.configuration import Configuration
 from training.machine import available_cores
 from training.network import build_network
@@ -258,7 +258,13 @@ def load_run(path: Path | str, phase: str | None = None, threads: int | None = N
     weights = weights_path(path, phase)
     network = build_network(configuration, np.random.default_rng(0))
     shapes = {name: leaf.shape for name, leaf in named_parameters(network.parameters).items()}
-    load_parameters(network.parameters, load_checkpoint(weights, shapes)[0])
+    try:
+        arrays, _ = load_checkpoint(weights, shapes)
+    except NewerFormatError:
+        raise
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}. Let the run write it again: python train.py --resume {path}") from error
+    load_parameters(network.parameters, arrays)
     masks = configuration.pooling == "max" and (weights.stem == PHASES[0] or configuration.fine_tune_masks)
     level = _corpus_level(path) if configuration.scale == "corpus" else None
     return Model(configuration, network, masks, level, threads)
