@@ -282,11 +282,21 @@ def weights_path(path: Path, phase: str | None = None) -> Path:
         raise RunError(f"load_run: phase must be one of {', '.join(PHASES)}; got {phase!r}")
     places = [path / "checkpoints" / f"{name}.safetensors" for name in ([phase] if phase else reversed(PHASES))]
     for place in places:
-        if place.is_file():
+        if _is_taken(place):
             return place
     raise RunError(
         f"{path}: the run has no checkpoints/{places[-1].name} yet. Go on with it: python train.py --resume {path}"
     )
+
+
+def phases_there(path: Path) -> list[str]:
+    """The phases whose weights a run has."""
+    return [phase for phase in PHASES if _is_taken(path / "checkpoints" / f"{phase}.safetensors")]
+
+
+def _is_taken(place: Path) -> bool:
+    """Whether there is a file, or what is no file: then it is refused, and no other phase is taken for this one."""
+    return place.exists() or place.is_symlink()
 
 
 def _corpus_level(path: Path) -> tuple[np.float32, np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from functools import partial
@@ -36,3 +37,16 @@ def test_damaged_weights_are_named_with_a_cure(tampered: Tampered, command: str,
     if command == "evaluate":
         assert outcome(partial(tampered.command, "resume"))[0] == 0
         assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "evaluate", "export", "rate"])
+def test_what_stands_in_the_place_of_weights_is_no_reason_to_take_others(tampered: Tampered, command: str) -> None:
+    makers = {"a pipe": os.mkfifo, "a folder": os.mkdir, "a link": lambda path: path.symlink_to("nowhere")}
+    for name, make in makers.items():
+        shutil.rmtree(tampered.run, ignore_errors=True)
+        shutil.copytree(tampered.whole, tampered.run)
+        path = tampered.run / "checkpoints" / "finetuned.safetensors"
+        path.unlink()
+        make(path)
+        code, errors = outcome(partial(tampered.command, command))
+        assert code == 2 and errors.startswith(f"nn1d: {path}: not a "), (name, errors)
