@@ -6,7 +6,6 @@ White noise at 0 to 40 dB, and low-pass filters at 1, 2 and 4 kHz. It writes doc
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nn1d.command import Parser
 from training.machine import blas_environment
 
 os.environ.update(blas_environment())  # before NumPy loads its BLAS
@@ -120,7 +120,7 @@ def table(measured: dict[str, dict[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0 done, 2 a mistake in the input."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description="Measures of known damage.")
+    parser = Parser(command="benchmarks.calibration", description="Measures of known damage.")
     parser.add_argument("--db", choices=NAMES, default="demo", help="whose clips are damaged (default: demo)")
     parser.add_argument("--data-dir", type=Path, metavar="PATH", help="where they are")
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default: 20)")

@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Answer, Side, in_turn, machine, seconds, write
+from nn1d.command import Parser, run_command
+from training.arguments import read_arguments
+from training.configuration import ConfigurationError
 
 
 def steps_alone(batch: int, samples: int, rounds: int) -> list[Answer]:
@@ -58,10 +61,8 @@ def measure(db: str, epochs: int, batch: int, samples: int, rounds: int, more: l
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the two and their ratio."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.epoch",
-        description=(__doc__ or "").splitlines()[0] + " Any other option is handed to train.py.",
-        allow_abbrev=False,
+    parser = Parser(
+        command="benchmarks.epoch", description=(__doc__ or "").splitlines()[0] + " All other options are train.py's."
     )
     parser.add_argument("--db", default="emodb", help="corpus (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=3, help="epochs of phase 1 (default: %(default)s)")
@@ -69,7 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=64_000, help="length of a clip (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=60, help="steps alone, before and after (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    options, more = parser.parse_known_args(arguments)  # what is left goes to train.py
+    options, more = argparse.ArgumentParser.parse_known_args(parser, arguments)  # what is left goes to train.py
+    run_command("benchmarks.epoch", lambda: read_arguments(["--db", options.db, *more]), ConfigurationError)
     figures = measure(options.db, options.epochs, options.batch, options.samples, options.rounds, more)
     print(
         f"{figures['db']}: an epoch takes {figures['epoch_s']:.1f} s, its {figures['steps']} steps of "

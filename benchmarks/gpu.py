@@ -35,6 +35,7 @@ from benchmarks.gpu_run import summary, whole
 from benchmarks.gpu_sides import Measured
 from benchmarks.measure import Side, machine
 from benchmarks.step import gigaflop
+from nn1d.command import Parser
 from storage.atomic import write_atomic
 
 WORK = ("train", "phase2", "encode")
@@ -192,7 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Tests, then lines for each case; 0, or 1 if a test or one of our cases fails, or 2 without a GPU."""
     from nn1d import DeviceError, find_device
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(command="benchmarks.gpu", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", choices=WORK, nargs="+", default=WORK, help="(default: all)")
     parser.add_argument("--batch", type=int, nargs="+", default=BATCHES, help="clips a step (default: 16 64 256)")
     parser.add_argument("--precision", choices=PRECISIONS, nargs="+", default=PRECISIONS, help="(default: all)")

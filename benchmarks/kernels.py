@@ -5,12 +5,12 @@ It writes the table in docs/gpu.md: registers, shared and local memory, instruct
 
 from __future__ import annotations
 
-import argparse
 import sys
 from functools import cache
 from pathlib import Path
 
 from benchmarks import nvrtc
+from nn1d.command import Parser
 from nn1d.cuda.kernel import source
 from nn1d.layer import require
 
@@ -58,7 +58,7 @@ def table() -> str:
 
 def main() -> int:
     """Write the table into docs/gpu.md."""
-    argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.kernels").parse_args()
+    Parser(command="benchmarks.kernels", description=__doc__).parse_args()
     require(nvrtc.library_path() is not None, "nvidia-cuda-nvrtc-cu12 is not installed: pip install -e '.[test]'")
     text = PAGE.read_text("utf-8")
     before, rest = text.split(BEGIN)

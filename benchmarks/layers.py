@@ -7,7 +7,6 @@ microseconds.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.measure import Answer, Side, in_turn, machine, write
+from nn1d.command import Parser
 
 REPEATS = 5  # calls in one measurement
 
@@ -181,7 +181,7 @@ def line(row: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print a line for each layer."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.layers", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(command="benchmarks.layers", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--samples", type=int, default=64_000, help="length of a clip (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each call (default: %(default)s)")
     parser.add_argument("--against", choices=["torch"], help="measure PyTorch's layers in turn with ours")

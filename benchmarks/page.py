@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from nn1d.command import Parser
 
 ROOT = Path(__file__).parents[1]
 RUNS = {
@@ -176,7 +177,7 @@ def write_page(runs: dict[str, Figures], path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the page, or say which measurement is missing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(command="benchmarks.page", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder written to (default: docs)")
     options = parser.parse_args(arguments)
     source = ROOT / "docs" / "performance"

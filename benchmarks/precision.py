@@ -8,7 +8,6 @@ be taken on tensor cores to TF32.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from nn1d.command import Parser
 from training.machine import blas_environment
 
 os.environ.update(blas_environment())  # before NumPy loads its BLAS
@@ -147,7 +147,7 @@ def lines(runs: Sequence[Run]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0 done, 2 a mistake in the input."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.precision", description=(__doc__ or "").split(":")[0])
+    parser = Parser(command="benchmarks.precision", description=(__doc__ or "").split(":")[0])
     parser.add_argument("--db", choices=NAMES, default="demo", help="whose clips are learned (default: demo)")
     parser.add_argument("--data-dir", type=Path, metavar="PATH", help="where they are")
     parser.add_argument("--limit", type=int, metavar="N", help="how many; all unless given")

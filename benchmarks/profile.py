@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections import defaultdict
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Side, machine, write
+from nn1d.command import Parser
 
 PARTS = {
     "matrix products": ("convolve", "convolve_transposed", "filter_gradient"),
@@ -71,7 +71,7 @@ def clock(batch: int, samples: int, steps: int) -> Callable[[], dict[str, float]
 
 def main(arguments: list[str] | None = None) -> int:
     """Print a line for each part."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(command="benchmarks.profile", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch", type=int, default=4, help="clips a step (default: %(default)s)")
     parser.add_argument("--samples", type=int, default=64_000, help="length of a clip (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=5, help="counted steps, after one warm-up (default: %(default)s)")

@@ -25,6 +25,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nn1d.command import Parser
+
 MPIEXEC = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
 RANKS, BATCHES, GIGABITS = (1, 8, 64, 512), (16, 64, 256, 1024), (10, 100)
 WIRE_SECONDS = 20e-6  # of a message between two machines over Ethernet, on top of what it takes within one: assumed
@@ -153,7 +155,7 @@ def table(measured: dict[str, float]) -> list[str]:
 
 def main() -> int:
     """Print the reckoning, or measure as one of the ranks."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ranks", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(command="benchmarks.ranks", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("file", help="what benchmarks.scaling --ranks wrote")
     parser.add_argument("--batch", type=int, default=16, help=argparse.SUPPRESS)
     parser.add_argument("--samples", type=int, default=64_000, help=argparse.SUPPRESS)

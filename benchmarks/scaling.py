@@ -6,7 +6,6 @@ cost ∝ sizeᵖ is that of a line through the logarithms: 0 is flat, 1 is propo
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from benchmarks.measure import Side, exponent, in_turn, machine, seconds, write
 from benchmarks.ranks import measure
+from nn1d.command import Parser
 
 BATCHES = (1, 4, 16, 64, 256)
 BATCHES_OF_RANKS = (16, 64)
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     from training.machine import available_cores
 
     cores = available_cores()
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(command="benchmarks.scaling", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch", type=int, nargs="*", default=BATCHES, help="clips a step (default: 1 ... 256)")
     parser.add_argument("--seconds", type=int, nargs="*", default=SECONDS, help="of a clip (default: 1 ... 64)")
     parser.add_argument("--corpus", type=int, nargs="*", default=CORPUS, help="clips on disk (default: 100 ... 10000)")

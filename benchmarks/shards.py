@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nn1d.command import Parser
 from speech.clip import Clips
 from speech.recording import Recording
 from speech.shard import Manifest, Shard, Shards, part_of, write_index, write_manifest
@@ -81,7 +82,7 @@ def _peak_mb() -> float:
 
 def main() -> int:
     """Generate and measure; each measurement in a process of its own."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.shards", description=__doc__)
+    parser = Parser(command="benchmarks.shards", description=__doc__)
     parser.add_argument("--clips", type=int, nargs="+", default=[10_000, 1_000_000])
     parser.add_argument("--samples", type=int, default=64, help="of a clip (default: %(default)s)")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)

@@ -12,7 +12,6 @@ agree. The matrix-product rate is that of a large product by the BLAS of NumPy, 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Answer, Side, in_turn, machine, ratios, seconds, write
+from nn1d.command import Parser
 
 WORK = ("train", "phase2", "forward", "encode")
 BATCHES = (1, 4, 16, 64)
@@ -203,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     from training.machine import available_cores
 
     cores = available_cores()
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(command="benchmarks.step", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", choices=WORK, nargs="+", default=WORK, help="(default: all)")
     parser.add_argument("--batch", type=int, nargs="+", default=BATCHES, help="clips a step (default: 1 4 16 64)")
     parser.add_argument("--samples", type=int, default=64_000, help="length of a clip (default: %(default)s)")

@@ -6,13 +6,13 @@ that has them all.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Side, in_turn, machine, ratios, write
+from nn1d.command import Parser
 
 TRICKS = {
     "kernels": "AVX-512 kernels of OpenBLAS (off: OPENBLAS_CORETYPE=Haswell)",
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print a line for each trick."""
     from training.machine import available_cores
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.trick", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(command="benchmarks.trick", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trick", choices=TRICKS, nargs="+", default=list(TRICKS), help="(default: all)")
     parser.add_argument("--batch", type=int, default=16, help="clips a step (default: %(default)s)")
     parser.add_argument("--samples", type=int, default=64_000, help="length of a clip (default: %(default)s)")

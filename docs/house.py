@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
+from nn1d.command import Parser
+
 ROOT = Path(__file__).parents[1]
 DRAWING = ROOT / "docs" / "figures" / "house.svg"
 
@@ -176,7 +178,7 @@ TITLES = {
     "inference": "a trained run used again",
     "training": "fitting, and runs that survive",
     "models": "the paper",
-    "speech": "clips in, judgements out",
+    "speech": "clips in, measures out",
     "nn1d": "layers, gradients, Adam, the checker",
     "storage": "files that are whole or absent",
 }
@@ -280,6 +282,7 @@ def rules(scheme: int) -> str:
 
 def main() -> int:
     """Write the drawing; 2 where an import breaks a rule."""
+    Parser(command="docs.house", description=__doc__).parse_args()
     try:
         check()
     except HouseError as error:

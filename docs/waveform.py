@@ -8,7 +8,6 @@ recordings of people are not ours to publish.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from inference.model import PHASES, load_run
+from nn1d.command import Parser
 from speech.audio import SAMPLE_RATE_HZ, read_waveform
 from speech.corpus import find_corpus
 from speech.snr import si_sdr
@@ -99,7 +99,7 @@ def draw(name: str, signals: list[np.ndarray], rate_hz: int, path: Path) -> None
 
 def main(arguments: list[str] | None = None) -> int:
     """Draw; 2 where the run cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m docs.waveform", description=(__doc__ or "").split(": ", 1)[1])
+    parser = Parser(command="docs.waveform", description=(__doc__ or "").split(": ", 1)[1])
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder that train.py printed")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: RUN-waveform.svg, beside the run")
     options = parser.parse_args(arguments)

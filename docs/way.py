@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from nn1d.command import Parser
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 MARKS = "<!-- way -->", "<!-- /way -->"
@@ -105,6 +107,7 @@ def section(stacks: dict[str, list[str]]) -> str:
 
 def main() -> int:
     """Write the section anew."""
+    Parser(command="docs.way", description=__doc__).parse_args()
     text = PAGE.read_text("utf-8")
     start, end = MARKS
     body = section(measure())

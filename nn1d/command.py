@@ -29,11 +29,11 @@ class Parser(argparse.ArgumentParser):
     command : str
         What the sentences begin with.
     options :
-        Those of argparse.ArgumentParser.
+        Those of argparse.ArgumentParser; prog is python -m `command` where it is not named.
     """
 
     def __init__(self, *, command: str, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, **{"prog": f"python -m {command}"} | options)
         self.command = command
         self._mixing = False
 

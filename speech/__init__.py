@@ -1,1 +1,1 @@
-"""Clips in, judgements out: corpora, reading and scaling audio. Knows nothing of networks."""
+"""Clips in, measures out: corpora, reading and scaling audio. Knows nothing of networks."""

@@ -17,6 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nn1d import activation, conv, loss, pool
+from nn1d.command import Parser
 from nn1d.dispatch import FORMS
 from tests import loops
 
@@ -79,6 +80,7 @@ def line(name: str) -> str:
 
 def main() -> int:
     """Write the file."""
+    Parser(command="tests.cost", description=__doc__).parse_args()
     with threadpool_limits(1):  # as in a training, where each thread takes a clip of its own
         found = {"numpy": np.__version__, "milliseconds": measure()}
     PATH.write_text(json.dumps(found, indent=1) + "\n", "utf-8")

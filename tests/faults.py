@@ -15,11 +15,11 @@ history, results and what the listening page is made of, but for the seconds in 
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
+from nn1d.command import Parser
 from tests.damage import damage
 from tests.foreign_files import keep_foreign, keep_foreign_of_many
 from tests.full_disk import write
@@ -29,7 +29,7 @@ from tests.surroundings import locales, permissions
 
 def main() -> int:
     """Print what was done; an assertion if a run came to another end."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser = Parser(command="tests.faults", prog="python -m tests.faults")
     parser.add_argument(
         "fault", choices=("kill", "ranks", "shards", "write", "foreign", "damage", "permission", "locale")
     )

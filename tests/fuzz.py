@@ -5,7 +5,6 @@ python -m tests.fuzz --examples 2000         each kind so many times; prints wha
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import dataclasses
@@ -40,6 +39,7 @@ from nn1d import (
     Upsample1d,
     named_leaves,
 )
+from nn1d.command import Parser
 from speech.audio import read_waveform
 from speech.clip import load_clips
 from speech.folder import list_recordings
@@ -293,7 +293,7 @@ def fuzz(kind: str, examples: int, folder: Path, seed: int = 0) -> collections.C
 
 def main() -> int:
     """Print what came of all kinds."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser = Parser(command="tests.fuzz", prog="python -m tests.fuzz")
     parser.add_argument("--examples", type=int, default=2000, help="of each kind (default: %(default)s)")
     parser.add_argument("--kind", choices=KINDS, nargs="+", default=list(KINDS))
     parser.add_argument("--seed", type=int, default=0)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.ranks import MPIEXEC
+from nn1d.command import Parser
 from tests.command import ROOT, SMALL, make_recordings, outcome, train
 
 NAMES = ("nn1d-a", "nn1d-b", "nn1d-c")
@@ -66,6 +67,7 @@ def sent_bytes(name: str) -> int:
 
 def main() -> int:
     """One process, then two and three machines with two ranks each."""
+    Parser(command="tests.hosts", description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         reach = folder / "reach"

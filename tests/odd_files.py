@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
+from nn1d.command import Parser
 from speech.audio import read_original, read_waveform
 from speech.container import FOREIGN
 from speech.folder import list_recordings
@@ -248,6 +249,7 @@ def outcome(case: Case) -> str:
 
 def main() -> int:
     """Print a line for each kind: how many were tried, and what came of them."""
+    Parser(command="tests.odd_files", description=__doc__).parse_args()
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     with tempfile.TemporaryDirectory() as folder:
         for make in KINDS:

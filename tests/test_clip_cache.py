@@ -21,7 +21,6 @@ from speech.cache import digest, file_name
 from speech.clip import Clips, load_clips
 from speech.recording import CorpusError, Recording
 from storage.atomic import SUFFIX, new_file
-from storage.mapped import take_rows
 
 ROOT = Path(__file__).parents[1]
 LENGTH = 300
@@ -365,53 +364,3 @@ def test_a_folder_without_permission_is_one_sentence(recordings: list[Recording]
     cache.mkdir(mode=0o500)
     with pytest.raises(CorpusError, match=r"cannot be written: Permission denied\. 7 clips need"):
         load(recordings, cache)
-
-
-def test_rows_are_those_of_the_array(tmp_path: Path) -> None:
-    array = np.random.default_rng(0).standard_normal((40, 3000)).astype(np.float32)
-    np.save(tmp_path / "array.npy", array)
-    mapped = np.load(tmp_path / "array.npy", mmap_mode="r")
-    for rows in (np.array([3]), np.array([39, 0, 7, 7]), np.arange(0)):
-        for source in (array, mapped):
-            taken = take_rows(source, rows)
-            assert type(taken) is np.ndarray and not np.shares_memory(taken, source)
-            assert np.array_equal(taken, array[rows]) and taken.dtype == array.dtype
-
-
-WALK = """
-import sys
-from pathlib import Path
-import numpy as np
-from training.configuration import Configuration
-from training.dual_training import DualTraining
-from storage.mapped import write_rows
-from training.workers import Workers
-from speech.clip import load_clips
-from speech.recording import Recording
-folder, count = Path(sys.argv[1]), int(sys.argv[2])
-recordings = [Recording(str(i), folder / f"{i}.wav") for i in range(count)]
-clips, _ = load_clips(recordings, threads=2, cache_dir=folder)
-with Workers(2) as workers:
-    training = DualTraining(Configuration(channels=(1, 1, 1, 1, 1)), clips.samples, workers)
-    features = write_rows(folder / "features.npy", training.encode(range(count)), count)
-    training.evaluate_decoder(features, np.arange(0, count, 10))
-print(clips.samples.nbytes, *(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to read the memory of a process")
-def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "0.wav", np.random.default_rng(0).uniform(-1, 1, 64_000), 16_000, "PCM_U8")
-    content = (tmp_path / "0.wav").read_bytes()
-    for i in range(1000):  # of a recording whose last samples are its number
-        (tmp_path / f"{i}.wav").write_bytes(content[:-2] + bytes(divmod(i, 256)))
-    peaks = []
-    for count in (50, 1000):
-        with python(WALK, tmp_path, count) as process:
-            output, errors = process.communicate(timeout=200)
-        assert process.returncode == 0, errors
-        size, peak_kb = map(int, output.split())
-        assert size == 256_000 * count
-        peaks.append(peak_kb / 1024)
-    shutil.rmtree(tmp_path)  # 330 MB that nobody looks at
-    assert peaks[1] - peaks[0] < 40, peaks

@@ -11,7 +11,7 @@ import pytest
 import nn1d
 from nn1d import ShapeError
 from tests.case import CASES, Case, leaves
-from tests.wrong import PROMISES
+from tests.wrong_promises import PROMISES
 
 
 def like(tree: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:

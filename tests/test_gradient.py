@@ -14,7 +14,8 @@ import pytest
 
 import models.autoencoder
 from nn1d import ELU, Conv1d, GradientError, ShapeError, check_gradients, gradcheck, named_leaves
-from tests.wrong import GRADIENTS, SwappedClips
+from tests.wrong import GRADIENTS
+from tests.wrong_filters import SwappedClips
 
 ROOT = Path(__file__).parents[1]
 

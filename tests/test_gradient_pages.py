@@ -12,7 +12,7 @@ import pytest
 from docs.gradients.grid import Grid, picture
 from docs.gradients.page import FOLDER, PIECE, ROOT, build, main, rounded, show_source
 from nn1d import GradientError, check_gradients
-from tests.wrong import SwappedClips
+from tests.wrong_filters import SwappedClips
 
 PAGES = sorted(FOLDER.glob("*.md"))
 LAYERS = [

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from storage import mapped
 from storage.mapped import OPEN_AT_ONCE, DamagedError, JoinedRows, load_rows, take_rows, write_rows
 
+ROOT = Path(__file__).parents[1]
 ROWS = np.random.default_rng(0).standard_normal((5, 40, 3)).astype(np.float32)
 
 
@@ -79,3 +84,53 @@ def test_many_files_are_one_array_and_few_of_them_are_open(tmp_path: Path) -> No
         np.testing.assert_array_equal(take_rows(joined, rows), everything[rows])
     assert len(opened) > OPEN_AT_ONCE
     assert sum(array() is not None for array in opened) <= OPEN_AT_ONCE
+
+
+def test_rows_are_those_of_the_array(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).standard_normal((40, 3000)).astype(np.float32)
+    np.save(tmp_path / "array.npy", array)
+    mapped = np.load(tmp_path / "array.npy", mmap_mode="r")
+    for rows in (np.array([3]), np.array([39, 0, 7, 7]), np.arange(0)):
+        for source in (array, mapped):
+            taken = take_rows(source, rows)
+            assert type(taken) is np.ndarray and not np.shares_memory(taken, source)
+            assert np.array_equal(taken, array[rows]) and taken.dtype == array.dtype
+
+
+WALK = """
+import sys
+from pathlib import Path
+import numpy as np
+from training.configuration import Configuration
+from training.dual_training import DualTraining
+from storage.mapped import write_rows
+from training.workers import Workers
+from speech.clip import load_clips
+from speech.recording import Recording
+folder, count = Path(sys.argv[1]), int(sys.argv[2])
+recordings = [Recording(str(i), folder / f"{i}.wav") for i in range(count)]
+clips, _ = load_clips(recordings, threads=2, cache_dir=folder)
+with Workers(2) as workers:
+    training = DualTraining(Configuration(channels=(1, 1, 1, 1, 1)), clips.samples, workers)
+    features = write_rows(folder / "features.npy", training.encode(range(count)), count)
+    training.evaluate_decoder(features, np.arange(0, count, 10))
+print(clips.samples.nbytes, *(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to read the memory of a process")
+def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "0.wav", np.random.default_rng(0).uniform(-1, 1, 64_000), 16_000, "PCM_U8")
+    content = (tmp_path / "0.wav").read_bytes()
+    for i in range(1000):  # of a recording whose last samples are its number
+        (tmp_path / f"{i}.wav").write_bytes(content[:-2] + bytes(divmod(i, 256)))
+    peaks = []
+    for count in (50, 1000):
+        command = [sys.executable, "-c", WALK, str(tmp_path), str(count)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == 0, done.stderr
+        size, peak_kb = map(int, done.stdout.split())
+        assert size == 256_000 * count
+        peaks.append(peak_kb / 1024)
+    shutil.rmtree(tmp_path)  # 330 MB that nobody looks at
+    assert peaks[1] - peaks[0] < 40, peaks

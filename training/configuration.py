@@ -173,7 +173,7 @@ class Configuration:
     average: float = _setting(
         0.5,
         "training",
-        "judge and keep a running mean of the weights over this many epochs; 0: the last ones",
+        "evaluate and keep a running mean of the weights over this many epochs; 0: the last ones",
         float,
         least=0,
     )

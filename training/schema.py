@@ -44,7 +44,7 @@ class Config(TypedDict):
     resumed: NotRequired[list[dict[str, Any]]]
 
 
-class Phase(TypedDict):
+class PhaseResults(TypedDict):
     """What results.json says of a phase."""
 
     train_loss: Size
@@ -121,8 +121,8 @@ class Results(TypedDict):
     clips: Count
     parameters: NotRequired[Count]
     test_variance: Positive
-    pre_training: Phase
-    fine_tuning: Phase
+    pre_training: PhaseResults
+    fine_tuning: PhaseResults
     masks: dict[str, Any]
     paper: NotRequired[dict[PhaseName, dict[str, Size]]]
     rates: NotRequired[Rates]
@@ -166,7 +166,7 @@ class State(TypedDict):
     order: Generator
     seconds: Number
     history: list[tuple[Count, Number, Number, Number, Number, Number]]
-    results: Phase | None
+    results: PhaseResults | None
 
 
 class Interval(TypedDict):

@@ -6,7 +6,6 @@ The answer, docs/gradients/network.json, holds the same network before its train
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -19,6 +18,7 @@ from inference.model import load_run
 from models.autoencoder import Autoencoder
 from models.objective import objective
 from nn1d import load_parameters, named_leaves
+from nn1d.command import Parser
 from speech.clip import load_clips
 from speech.demo import list_recordings
 from training.checkpoint import CheckpointError
@@ -123,9 +123,7 @@ def rounded(tree: Any) -> Any:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the file; 2 if the run cannot be used."""
-    parser = argparse.ArgumentParser(
-        prog="python -m docs.gradients.network", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = Parser(command="docs.gradients.network", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run of train.py --db demo")
     parser.add_argument("--json", type=Path, default=PATH, help="file written (default: docs/gradients/network.json)")
     options = parser.parse_args(arguments)

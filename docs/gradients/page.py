@@ -12,7 +12,6 @@ raises ends the build: the solutions of the exercises, which assert, are tests.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import contextlib
 import io
@@ -31,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from docs.gradients.grid import Grid, picture
+from nn1d.command import Parser
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
@@ -190,7 +190,7 @@ def rounded(printed: str) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Write the pages whose text has changed."""
     pages = [*sorted(FOLDER.glob("*.md")), REFERENCE]
-    parser = argparse.ArgumentParser(prog="python -m docs.gradients.page", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(command="docs.gradients.page", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="pages, such as convolution; all of them unless given")
     names = parser.parse_args(arguments).names
     unknown = set(names) - {page.stem for page in pages}

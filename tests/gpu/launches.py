@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks.kernels import PAGE
 from nn1d import cuda
+from nn1d.command import Parser
 from tests.gpu import standin
 from tests.gpu.standin.stream import Counts
 from training.configuration import Configuration
@@ -109,6 +110,7 @@ def table() -> str:
 
 def main() -> int:
     """Write the table into docs/gpu.md."""
+    Parser(command="tests.gpu.launches", description=__doc__).parse_args()
     before, rest = PAGE.read_text("utf-8").split(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}", "utf-8")
     return 0
