@@ -203,12 +203,15 @@ def test_the_choices_of_the_options_are_those_of_the_code() -> None:
     assert (PHASES, PARTS, set(CORPORA)) == (model.PHASES, export.PARTS, set(NAMES))
 
 
-def test_a_package_that_is_not_installed_is_named_with_the_cure() -> None:
+@pytest.mark.parametrize(
+    ("file", "name"), [("train.py", "train.py"), ("benchmarks/precision.py", "benchmarks.precision")]
+)
+def test_a_package_that_is_not_installed_is_named_with_the_cure(file: str, name: str) -> None:
     hides = "import sys, importlib.util as u; find = u.find_spec\nu.find_spec = lambda name: None if name in ('scipy', "
-    hides += "'pooch') else find(name)\nimport runpy; runpy.run_path('train.py', run_name='__main__')"
+    hides += f"'pooch') else find(name)\nimport runpy; runpy.run_path('{file}', run_name='__main__')"
     done = run(("-c", hides))
     assert done.returncode == 2
-    assert done.stderr == "train.py: needs scipy, pooch. Install them: pip install -e '.[speech]'\n"
+    assert done.stderr == f"{name}: needs scipy, pooch. Install them: pip install -e '.[speech]'\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
