@@ -8,6 +8,11 @@ recordings of people are not ours to publish.
 
 from __future__ import annotations
 
+from training.launch import end_quietly
+
+if __name__ == "__main__":
+    end_quietly("docs.waveform")
+
 import io
 import sys
 from pathlib import Path
