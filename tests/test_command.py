@@ -214,6 +214,19 @@ def test_a_package_that_is_not_installed_is_named_with_the_cure(file: str, name:
     assert done.stderr == f"{name}: needs scipy, pooch. Install them: pip install -e '.[speech]'\n"
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the names of files are UTF-8")
+def test_a_file_name_that_the_locale_cannot_write_is_a_sentence(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f'out = "{tmp_path}/é"\n', "utf-8")
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, *TRAIN, "--config", str(settings)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | locale, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"train.py: the locale cannot write the file name '{tmp_path}/\\xe9'. Choose one of UTF-8: LC_ALL=C.UTF-8\n",
+    )
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
 @pytest.mark.parametrize("command", [TRAIN, INFERENCE, DOCTOR], ids=" ".join)
 def test_a_full_disk_behind_the_output_is_named(command: tuple[str, ...]) -> None:
