@@ -4,11 +4,12 @@ First the tests of the GPU run on it (NN1D_GPU=1), for at most half of --minutes
 kind of work, batch and precision, ours and PyTorch's twin in every layout and mode, each in a process of its own, one
 after the other: milliseconds a clip, the share of what a copy and a large matrix product reach on this device in the
 same run, the memory that the process holds, and what the host starts on the device in a step. What the two compute must
-agree. Before that, how far the gradient of the network is from that of NumPy; after it, with --db, a whole run of
-train.py (benchmarks/gpu_run.py). The end is a verdict against the targets.
+agree. Before the first of a precision, how far the gradient of the network is from that of NumPy; after all, with --db,
+a whole run of train.py (benchmarks/gpu_run.py). The end is a verdict against the targets.
 
 The most telling cases come first, ours and PyTorch's eager mode of each before the other modes of any. --minutes ends
-the program in time with what there is by then; --json is written anew after every measurement.
+the program in time with what there is by then, and no process gets more than three minutes; --json is written anew
+after every measurement.
 
     train      a training step: forward, backward, Adam
     phase2     the same for the decoder alone, without masks
@@ -45,6 +46,7 @@ LAYOUTS = ("contiguous", "channels-last")
 MODES = ("eager", "compile", "graph")
 TELLING = (("train", 64), ("encode", 64), ("phase2", 64), ("train", 16), ("train", 256))  # before all other cases
 TARGETS_MS = {"H200": 0.30, "H100": 0.40}  # a clip of a training step of 64 in float32
+SIDE_SECONDS = 180  # of one process: one that hangs leaves time for the others
 TARGET_RATIO = 1.5  # over the better eager layout of PyTorch
 ROOT = Path(__file__).parents[1]
 
@@ -216,9 +218,8 @@ def main(arguments: list[str] | None = None) -> int:
     failed = not (options.no_tests or test_suite(60 * options.minutes / 2))
     print(device, flush=True)
     figures = Figures(options, device, failed, deadline)
+    figures.write()
     cases = order(options.work, options.batch, options.precision)
-    for precision in dict.fromkeys(case.precision for case in cases):
-        figures.prepare(precision)
     for case, mode, layout in jobs(cases, options.modes):
         if figures.seconds_left() > 0:
             figures.measure(case, mode, layout)
@@ -246,27 +247,33 @@ class Figures:
         """Until the program is to end."""
         return self.deadline - time.monotonic()
 
+    def side_seconds(self) -> float:
+        """What one process may take."""
+        return min(self.seconds_left(), SIDE_SECONDS)
+
     def prepare(self, precision: str) -> None:
         """The ceilings, and how far the gradient is from NumPy's."""
-        roof = measure("gpu_sides:roof", self.seconds_left(), precision=precision)
+        roof = measure("gpu_sides:roof", self.side_seconds(), precision=precision)
         self.roofs[precision] = roof or {"gflops": math.nan, "copy_gb_s": math.nan}
         product, copy = (self.roofs[precision][name] for name in ("gflops", "copy_gb_s"))
         print(f"{precision}: product {product:.0f} GFLOP/s, copy {copy:.0f} GB/s")
         sizes = {"samples": self.options.samples, "precision": precision}
-        off = self.gradients[precision] = measure("gpu_run:gradient", self.seconds_left(), **sizes)
+        off = self.gradients[precision] = measure("gpu_run:gradient", self.side_seconds(), **sizes)
         print("gradient: failed; see above" if off is None else f"gradient off by {off['gradient']:.1e} from NumPy's")
         self.write()
 
     def measure(self, case: Case, mode: str, layout: str) -> None:
-        """One side of a case."""
+        """One side of a case; before the first of a precision, what it is held against."""
+        if case.precision not in self.roofs:
+            self.prepare(case.precision)
         sizes = case._asdict() | {name: getattr(self.options, name) for name in ("samples", "repeats", "rounds")}
         figures = self.cases[case]
         figures["roof"] = self.roofs[case.precision]
         if mode == "nn1d":
-            figures["nn1d"] = measure("gpu_sides:ours", self.seconds_left(), **sizes)
+            figures["nn1d"] = measure("gpu_sides:ours", self.side_seconds(), **sizes)
             print(*lines(case, figures, self.options.samples), sep="\n", flush=True)
         else:
-            rival = measure("gpu_sides:theirs", self.seconds_left(), **sizes, layout=layout, mode=mode)
+            rival = measure("gpu_sides:theirs", self.side_seconds(), **sizes, layout=layout, mode=mode)
             figures["torch"][f"{mode}, {layout}"] = rival
         self.write()
 

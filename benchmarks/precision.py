@@ -18,7 +18,11 @@ from typing import Any
 from unittest.mock import patch
 
 from nn1d.command import Parser
-from training.machine import blas_environment
+from training.machine import absent_packages, blas_environment
+
+if __name__ == "__main__" and (sentence := absent_packages()):
+    print(f"benchmarks.precision: {sentence}", file=sys.stderr)
+    sys.exit(2)
 
 os.environ.update(blas_environment())  # before NumPy loads its BLAS
 

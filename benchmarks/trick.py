@@ -36,7 +36,7 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
 
     from benchmarks import step
     from models import autoencoder
-    from nn1d import ELU, Sequential, cpu, pool
+    from nn1d import ELU, cpu, pool
     from nn1d.dispatch import FORMS
     from storage.mapped import take_rows
     from training import machine
@@ -52,9 +52,7 @@ def without(trick: str, batch: int, samples: int, threads: int) -> Callable[[], 
 
     def build_decoder(self: Any, *arguments: Any, **options: Any) -> None:
         initialise(self, *arguments, **options)
-        self.activation = Sequential()
-        for stage in self.stages:
-            stage.layers = {"activation": ELU(), **stage.layers}
+        vars(self).update(vars(self.for_fusion()))
 
     initialise = autoencoder.Decoder.__init__
     if trick == "kept_memory":

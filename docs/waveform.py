@@ -8,6 +8,12 @@ recordings of people are not ours to publish.
 
 from __future__ import annotations
 
+from training.launch import end_quietly
+
+if __name__ == "__main__":
+    end_quietly("docs.waveform")
+
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,10 +23,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from inference.model import PHASES, load_run
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 from speech.audio import SAMPLE_RATE_HZ, read_waveform
 from speech.corpus import find_corpus
 from speech.snr import si_sdr
+from storage.atomic import write_atomic
 from training.checkpoint import CheckpointError
 from training.data import DEMO_CLIPS
 from training.run_files import RunError, read_config
@@ -93,8 +100,10 @@ def draw(name: str, signals: list[np.ndarray], rate_hz: int, path: Path) -> None
         close.set(xlim=(at_ms[0], at_ms[-1]), yticks=[], xlabel="ms")
         figure.legend(*close.get_legend_handles_labels(), loc="lower center", frameon=False, ncols=1, fontsize=9)
         figure.tight_layout(rect=(0, 0.17, 1, 1))
-        figure.savefig(path, transparent=True, metadata={"Date": None})
+        picture = io.BytesIO()
+        figure.savefig(picture, format=path.suffix[1:] or "svg", transparent=True, metadata={"Date": None})
         plt.close(figure)
+    write_atomic(path, picture.getvalue())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -103,13 +112,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder that train.py printed")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: RUN-waveform.svg, beside the run")
     options = parser.parse_args(arguments)
-    run = options.run.resolve()
-    output = options.output or run.with_name(f"{run.name}-waveform.svg")
-    try:
-        draw(*waveforms(options.run), output)
-    except (RunError, CheckpointError) as error:
-        print(f"docs.waveform: {error}", file=sys.stderr)
-        return 2
+    return run_command("docs.waveform", lambda: _main(options.run, options.output), RunError, CheckpointError)
+
+
+def _main(run: Path, output: Path | None) -> int:
+    output = output or run.resolve().with_name(f"{run.resolve().name}-waveform.svg")
+    draw(*waveforms(run), output)
     print(f"written: {output}")
     return 0
 

@@ -33,7 +33,7 @@ from tqdm import tqdm
 from inference.ablation import mask_ablation
 from inference.export import ExportError, export_onnx, export_torch
 from inference.features import Row, write_csv, write_npz
-from inference.model import PHASES, WEIGHTS, Model, load_run, weights_path
+from inference.model import PHASES, WEIGHTS, Model, load_run, phases_there, weights_path
 from inference.output import OutputError, check_output
 from inference.probe_command import MISTAKES as PROBE_MISTAKES
 from inference.probe_command import probe
@@ -217,10 +217,9 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.output is not None:
         check_output(options.output, (".json",), [options.run])
     config, settings = read_config(options.run)
+    there = phases_there(options.run)
     models = {
-        phase: load_run(options.run, weights, options.threads)
-        for phase, weights in WEIGHTS.items()
-        if (options.run / "checkpoints" / f"{weights}.safetensors").is_file()
+        phase: load_run(options.run, weights, options.threads) for phase, weights in WEIGHTS.items() if weights in there
     }
     if not models:
         weights_path(options.run)
@@ -295,11 +294,7 @@ def rate(options: argparse.Namespace) -> None:
 def judged_rates(options: argparse.Namespace) -> dict[str, Any]:
     """The figures of `rate`, which are printed as well."""
     config, settings = read_config(options.run)
-    models = {
-        weights: load_run(options.run, weights, options.threads)
-        for weights in PHASES
-        if (options.run / "checkpoints" / f"{weights}.safetensors").is_file()
-    }
+    models = {weights: load_run(options.run, weights, options.threads) for weights in phases_there(options.run)}
     if not models:
         weights_path(options.run)
     settings = dataclasses.replace(settings, device="cpu", cache_dir=None)  # a run may come from anybody

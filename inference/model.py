@@ -22,7 +22,7 @@ from nn1d import load_parameters
 from nn1d.layer import named_parameters
 from speech.audio import SAMPLE_RATE_HZ, convert_rate, resampled
 from storage.regular import read_regular
-from training.checkpoint import load_checkpoint
+from training.checkpoint import CheckpointError, NewerFormatError, load_checkpoint
 from training.configuration import Configuration
 from training.machine import available_cores
 from training.network import build_network
@@ -258,7 +258,13 @@ def load_run(path: Path | str, phase: str | None = None, threads: int | None = N
     weights = weights_path(path, phase)
     network = build_network(configuration, np.random.default_rng(0))
     shapes = {name: leaf.shape for name, leaf in named_parameters(network.parameters).items()}
-    load_parameters(network.parameters, load_checkpoint(weights, shapes)[0])
+    try:
+        arrays, _ = load_checkpoint(weights, shapes)
+    except NewerFormatError:
+        raise
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}. Let the run write it again: python train.py --resume {path}") from error
+    load_parameters(network.parameters, arrays)
     masks = configuration.pooling == "max" and (weights.stem == PHASES[0] or configuration.fine_tune_masks)
     level = _corpus_level(path) if configuration.scale == "corpus" else None
     return Model(configuration, network, masks, level, threads)
@@ -276,11 +282,21 @@ def weights_path(path: Path, phase: str | None = None) -> Path:
         raise RunError(f"load_run: phase must be one of {', '.join(PHASES)}; got {phase!r}")
     places = [path / "checkpoints" / f"{name}.safetensors" for name in ([phase] if phase else reversed(PHASES))]
     for place in places:
-        if place.is_file():
+        if _is_taken(place):
             return place
     raise RunError(
         f"{path}: the run has no checkpoints/{places[-1].name} yet. Go on with it: python train.py --resume {path}"
     )
+
+
+def phases_there(path: Path) -> list[str]:
+    """The phases whose weights a run has."""
+    return [phase for phase in PHASES if _is_taken(path / "checkpoints" / f"{phase}.safetensors")]
+
+
+def _is_taken(place: Path) -> bool:
+    """Whether there is a file, or what is no file: then it is refused, and no other phase is taken for this one."""
+    return place.exists() or place.is_symlink()
 
 
 def _corpus_level(path: Path) -> tuple[np.float32, np.float32]:

@@ -254,7 +254,7 @@ def _table(task: Task, results: Sequence[Mapping[str, Any]], clips: Clips, setti
             f"{fold['name']:<12} {fold['clips']:5d} {fold['uar']:6.3f} {fold['accuracy']:8.3f}  {fold['statistic']}, "
             f"{fold['strength']:g}, {'-' if fold['heard'] is None else 'yes' if fold['heard'] else 'no'}"
         )
-    return [*lines, "", summary(rows)]
+    return [*lines, "", summarise(rows)]
 
 
 def _statistics(row: Mapping[str, Any]) -> str:
@@ -271,7 +271,7 @@ def heard_in_words(row: Mapping[str, Any]) -> str:
     return f"heard in {known} of {len(folds)} folds" if known else "never heard"
 
 
-def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+def summarise(rows: Sequence[Mapping[str, Any]]) -> str:
     """One sentence about the first features beside the others, by the first classifier."""
     same = [row for row in rows if row["classifier"] == rows[0]["classifier"]]
     ours, others = same[0], same[1:]

@@ -8,11 +8,12 @@
 A stage of the encoder is a convolution, a residual block and a max pool; a stage of the decoder is an unpool, a
 transposed convolution and a residual block. An ELU stands before every convolution but the one that reads the audio;
 in the decoder it is taken before the unpool, which is the same since ELU(0) = 0, and keeps half as many numbers for
-backward.
+backward. (On a GPU it is one kernel with the convolution: Decoder.for_fusion.)
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -230,7 +231,8 @@ class Decoder:
         self.output = HardSigmoid() if output == "hard_sigmoid" else Sequential()
         if output == "linear":
             self.stages[-1].layers["convolution"].parameters["bias"][:] = 0.5
-        self.activation, self.unpool, self.upsample = ELU(), MaxUnpool1d(POOL), Upsample1d(POOL)
+        self.activation: Any = ELU()
+        self.unpool, self.upsample = MaxUnpool1d(POOL), Upsample1d(POOL)
 
     @property
     def layers(self) -> dict[str, Any]:
@@ -261,10 +263,10 @@ class Decoder:
         for i, stage in enumerate(self.stages):
             mask = () if masks is None else (masks[-1 - i],)
             unpool: Any = self.upsample if masks is None else self.unpool
-            if middle:
-                decoded.append(unpool.forward(z, *mask)[0])
             a, activated = self.activation.forward(z)
             h, places = unpool.forward(a, *mask)
+            if middle:
+                decoded.append(h if a is z else unpool.forward(z, *mask)[0])
             z, cache = stage.forward(h)
             caches.append((unpool, activated, places, cache))
         y, output_cache = self.output.forward(z)
@@ -283,6 +285,17 @@ class Decoder:
             if d_decoded:
                 dz = dz + unpool.backward(d_decoded[-1 - i], places)[0]
         return dz, {name: grads[name] for name in self.parameters}
+
+    def for_fusion(self) -> Decoder:
+        """The same map with each ELU behind its unpool, beside the convolution; layers and parameters are shared.
+
+        There the ELU has twice as many numbers, most often zeros: for where it is computed with the convolution
+        (nn1d.cuda.fusion), and what stands before the unpool need not be read, written or kept for it.
+        """
+        decoder, alpha = copy.copy(self), self.activation.alpha
+        decoder.stages = [Sequential(activation=ELU(alpha), **stage.layers) for stage in self.stages]
+        decoder.activation = Sequential()
+        return decoder
 
 
 def tie(encoder: Any, decoder: Any) -> None:

@@ -142,6 +142,11 @@ def run_command(name: str, function: Callable[[], Result], *mistakes: type[Excep
         raise SystemExit(143 if isinstance(error, Terminated) else 130) from None
     except BrokenPipeError:
         raise SystemExit(141) from None
+    except UnicodeEncodeError as error:
+        if sys.getfilesystemencoding() == "utf-8":
+            raise
+        say(f"{name}: the locale cannot write the file name {error.object!a}. Choose one of UTF-8: LC_ALL=C.UTF-8")
+        raise SystemExit(2) from None
     except OSError as error:
         place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         say(f"{name}: {place}{error.strerror or error}")

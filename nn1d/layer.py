@@ -313,7 +313,27 @@ def flatten(tree: Tree) -> Array:
     # CuPy would join many by a table of addresses sent from the host, which a CUDA graph must not hold
     vector = array_module(leaves[0]).empty(sum(leaf.size for leaf in leaves), leaves[0].dtype)
     start = 0
-    for leaf in leaves:
-        vector[start : start + leaf.size] = leaf
-        start += leaf.size
+    for run in _neighbours(leaves):
+        vector[start : start + run.size] = run
+        start += run.size
     return vector
+
+
+def _neighbours(vectors: list[Any]) -> list[Any]:
+    """Vectors of CuPy that follow each other in one piece of memory as one: a copy of all is one launch.
+
+    So lie the gradients of filters and bias that a kernel gives.
+    """
+    runs: list[Any] = []
+    for vector in vectors:
+        last = runs[-1] if runs else None
+        if (
+            last is not None
+            and last.data.mem is vector.data.mem
+            and last.data.ptr + last.nbytes == vector.data.ptr
+            and last.dtype == vector.dtype
+        ):
+            runs[-1] = array_module(vector).ndarray(last.size + vector.size, last.dtype, last.data)
+        else:
+            runs.append(vector)
+    return runs

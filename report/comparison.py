@@ -197,7 +197,11 @@ def compare(runs: Sequence[Compared]) -> str:
         "rate": None,
         "map": None,
         "network": None,
-        "mask_tables": [part["mask_tables"][0] for part in described],
+        "mask_tables": [
+            table._replace(notes=[f"{name}: {note}" for note in table.notes])
+            for name, part in zip(names, described, strict=True)
+            for table in part["mask_tables"]
+        ],
         "settings": [(key, [str(settings[key]) for settings in written]) for key in different],
         "setting_columns": names,
         "split": None,

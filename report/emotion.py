@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from inference.probe_command import heard_in_words, summary
+from inference.probe_command import heard_in_words, summarise
 from report.figure import data_uri, short, styled, themed, write_figure
 from speech.clip import Clips
 from storage.regular import read_regular
@@ -54,7 +54,7 @@ def emotion_section(
     first = rows[0]
     where = np.array([index[probed[i]] for i in first["clips"]])
     return {
-        "summary": summary(rows),
+        "summary": summarise(rows),
         "about": f"{first['how']}, {len(first['clips'])} clips, chance {first['chance_uar']:.2f}; 95 % bootstrap "
         f"intervals over {first['interval_over']}",
         "columns": ["UAR", "95 % interval", "accuracy", "macro F1", "network"],

@@ -8,26 +8,40 @@ function elu(x) {
   return { ...x, data: x.data.map((value) => (value > 0 ? value : Math.expm1(value))) };
 }
 
-/** y[l, o] = b[o] + Σ_{k,c} x[l + k - p, c] · w[k, c, o], p half a filter. */
-function convolve(x, { weight, bias, taps }) {
-  const inputs = x.channels;
+/** y[l, o] = b[o] + Σ_{k,c} x[l + k - p, c] · w[k, c, o], p half a filter. Four sums at a time stay in registers. */
+function convolve({ data, channels }, { weight, bias, taps }) {
   const outputs = bias.length;
-  const length = x.data.length / inputs;
+  const length = data.length / channels;
   const y = new Float32Array(length * outputs);
-  const sum = new Float64Array(outputs);
   for (let l = 0; l < length; l++) {
-    sum.set(bias);
-    for (let k = 0; k < taps; k++) {
-      const sample = l + k - (taps >> 1);
-      if (sample < 0 || sample >= length) continue;
-      for (let c = 0; c < inputs; c++) {
-        const value = x.data[sample * inputs + c];
-        if (value === 0) continue; // half of what an unpool gives out
-        const row = (k * inputs + c) * outputs;
-        for (let o = 0; o < outputs; o++) sum[o] += value * weight[row + o];
+    const start = (l - (taps >> 1)) * channels; // of the window, which the ends of the clip cut
+    const from = Math.max(0, start);
+    const to = Math.min(data.length, start + taps * channels);
+    let o = 0;
+    for (; o + 4 <= outputs; o += 4) {
+      let sum0 = bias[o];
+      let sum1 = bias[o + 1];
+      let sum2 = bias[o + 2];
+      let sum3 = bias[o + 3];
+      let row = (from - start) * outputs + o;
+      for (let i = from; i < to; i++, row += outputs) {
+        const value = data[i];
+        sum0 += value * weight[row];
+        sum1 += value * weight[row + 1];
+        sum2 += value * weight[row + 2];
+        sum3 += value * weight[row + 3];
       }
+      const place = l * outputs + o;
+      y[place] = sum0;
+      y[place + 1] = sum1;
+      y[place + 2] = sum2;
+      y[place + 3] = sum3;
     }
-    y.set(sum, l * outputs);
+    for (; o < outputs; o++) {
+      let sum = bias[o];
+      for (let i = from; i < to; i++) sum += data[i] * weight[(i - start) * outputs + o];
+      y[l * outputs + o] = sum;
+    }
   }
   return { data: y, channels: outputs };
 }

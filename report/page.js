@@ -211,7 +211,7 @@ function makeDeck(clip) {
   if (!clip.curves.length) find(".distortion").remove();
   const reveal = addPictures(deck, clip, player);
   clip.worst.forEach((segments, phase) => {
-    const paragraph = make("p", { class: "worst" }, `Worst segments of speech ${data.phases[phase + 1]}: `);
+    const paragraph = make("p", { class: "worst" }, `Worst segments of speech, ${data.phases[phase + 1]}: `);
     for (const [start, end, db] of segments) {
       const text = `${start.toFixed(2)} to ${end.toFixed(2)} s: ${db > 0 ? "+" : ""}${signed(db, 1)} dB`;
       const label = `${text}, play ${clip.name} ${data.phases[phase + 1]}`;
@@ -228,7 +228,7 @@ function makeDeck(clip) {
     const noise = clip.pause_noise_db[phase];
     if (noise === null) return;
     const level = `${signed(noise, 1)} dB against speech.`;
-    find("details").before(make("p", { class: "pauses" }, `Noise in pauses ${data.phases[phase + 1]}: ${level}`));
+    find("details").before(make("p", { class: "pauses" }, `Noise in pauses, ${data.phases[phase + 1]}: ${level}`));
   });
   find("thead tr").append(...data.phases.slice(1).map((title) => make("th", { scope: "col" }, title)));
   data.measures.forEach((measure, i) => {

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -82,7 +83,7 @@ def remove_unfinished(folder: Path) -> None:
 
 def _open_unfinished(path: Path) -> tuple[Path, BinaryIO]:
     """A file with a name that `path` has until it is whole, held."""
-    stem = path.stem.encode("utf-8", "surrogateescape")[:LONGEST_STEM].decode("utf-8", "ignore")
+    stem = os.fsencode(path.stem)[:LONGEST_STEM].decode(sys.getfilesystemencoding(), "ignore")
     while True:
         unfinished = path.with_name(f".{stem}-{secrets.token_hex(16)}{SUFFIX}")
         file = unfinished.open("x+b")

@@ -4,7 +4,7 @@
     python -m tests.faults ranks --times 10      SIGKILL to one of two to four ranks of MPI, then resumed
     python -m tests.faults shards --times 10     SIGKILL while shards are made, then once more to the end
     python -m tests.faults write [--times 10]    each write of a run fails once, or some: the disk takes no more
-    python -m tests.faults foreign               files of others in a run and beside it, after every command
+    python -m tests.faults foreign               files of others in runs, sweeps and shards, and beside them
     python -m tests.faults damage [--times 50]   each file of a run and of its cache, by bit and by block
     python -m tests.faults permission            each folder and file without rights
     python -m tests.faults locale                terminals that are not UTF-8
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from nn1d.command import Parser
 from tests.damage import damage
-from tests.foreign_files import keep_foreign
+from tests.foreign_files import keep_foreign, keep_foreign_of_many
 from tests.full_disk import write
 from tests.killing import kill, kill_shards
 from tests.surroundings import locales, permissions
@@ -43,8 +43,11 @@ def main() -> int:
         elif given.fault in ("foreign", "damage", "permission", "locale"):
             if given.fault == "damage":
                 counts = damage(Path(folder), given.times, given.seed)
+            elif given.fault == "foreign":
+                one, many = Path(folder) / "one", Path(folder) / "many"
+                counts = keep_foreign(one) + keep_foreign_of_many(many)
             else:
-                harnesses = {"foreign": keep_foreign, "permission": permissions, "locale": locales}
+                harnesses = {"permission": permissions, "locale": locales}
                 counts = harnesses[given.fault](Path(folder))
             print(f"{counts.total()} tried: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
         else:

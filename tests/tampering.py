@@ -212,6 +212,8 @@ class Tampered:
         elif name == "reconstruct":
             wav = str(next(self.recordings.rglob("*.wav")))
             inference.main(read_arguments(["reconstruct", run, wav, "-o", f"{self.output}.wav", "--threads", "1"]))
+        elif name == "export":
+            inference.main(read_arguments(["export", run, "-o", f"{self.output}.onnx"]))
         elif name == "evaluate":
             options = ["--db", "folder", *data, "--cache-dir", str(self.cache), "--limit", "2", "--threads", "1"]
             inference.main(read_arguments(["evaluate", run, *options]))

@@ -84,6 +84,18 @@ def test_a_name_may_be_as_long_as_names_may_be(tmp_path: Path, name: str) -> Non
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the names of files are UTF-8")
+@pytest.mark.parametrize("name", ["é.npz", "λ" * 50 + ".npz", "怒り" * 14])
+def test_a_name_is_written_where_the_locale_has_no_such_letters(tmp_path: Path, name: str) -> None:
+    program = "import sys; from pathlib import Path; from storage.atomic import write_atomic\n"
+    program += "write_atomic(Path(sys.argv[1]), b'x')"
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", program, str(tmp_path / name)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | locale, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
 def test_a_file_system_that_cannot_sync_a_folder_holds_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int

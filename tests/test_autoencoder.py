@@ -120,6 +120,23 @@ def test_a_trace_without_its_middle_gives_the_same_gradients() -> None:
             np.testing.assert_array_equal(own, other, err_msg=name)
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_an_elu_behind_its_unpool_is_the_same(masked: bool) -> None:
+    net = network()
+    encoding, _ = net.encoder.forward(clips(2, 64, 1))
+    masks = encoding.masks if masked else None
+    d_decoded = [np.random.default_rng(5).standard_normal(h.shape) for h in encoding.encoded]
+    answers = []
+    for decoder in (net.decoder, net.decoder.for_fusion()):
+        (y, decoded), cache = decoder.forward(encoding.representation, masks)
+        dz, grads = decoder.backward(np.cos(y), cache, d_decoded)
+        answers.append([*decoded, y, dz, flatten(grads)])
+        assert decoder.parameters == net.decoder.parameters
+    for before, behind in zip(*answers, strict=True):
+        np.testing.assert_allclose(behind, before, rtol=0, atol=1e-14 * abs(before).max())
+    assert all((before == behind).all() for before, behind in zip(answers[0][:-2], answers[1][:-2], strict=True))
+
+
 def test_without_masks_every_value_is_repeated() -> None:
     net = network(channels=(2, 3))
     z = np.random.default_rng(0).standard_normal((2, 3, 3))

@@ -203,12 +203,28 @@ def test_the_choices_of_the_options_are_those_of_the_code() -> None:
     assert (PHASES, PARTS, set(CORPORA)) == (model.PHASES, export.PARTS, set(NAMES))
 
 
-def test_a_package_that_is_not_installed_is_named_with_the_cure() -> None:
+@pytest.mark.parametrize(
+    ("file", "name"), [("train.py", "train.py"), ("benchmarks/precision.py", "benchmarks.precision")]
+)
+def test_a_package_that_is_not_installed_is_named_with_the_cure(file: str, name: str) -> None:
     hides = "import sys, importlib.util as u; find = u.find_spec\nu.find_spec = lambda name: None if name in ('scipy', "
-    hides += "'pooch') else find(name)\nimport runpy; runpy.run_path('train.py', run_name='__main__')"
+    hides += f"'pooch') else find(name)\nimport runpy; runpy.run_path('{file}', run_name='__main__')"
     done = run(("-c", hides))
     assert done.returncode == 2
-    assert done.stderr == "train.py: needs scipy, pooch. Install them: pip install -e '.[speech]'\n"
+    assert done.stderr == f"{name}: needs scipy, pooch. Install them: pip install -e '.[speech]'\n"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the names of files are UTF-8")
+def test_a_file_name_that_the_locale_cannot_write_is_a_sentence(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f'out = "{tmp_path}/é"\n', "utf-8")
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, *TRAIN, "--config", str(settings)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | locale, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"train.py: the locale cannot write the file name '{tmp_path}/\\xe9'. Choose one of UTF-8: LC_ALL=C.UTF-8\n",
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")

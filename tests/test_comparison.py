@@ -101,6 +101,9 @@ def test_the_page_shows_tables_losses_and_what_differs(runs: tuple[Path, Path]) 
         assert tab.locator("#loss img").count() == 4
         differing = tab.locator("#run tbody tr").all_inner_texts()
         assert len(differing) == 1 and differing[0].split() == ["patience", "8", "5"]
+        notes = tab.locator("#masks p").all_inner_texts()
+        assert [note.split(": ")[0] for note in notes] == ["first", "second\\udcff"]
+        assert tab.locator("#listen kbd").all_inner_texts()[:6] == ["1", "2", "3", "4", "5", "space"]
         deck = tab.locator(".deck").first
         deck.locator(".play").focus()
         tab.keyboard.press("5")

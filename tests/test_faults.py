@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.damage import damage
-from tests.foreign_files import keep_foreign
+from tests.foreign_files import keep_foreign, keep_foreign_of_many
 from tests.full_disk import write
 from tests.killing import kill
 from tests.surroundings import permissions
@@ -29,6 +29,10 @@ def test_runs_whose_disk_is_full_go_on(tmp_path: Path) -> None:
 
 def test_files_of_others_are_as_they_were_after_every_command(tmp_path: Path) -> None:
     assert keep_foreign(tmp_path) == {"done": 13, "refused": 3}
+
+
+def test_files_of_others_in_sweeps_and_shards_are_as_they_were(tmp_path: Path) -> None:
+    assert keep_foreign_of_many(tmp_path, 3, seed=1).total() == 3
 
 
 def test_damaged_files_are_noticed(tmp_path: Path) -> None:

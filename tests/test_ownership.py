@@ -148,6 +148,21 @@ def test_a_run_that_cannot_be_replaced_is_where_it_was(run: Path, finished: Path
     assert [path.name for path in run.parent.iterdir()] == ["run"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="ulimit is of Unix")
+@pytest.mark.usefixtures("finished")  # so that the cache is there
+def test_a_run_that_cannot_write_its_settings_is_begun_again(tmp_path: Path, options: list[str]) -> None:
+    words = [sys.executable, "train.py", *options, "--out", str(tmp_path / "run")]
+    limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "bash", *words]  # its marker fits, config.json does not
+    done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"train.py: --out: cannot write a run into {tmp_path / 'run'}: File too large. Make room there, or choose "
+        "another --out\n"
+    )
+    train(*options, "--out", tmp_path / "run")
+    assert (tmp_path / "run/results.json").exists()
+
+
 def test_a_lock_of_somebody_else_stays(run: Path) -> None:
     (run / "lock").write_text("precious")
     with pytest.raises(RunError, match=r"lock is there, and is no lock of a run, which is an empty file\. Move it"):

@@ -165,7 +165,7 @@ def test_a_click_moves_a_drag_repeats_and_a_worst_segment_plays(page: Any) -> No
     deck.locator(".whole").click()
     assert deck.evaluate("deck => deck.player.loop") is None
     pauses = deck.locator(".pauses").first.inner_text()
-    assert re.fullmatch(r"Noise in pauses after pre-training: −?\d+\.\d dB against speech\.", pauses)
+    assert re.fullmatch(r"Noise in pauses, after pre-training: −?\d+\.\d dB against speech\.", pauses)
     segment = deck.locator(".worst button").first
     segment.click()
     assert deck.get_attribute("data-version") == segment.get_attribute("data-version") == "1"

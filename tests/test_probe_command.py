@@ -278,9 +278,9 @@ def test_the_listening_page_shows_it(own: dict[str, Path]) -> None:
     assert done.returncode == 0, done.stderr
     page = (run / "report.html").read_text()
     assert "Is there emotion in it?" in page
-    from inference.probe_command import summary
+    from inference.probe_command import summarise
 
-    assert summary(report["results"]).split("(")[0] in page
+    assert summarise(report["results"]).split("(")[0] in page
     assert "Confusion matrix of 3 emotions by representation:levels" in page
     assert "By representation:levels, svm: how often each true emotion" in page
     wrong = sum(

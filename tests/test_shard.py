@@ -141,6 +141,18 @@ def test_other_shards_are_not_mixed(
         make_shards(dataclasses.replace(settings, **change), folder, 4, Ranks())
 
 
+@pytest.mark.parametrize("name", ["clips", "00000.csv", "left_out.csv", "manifest.json"])
+def test_no_shard_is_written_behind_a_link(settings: Configuration, folder: Path, tmp_path: Path, name: str) -> None:
+    copy, elsewhere = tmp_path / "copy", tmp_path / "elsewhere"
+    shutil.copytree(folder, copy)
+    (copy / name).rename(elsewhere)
+    (copy / name).symlink_to(elsewhere)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CorpusError, match=f"{name} is a link, and nothing is written behind one. Remove the link"):
+        make_shards(settings, copy, 4, Ranks())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_folder_of_something_else_and_a_part_without_clips(settings: Configuration, tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
     with pytest.raises(CorpusError, match=r"is there and holds no shards\. Choose another --out$"):

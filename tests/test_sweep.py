@@ -102,6 +102,9 @@ def test_ctrl_c_ends_the_runs_and_shows_no_traceback(options: tuple[str | Path, 
     assert process.returncode == 130, output
     assert output.splitlines()[-1] == "training: interrupted"
     assert "Traceback" not in output
+    limit = time.monotonic() + 60
+    while workers_of(folder) and time.monotonic() < limit:  # the runs save before they end
+        time.sleep(0.2)
     assert not workers_of(folder)
 
 
@@ -187,9 +190,10 @@ def test_a_folder_of_something_else_is_no_sweep(tmp_path: Path, content: bytes) 
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [content]
 
 
-@pytest.mark.parametrize("name", ["jobs", "seed-0", "sweep.json"])
+@pytest.mark.parametrize("name", ["jobs", "jobs/errors.txt", "seed-0", "sweep.csv", "sweep.json"])
 def test_nothing_of_a_sweep_is_written_behind_a_link(tmp_path: Path, name: str) -> None:
     claim(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).unlink(missing_ok=True)
     (tmp_path / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(SweepError, match=f"{name} is a link, and nothing is written behind one"):

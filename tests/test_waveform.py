@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -43,6 +44,20 @@ def test_recordings_of_people_are_not_drawn(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == f"docs.waveform: needs a run on the demo corpus; {tmp_path / 'run'} is one on folder\n"
     assert not (tmp_path / "one.svg").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="ulimit is of Unix")
+def test_what_cannot_be_read_or_written_is_a_sentence(tmp_path: Path) -> None:
+    long = tmp_path / ("a" * 300)
+    done = draw(long)
+    assert (done.returncode, done.stderr) == (2, f"docs.waveform: {long / 'config.json'}: File name too long\n")
+    train("--limit", "6", "--out", tmp_path / "run", *SMALL)
+    words = [sys.executable, "-m", "docs.waveform", str(tmp_path / "run")]
+    limited = ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *words]  # no file may grow, as on a full disk
+    done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True)
+    picture = tmp_path / "run-waveform.svg"
+    assert (done.returncode, done.stderr) == (2, f"docs.waveform: {picture}: File too large\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_the_committed_picture_is_small_and_for_light_and_dark() -> None:

@@ -25,6 +25,10 @@ class CheckpointError(RuntimeError):
     """A file is not a checkpoint that fits; the message says what is wrong with it."""
 
 
+class NewerFormatError(CheckpointError):
+    """The file is of another version of this package."""
+
+
 def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
     """Write float32 arrays and what JSON can hold, at once or not at all.
 
@@ -72,7 +76,7 @@ def _head(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a checkpoint of nn1d: its metadata say nothing of it") from error
     if newest != FORMAT or not known:
-        raise CheckpointError(f"{path}: needs format {FORMAT}; got {newest}. Read it with the nn1d that wrote it")
+        raise NewerFormatError(f"{path}: needs format {FORMAT}; got {newest}. Read it with the nn1d that wrote it")
     return head
 
 

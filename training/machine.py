@@ -26,7 +26,7 @@ def start(name: str, module: str) -> Any:
     """
     os.environ.update(blas_environment())  # which BLAS reads once
     check_address_space(name)
-    absent = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
+    absent = absent_packages()
 
     from nn1d.command import run_command
     from training.configuration import ConfigurationError
@@ -34,11 +34,17 @@ def start(name: str, module: str) -> Any:
 
     def read() -> Any:
         if absent:
-            raise ConfigurationError(f"needs {', '.join(absent)}. Install them: pip install -e '.[speech]'")
+            raise ConfigurationError(absent)
         return importlib.import_module(module).read_arguments()
 
     with ending_others():
         return run_command(name, read, ConfigurationError)
+
+
+def absent_packages() -> str:
+    """What a command that reads recordings needs and is not there, as a sentence; nothing where all is there."""
+    absent = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
+    return f"needs {', '.join(absent)}. Install them: pip install -e '.[speech]'" if absent else ""
 
 
 def check_address_space(name: str) -> None:

@@ -215,6 +215,9 @@ class RunFolder(RunFiles):
         except OwnershipError as error:
             raise RunError(f"run: {error}") from error
         except OSError as error:
+            if not (self.path / "config.json").exists():  # there is nothing to go on with
+                reason = f"cannot write a run into {self.path}: {error.strerror or error}"
+                raise RunError(f"--out: {reason}. Make room there, or choose another --out") from error
             raise RunError(
                 f"run: cannot write into {self.path}: {error.strerror or error}. What was saved before is whole: make "
                 f"room there, then go on with python train.py --resume {self.path}"

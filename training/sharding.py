@@ -91,10 +91,14 @@ def _check(settings: Configuration, folder: Path, about: dict[str, Any]) -> None
             "shards: are made of files, each clip on its own scale, and split at random or by speaker. Give --db other "
             "than demo, and leave --scale, --leave-out and --folds out"
         )
-    ours = {LEFT_OUT}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        ours = path.name in ("clips", LEFT_OUT, MANIFEST) or INDEX_NAME.fullmatch(path.name)
+        if ours and path.is_symlink():
+            raise CorpusError(f"--out: {printable(path)} is a link, and nothing is written behind one. Remove the link")
+    known = {LEFT_OUT}
     if (folder / MANIFEST).exists():
         before = Shards(folder).manifest
-        ours |= {shard.index for shard in before.shards}
+        known |= {shard.index for shard in before.shards}
         if (before.settings, before.clip_samples) != (about, settings.clip_samples):
             raise CorpusError(
                 f"--out: {printable(folder)} holds shards that were made with other options: {before.settings}, "
@@ -103,7 +107,7 @@ def _check(settings: Configuration, folder: Path, about: dict[str, Any]) -> None
     elif folder.exists() and (not folder.is_dir() or any(_others(folder))):
         raise CorpusError(f"--out: {printable(folder)} is there and holds no shards. Choose another --out")
     for path in _others(folder):
-        if path.name not in ours and INDEX_NAME.fullmatch(path.name):
+        if path.name not in known and INDEX_NAME.fullmatch(path.name):
             raise CorpusError(f"--out: {printable(path)} is there, and is not of shards. Move it elsewhere")
 
 

@@ -38,6 +38,7 @@ ROOT = Path(__file__).parents[1]
 ATTEMPTS = 3  # of a run whose process is killed
 PAUSE_S = 0.2
 LONGEST_STEM = 80
+ERRORS = "errors.txt"  # of the processes that watch jobs
 FIGURES = {  # of results.json
     "test_loss_1": ("pre_training", "test_loss"),
     "train_loss_1": ("pre_training", "train_loss"),
@@ -165,7 +166,7 @@ def run_all(runs: Sequence[Planned], folder: Path, jobs: int, slurm: bool, hours
         while waiting or running:
             while waiting and len(running) < jobs and not slurm:
                 run = waiting.pop(0)
-                with _errors_into(folder / "jobs" / "errors.txt"):
+                with _errors_into(folder / "jobs" / ERRORS):
                     running.append((run, executor.submit(Job(str(run.folder), run.arguments))))
                 say(f"sweep: {run.name} started")
             for run, job in [pair for pair in running if pair[1].done()]:
@@ -268,17 +269,18 @@ def seeds_before(folder: Path, arguments: Sequence[str]) -> list[int]:
     return seeds
 
 
-def _claim(folder: Path, written: Mapping[str, Any], runs: Sequence[Planned]) -> None:
+def _claim(folder: Path, content: Mapping[str, Any], runs: Sequence[Planned]) -> None:
     """Note in an empty folder what a sweep is of; something else is not mixed with it, as `seeds_before` has seen."""
     path = folder / "sweep.json"
-    for place in (path, folder / "jobs", *(run.folder for run in runs)):
+    written = (path, folder / "sweep.csv", folder / "jobs", folder / "jobs" / ERRORS)
+    for place in (*written, *(run.folder for run in runs)):
         if place.is_symlink():
             raise SweepError(f"sweep: {place} is a link, and nothing is written behind one. Remove the link")
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)
     if not path.exists() and any(folder.iterdir()):
         raise SweepError(f"sweep: {folder} is there and holds no sweep. Choose another --out")
-    write_atomic(path, (json.dumps(written, indent=1) + "\n").encode())
+    write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _write(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -147,7 +147,8 @@ class FusedResidualBlock(ResidualBlock):
 def fuse(network: Network) -> Network:
     """The network, rewritten for a GPU: each ELU with the convolution behind it is one step, residual sums ride along.
 
-    Layers and parameters are shared with the network that it is made of, which stays as it is.
+    Parameters are shared with the network that it is made of, which stays as it is, and so are layers, except where a
+    part has a `for_fusion`: it then gives another form of itself, of which more can be fused.
     """
     rewritten: Network = _fuse(network)
     return rewritten
@@ -164,6 +165,8 @@ def _fuse(part: Any) -> Any:
         return FusedSequential(_fuse(part.layers))
     if not hasattr(part, "layers"):
         return part
+    if hasattr(part, "for_fusion"):
+        part = part.for_fusion()
     fused = copy.copy(part)
     vars(fused).update({name: _fuse(child) for name, child in vars(part).items()})
     return fused

@@ -8,6 +8,7 @@ from importlib.resources import files
 import pytest
 
 from benchmarks import kernels, nvrtc
+from benchmarks.step import gigaflop
 from nn1d.cuda import convolution
 from nn1d.cuda.kernel import source
 from tests.gpu import launches
@@ -58,6 +59,14 @@ def test_the_table_of_the_page_is_that_of_the_command() -> None:
 def test_the_page_counts_the_launches() -> None:
     shown = kernels.PAGE.read_text("utf-8").split(launches.BEGIN)[1].split(launches.END)[0]
     assert shown.strip() == launches.table().strip()
+
+
+def test_the_model_multiplies_as_often_as_the_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launches, "ELU", 0)
+    monkeypatch.setattr(launches, "SLOPE", 0)
+    monkeypatch.setattr(launches, "DEVICES", {"memory without limit": (float("inf"), 1e9), "again": (1e9, 1e9)})
+    counted = sum(kernel.seconds[0] for kernel in launches.launches().values())
+    assert counted == pytest.approx(gigaflop("train", launches.SAMPLES) / 2)
 
 
 @needs_nvrtc
