@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -236,7 +237,9 @@ def test_tests_and_benchmark_start_where_only_the_gpu_is_cared_for() -> None:
             importlib.import_module(name)
     """
     names = [f"tests.gpu.{path.stem}" for path in Path(__file__).parent.glob("*.py")]
-    names += ["tests.conftest", "benchmarks.gpu", "benchmarks.torch_twin", "training.mpi"]
+    names += ["tests.conftest", "benchmarks.gpu", "training.mpi"]
+    if importlib.util.find_spec("torch") is not None:
+        names.append("benchmarks.torch_twin")
     done = subprocess.run(
         [sys.executable, "-c", program, *names], cwd=ROOT, capture_output=True, text=True, check=False
     )
