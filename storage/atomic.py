@@ -86,7 +86,11 @@ def _open_unfinished(path: Path) -> tuple[Path, BinaryIO]:
     stem = os.fsencode(path.stem)[:LONGEST_STEM].decode(sys.getfilesystemencoding(), "ignore")
     while True:
         unfinished = path.with_name(f".{stem}-{secrets.token_hex(16)}{SUFFIX}")
-        file = unfinished.open("x+b")
+        try:
+            file = unfinished.open("x+b")
+        except OSError as error:
+            error.filename = str(path)
+            raise
         if _lock(file) and unfinished.exists():
             return unfinished, file
         file.close()  # another program was quicker and took it for left behind

@@ -84,6 +84,12 @@ def test_a_name_may_be_as_long_as_names_may_be(tmp_path: Path, name: str) -> Non
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_what_cannot_be_written_is_named_as_it_will_be(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error:
+        write_atomic(tmp_path / "none" / "f.npz", b"whole")
+    assert error.value.filename == str(tmp_path / "none" / "f.npz")
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the names of files are UTF-8")
 @pytest.mark.parametrize("name", ["é.npz", "λ" * 50 + ".npz", "怒り" * 14])
 def test_a_name_is_written_where_the_locale_has_no_such_letters(tmp_path: Path, name: str) -> None:

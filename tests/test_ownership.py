@@ -148,6 +148,16 @@ def test_a_run_that_cannot_be_replaced_is_where_it_was(run: Path, finished: Path
     assert [path.name for path in run.parent.iterdir()] == ["run"]
 
 
+@pytest.mark.parametrize("force", [True, False])
+def test_a_marker_that_is_a_link_stays(run: Path, tmp_path: Path, force: bool) -> None:
+    shutil.move(run / MARKER, tmp_path / "marker")
+    (run / MARKER).symlink_to(tmp_path / "marker")
+    before = listing(tmp_path)
+    with pytest.raises(RunError, match=f"{MARKER} is a link, and a run writes and removes nothing behind one"):
+        RunFolder.create(run, {}, force=True) if force else RunFolder.open(run)
+    assert listing(tmp_path) == before
+
+
 @pytest.mark.skipif(os.name == "nt", reason="ulimit is of Unix")
 @pytest.mark.usefixtures("finished")  # so that the cache is there
 def test_a_run_that_cannot_write_its_settings_is_begun_again(tmp_path: Path, options: list[str]) -> None:

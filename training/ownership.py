@@ -143,7 +143,7 @@ class Ownership:
 
     def _write(self) -> None:
         content = {"run": self.identity, "of_0_1": self.of_0_1, "files": sorted(self.files)}
-        write_atomic(self.folder / MARKER, (json.dumps(content, indent=1) + "\n").encode())
+        write_atomic(self.reach(MARKER), (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _inside(name: str) -> bool:
