@@ -20,7 +20,7 @@ from sphinx.application import Sphinx
 from sphinx.util.inspect import TypeAliasForwardRef
 
 import nn1d
-from docs import docstring, equation, house, slides
+from docs import docstring, equation, house, slides, unbroken
 from docs.gradients.page import rounded
 
 house.check()  # no site of a house whose imports run upwards
@@ -170,6 +170,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """What Sphinx does not bring."""
     equation.setup(app)
+    unbroken.setup(app)
     app.connect("autodoc-process-docstring", docstring.process, priority=400)  # before napoleon
     app.connect("source-read", read)
     app.connect("build-finished", finish)

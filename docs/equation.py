@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 from docutils import nodes
 from math_core import LatexError, LatexToMathML
@@ -37,19 +38,31 @@ LONG = 44  # letters of LaTeX that may not fit on a phone
 
 
 def pieces(latex: str) -> list[list[str]]:
-    """Equations side by side, each cut before equals signs and conditions, where a narrow page may break them."""
+    """Equations side by side, each cut before equals signs, arrows and words, where a narrow page may break them."""
     if re.search(r"\\\\|\\begin", latex) or len(latex) < LONG:
         return [[latex]]
     pieces = []
     for equation in re.split(r"\\qquad", latex):
         cuts, depth = [0], 0
         for i, letter in enumerate(equation):
-            depth += (letter == "{") - (letter == "}")
-            if letter == "=" and depth == 0 and i:
+            depth += (letter in "{([") - (letter in "})]")
+            before = equation[:i].rstrip()
+            is_word = re.match(r"\\text\b", equation[i:]) and not re.search(r"(\\cdot|\\to|[-+=/(])(\\;)?$", before)
+            if depth == 0 and before and (letter == "=" or equation.startswith(r"\to ", i) or is_word):
                 cuts.append(i)
         parts = [equation[start:end] for start, end in zip(cuts, [*cuts[1:], len(equation)], strict=True)]
-        pieces.append([piece.strip() for part in parts for piece in re.split(r"\\quad", part) if piece.strip()])
+        lines = [piece.strip() for part in parts for piece in re.split(r"\\quad", part) if piece.strip()]
+        pieces.append([line for piece in lines for line in _lines(piece)])
     return pieces
+
+
+def _lines(piece: str) -> list[str]:
+    """Words that are too long for a phone, cut between two of them."""
+    words = re.fullmatch(r"((?:= ?)?)\\text\{([^{}]{24,})\}(.*)", piece)
+    if not words:
+        return [piece]
+    lines = [rf"\text{{{line}}}" for line in textwrap.wrap(words[2], 24)]
+    return [words[1] + lines[0], *lines[1:-1], lines[-1] + words[3]] if lines[1:] else [piece]
 
 
 def _draw(self: HTML5Translator, node: nodes.math | nodes.math_block, display: bool) -> None:

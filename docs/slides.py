@@ -111,8 +111,8 @@ def write(app: Sphinx) -> None:
     out.mkdir(exist_ok=True)
     all_lessons = lessons(source)
     for lesson in all_lessons:
-        first = f"<section class='first'><h1>{escape(lesson.title)}</h1><p>→ or space: on. n: notes. "
-        first += f"<a href='../{COURSE}.html'>The course</a></p></section>"
+        first = f"<section class='first'><h1>{escape(lesson.title)}</h1><p>→, space, "
+        first += f"or a tap at the right edge: on. n: notes. <a href='../{COURSE}.html'>The course</a></p></section>"
         body = "".join(slide for page in lesson.pages for slide in slides(app, page))
         styles = "".join(f"<link rel='stylesheet' href='../_static/{name}'>" for name in STYLES)
         scripts = "".join(f"<script src='../_static/{name}'></script>" for name in SCRIPTS)

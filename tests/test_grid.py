@@ -261,20 +261,36 @@ def test_no_number_makes_a_right_backward_wrong(name: str, key: str, typed: str,
         assert "corner" not in tab.inner_text(".lab-check")
 
 
-def test_a_loss_that_runs_away_is_named(chromium: Any, tmp_path: Path) -> None:
-    """And one that cannot fall, too; both with a maximum of numbers that are none."""
+def test_a_step_beyond_all_numbers_is_not_taken(chromium: Any, tmp_path: Path) -> None:
+    """And one that is no step."""
     with browser.opened(chromium, page_with(tmp_path, CASES["whole-network"]), 400, "light") as tab:
         rate = tab.query_selector("input[type=number]")
         for typed in ("-1", ""):
             rate.fill(typed)
             tab.click("button:text-is('20 steps')")
             assert tab.inner_text(".lab-message") == f"learning rate: needs a number above 0; got {typed or 'none'}"
+        before = shown(tab)
         rate.fill("1e200")
         tab.click("button:text-is('20 steps')")
-        assert "runs away" in tab.inner_text(".lab-message")
-        tab.click("button:text-is('20 steps')")
-        assert "too large to tell" in tab.inner_text(".lab-check")
+        assert tab.inner_text(".lab-message").startswith("Not taken: the next step leads beyond a million")
+        assert shown(tab) == before
         assert "✗" not in tab.inner_text(".lab-check")
+
+
+def test_a_rate_that_is_too_large_is_named_long_before_the_numbers_are_absurd(chromium: Any, tmp_path: Path) -> None:
+    """mse of ten numbers: each step multiplies each error by 1 - 2/10 rate, so above 10 the loss grows."""
+    with browser.opened(chromium, page_with(tmp_path, CASES["mse"]), 400, "light") as tab:
+        for rate, is_said in (("9", False), ("11", True)):
+            tab.click("button:text-is('start again')")
+            tab.fill("input[type=number]", rate)
+            for _ in range(3):
+                tab.click("button:text-is('a step downhill')")
+            assert ("the learning rate is too large" in tab.inner_text(".lab-message")) == is_said, rate
+        for _ in range(20):
+            tab.click("button:text-is('20 steps')")
+        assert "the learning rate is too large" in tab.inner_text(".lab-message")
+        cells = [abs(value) for places in shown(tab).values() for value in places.values()]
+        assert max(cells) <= 1e12  # the squares of what can be typed
 
 
 @pytest.mark.parametrize("name", [name for name, spec in CASES.items() if "train" in spec])

@@ -217,6 +217,17 @@ def test_a_long_equation_can_be_broken() -> None:
     chains = pieces(r"a[l] = \sum_{k=0}^{K} b[k] = c \quad\text{if } d, \qquad e[l] = f[l] + g[l] + h[l]")
     assert chains == [["a[l]", r"= \sum_{k=0}^{K} b[k]", "= c", r"\text{if } d,"], ["e[l]", "= f[l] + g[l] + h[l]"]]
     assert len(pieces(r"a + b + c + d + e + f + g + h &= b \\ &= c + d + e")) == 1
+    [chain] = pieces(r"y_k = \frac{e^{x_k}}{S} \cdot e^{x_c} = y_k \cdot ([k = c] - y_c)")
+    assert chain[-1] == r"= y_k \cdot ([k = c] - y_c)", "broken inside brackets"
+    [chain] = pieces(r"x \to \text{ELU} \to a \to F \text{ and many words that no phone has room for}")
+    assert chain == [
+        "x",
+        r"\to \text{ELU}",
+        r"\to a",
+        r"\to F",
+        r"\text{ and many words that no}",
+        r"\text{phone has room for}",
+    ]
 
 
 def test_the_index_l_does_not_read_as_a_one() -> None:
@@ -254,6 +265,24 @@ PHONE = """() => {
             range.selectNodeContents(cell.firstChild);
             if (range.getClientRects().length > 1) faults.push(`broken inside: ${cell.innerText}`);
         }
+    const heightOf = (text, start, end) => {
+        const range = document.createRange();
+        range.setStart(text, start);
+        range.setEnd(text, end);
+        return range.getBoundingClientRect();
+    };
+    for (const math of document.querySelectorAll("article math")) {
+        const after = math.nextSibling;
+        if (after?.nodeType === 3 && /^[.,;:)]/.test(after.data) &&
+            heightOf(after, 0, 1).top > math.getBoundingClientRect().bottom - 3)
+            faults.push(`begins a line: ${after.data.slice(0, 20)} after ${math.textContent}`);
+    }
+    const texts = document.createTreeWalker(document.querySelector("article") ?? document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode())
+        for (const { 0: number, index } of texts.currentNode.data.matchAll(/\\d[\\d.]*e[-−]\\d+/g))
+            if (!texts.currentNode.parentElement.closest("pre, code, math, td.text-right") &&
+                heightOf(texts.currentNode, index, index + number.length).height > 30)
+                faults.push(`broken inside: ${number}`);
     for (const block of document.querySelectorAll("article pre, article div.equation"))
         if (wide(block) && !scrolls(block)) faults.push(`cut: ${block.innerText.slice(0, 40)}`);
     return faults;

@@ -845,16 +845,17 @@
       for (let step = 0; step < count; step++) {
         const gradients = this.network.backward(this.broken);
         if (!this.losses.length) this.losses.push(this.network.objective());
-        for (const name of parameters) {
-          const { data } = this.network.leaves[name];
-          for (let i = 0; i < data.length; i++) data[i] -= rate * gradients[name].data[i];
+        const moved = parameters.map((name) => this.network.leaves[name].data.map((value, i) => value - rate * gradients[name].data[i]));
+        if (moved.some((data) => !data.every((value) => Math.abs(value) <= LARGEST))) {
+          this.say("Not taken: the next step leads beyond a million, since the learning rate is too large. Start again, with a smaller one.", "wrong");
+          return this.update();
         }
+        parameters.forEach((name, i) => this.network.leaves[name].data.set(moved[i]));
         this.losses.push(this.network.objective());
-        if (!(this.losses.at(-1) <= 1e12)) {
-          this.say("The loss runs away: each step is longer than the last. Start again, with a smaller learning rate.", "wrong");
-          break;
-        }
       }
+      const [before, between, now] = this.losses.slice(-3); // it may rise once, over a hill
+      if (now > between && between > before && !this.broken)
+        this.say("The loss grows: the learning rate is too large. Each step lands higher on the other side of the valley.", "wrong");
       this.update();
     }
 
