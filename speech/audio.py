@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import math
 import mmap
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +14,9 @@ import scipy  # its parts load when they are used
 import soundfile
 
 from speech.container import CONVERT, foreign_kind
-from speech.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, PatchedFile, check_rate, mend_header, mend_mp3
+from speech.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, PatchedFile, check_rate, mend_header
+from speech.mpeg import mend_mp3
+from speech.quiet import mpg123_quiet
 from speech.recording import RecordingError
 
 SAMPLE_RATE_HZ = 16_000  # what the networks hear
@@ -193,7 +191,7 @@ class Blocks:
         sound = _open(name if pieces is None else PatchedFile(file, pieces))
         try:
             all_frames = 0
-            if sound.format == "MP3":
+            if _is_mpeg(sound):
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                     pieces, all_frames = mend_mp3(data)
                 if pieces is not None:
@@ -210,7 +208,7 @@ class Blocks:
             # Blocks, so that memory follows what the file holds and not what its header says.
             block_frames, read = max(1, BLOCK_SAMPLES // sound.channels), 0
             while read < wanted:
-                with _quiet(sound.format == "MP3"):
+                with mpg123_quiet(_is_mpeg(sound)):
                     block = sound.read(min(block_frames, wanted - read), dtype="float32", always_2d=True)
                 if len(block) == 0:
                     break
@@ -232,64 +230,22 @@ class _Forward(soundfile.SoundFile):
 
 
 def _open(source: str | bytes | PatchedFile) -> _Forward:
-    with _quiet(True):
+    with mpg123_quiet(True):
         return _Forward(source)
+
+
+def _is_mpeg(sound: soundfile.SoundFile) -> bool:
+    """Whether it is MP3, also in a WAV file."""
+    return str(sound.subtype).startswith("MPEG")
 
 
 def _check_length(sound: soundfile.SoundFile, read: int, wanted: int, all_frames: int) -> None:
     """Raise RecordingError where what could be read is less than there should be."""
-    if sound.format == "MP3":  # its own length may be an estimate; frames that were counted are there
+    if _is_mpeg(sound):  # its own length may be an estimate; frames that were counted are there
         if read == 0 or (read < min(wanted, all_frames) * 0.98 - sound.samplerate / 10):
             raise RecordingError(f"damaged: {read} of {all_frames or wanted} frames can be decoded")
     elif read < wanted - 32 and not (sound.frames >= 1 << 62 and read):  # a FLAC file may not know how long it is
         raise RecordingError(f"cut short: its header promises {sound.frames} frames, {read} can be read")
-
-
-_QUIET = threading.Lock()
-_quiet_readers, _loud = 0, None
-
-
-@contextmanager
-def _quiet(needed: bool) -> Iterator[None]:
-    """Keep libmpg123, which libsndfile reads MP3 with, from writing its notes to the terminal.
-
-    It writes to the C library's stderr and takes no other wish. That is exchanged while MP3 is decoded; Python's
-    sys.stderr is another. Nothing happens where the C library has no such name.
-    """
-    global _quiet_readers, _loud
-    stderr = _c_stderr() if needed else None
-    if stderr is None:
-        yield
-        return
-    with _QUIET:
-        _quiet_readers += 1
-        if _quiet_readers == 1:
-            _loud, stderr.value = stderr.value, _null_stream()
-    try:
-        yield
-    finally:
-        with _QUIET:
-            _quiet_readers -= 1
-            if _quiet_readers == 0:
-                stderr.value = _loud
-
-
-@functools.cache
-def _c_stderr() -> ctypes.c_void_p | None:
-    for name in ("stderr", "__stderrp"):
-        try:
-            return ctypes.c_void_p.in_dll(ctypes.CDLL(None), name) if _null_stream() else None
-        except (AttributeError, OSError, TypeError, ValueError):
-            continue
-    return None
-
-
-@functools.cache
-def _null_stream() -> int | None:
-    library = ctypes.CDLL(None)
-    library.fopen.restype = ctypes.c_void_p
-    stream = library.fopen(os.fsencode(os.devnull), b"w")
-    return None if stream is None else int(stream)
 
 
 def _frames_needed(rate_hz: int, sample_rate_hz: int, seconds: float | None) -> int | None:
@@ -313,14 +269,14 @@ def _reason(error: soundfile.LibsndfileError, path: Path) -> str:
     message = error.error_string.rstrip(".")
     if "lost sync" in message or "psf_fseek() failed" in message:  # what a FLAC file that ends too early leads to
         return f"cut short or damaged: {message}"
+    with path.open("rb") as file:
+        kind = foreign_kind(file.read(64), path.suffix)
+    if kind:
+        return f"{kind}, which libsndfile does not read. {CONVERT}"
     # What libsndfile says of an MP3 in which it finds no frame is about pipes, which would mislead here.
     if "not recognised" in message or "not a regular file" in message or not message:
-        with path.open("rb") as file:
-            kind = foreign_kind(file.read(64), path.suffix)
-        return (
-            f"{kind}, which libsndfile does not read. {CONVERT}" if kind else "not an audio file that libsndfile reads"
-        )
-    return f"unreadable: {message}"
+        return "not an audio file that libsndfile reads"
+    return f"unreadable: {message}. If other programs play it: {CONVERT[0].lower()}{CONVERT[1:]}"
 
 
 def _shape_mistake(shape: tuple[int, ...]) -> str:

@@ -14,7 +14,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 from speech.audio import WaveformError, convert_blocks, read_original, read_waveform, resampled
-from speech.header import read_frame
+from speech.mpeg import read_frame
 from speech.recording import RecordingError
 
 RATE_HZ = 16_000
@@ -426,7 +426,12 @@ def test_more_missing_bytes_are_noticed(tmp_path: Path) -> None:
         ("text.mp3", b"speaker;emotion\n" * 50, "not an audio file that libsndfile reads"),
         ("zeros.wav", b"\0" * 5000, "not an audio file that libsndfile reads"),
         ("empty.wav", b"", "empty: the file has 0 bytes"),
-        ("header.wav", riff(fmt()), "unreadable: Error in WAV file. No 'data' chunk marker"),
+        (
+            "header.wav",
+            riff(fmt()),
+            "unreadable: Error in WAV file. No 'data' chunk marker. If other programs play it: convert it, for example "
+            "with: ffmpeg -i FILE FILE.wav",
+        ),
         ("nothing.wav", riff(fmt(), (b"data", b"")), "empty: its header says 0 frames"),
         ("x.raw", b"ab" * 100, "unreadable: a .raw file does not say its sample rate and format"),
     ],
