@@ -287,7 +287,9 @@ def _shape_mistake(shape: tuple[int, ...]) -> str:
             "its transpose, waveform.T"
         )
     if len(shape) not in (1, 2):
-        return f"must be (samples,) or (samples, channels); got {shape}. Hand over one recording at a time"
+        single = sum(size > 1 for size in shape) == 1
+        cure = "It is one channel: waveform.reshape(-1)" if single else "Hand over one recording at a time"
+        return f"must be (samples,) or (samples, channels); got {shape}. {cure}"
     return ""
 
 
@@ -309,11 +311,16 @@ class WaveformError(ValueError):
 
 def resampled(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """A checked waveform, one channel, at 16 kHz."""
-    waveform = np.asarray(waveform)
+    waveform = _to_array(waveform)
     if waveform.size == 0 or waveform.dtype.kind != "f":
+        cure = ""
+        if waveform.dtype.kind in "iu":
+            half = 1 << 8 * waveform.dtype.itemsize - 1
+            zero = " - 1" if waveform.dtype.kind == "u" else ""
+            cure = f". Bring whole numbers to [-1, 1]: waveform / {half}{zero}"
         raise WaveformError(
             "waveform: must be (samples,) or (samples, channels) of floating-point numbers, and not empty; got "
-            f"{waveform.shape} of {waveform.dtype}"
+            f"{waveform.shape} of {waveform.dtype}{cure}"
         )
     if mistake := _shape_mistake(waveform.shape):
         raise WaveformError(f"waveform: {mistake}")
@@ -324,10 +331,26 @@ def resampled(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     if not (isinstance(sample_rate_hz, (int, np.integer)) and LOWEST_RATE_HZ <= sample_rate_hz <= HIGHEST_RATE_HZ):
         raise WaveformError(
             f"waveform: the sample rate must be an integer from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz; got "
-            f"{sample_rate_hz}"
+            f"{sample_rate_hz!r}"
         )
     mono = waveform if waveform.ndim == 1 else waveform.mean(axis=1, dtype=np.float64)
     return convert_rate(mono.astype(np.float32), sample_rate_hz, SAMPLE_RATE_HZ)
+
+
+def _to_array(waveform: object) -> np.ndarray:
+    if isinstance(waveform, np.ma.MaskedArray):
+        raise WaveformError("waveform: is a masked array. Choose what stands in the masked places: waveform.filled(0)")
+    try:
+        return np.asarray(waveform)
+    except (ValueError, TypeError, RuntimeError):  # a ragged list; a tensor of a type or place that NumPy has not
+        is_tensor = hasattr(waveform, "detach")
+        cure = (
+            "Convert it: waveform.detach().cpu().float().numpy()" if is_tensor else "Hand over one recording at a time"
+        )
+        raise WaveformError(
+            f"waveform: must be (samples,) or (samples, channels); got {type(waveform).__name__}, of which NumPy makes "
+            f"no array. {cure}"
+        ) from None
 
 
 def convert_rate(waveform: np.ndarray, rate_hz: int, new_rate_hz: int) -> np.ndarray:
