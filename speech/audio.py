@@ -18,21 +18,11 @@ from speech.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, PatchedFile, check_ra
 from speech.mpeg import mend_mp3
 from speech.quiet import mpg123_quiet
 from speech.recording import RecordingError
+from speech.silence import CANCELLED, ROUNDING_STEPS, SMALLEST_RANGE, STEPS, between_values
 
 SAMPLE_RATE_HZ = 16_000  # what the networks hear
-SMALLEST_RANGE = 1e-6  # -120 dB of full scale: the residue of coded silence, not a voice
 LARGEST_PEAK = 1e30  # so that no later step overflows float32
 BLOCK_SAMPLES = 2**20  # that are read at once
-ROUNDING_STEPS = 6  # a range of so many steps is rounding noise, dithered or not; -81 dB of full scale for 16 bits
-STEPS = {  # between the values of an encoding that are nearest to 0, where it is not that of 16 bits
-    **dict.fromkeys(("PCM_S8", "PCM_U8", "DPCM_8"), 2.0**-7),
-    "ALAW": 2.0**-11,
-    "ULAW": 2.0**-12,
-    "DWVW_12": 2.0**-11,
-    "ALAC_20": 2.0**-19,
-    **dict.fromkeys(("PCM_24", "DWVW_24", "ALAC_24"), 2.0**-23),
-    **dict.fromkeys(("PCM_32", "ALAC_32", "FLOAT", "DOUBLE"), 2.0**-31),
-}
 Source = Path | Callable[[], tuple[np.ndarray, int]]
 
 
@@ -121,7 +111,8 @@ class Blocks:
         self.source, self.sample_rate_hz, self.seconds = source, sample_rate_hz, seconds
         self.rate_hz = self.samples = 0
         self.subtype, self.smallest_range = "", SMALLEST_RANGE
-        self._low, self._high, self._widest = math.inf, -math.inf, 0.0
+        self._low, self._high, self._between = math.inf, -math.inf, math.inf
+        self._power_of_channels = self._power = 0.0
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Take the blocks."""
@@ -132,14 +123,20 @@ class Blocks:
             self.samples += len(mono)
             low, high = float(mono.min()), float(mono.max())
             self._low, self._high = min(self._low, low), max(self._high, high)
-            if high - low <= ROUNDING_STEPS * 2**-7:  # the quiet ones alone can be of a recording without a sound
-                self._widest = max(self._widest, float(np.ptp(block, axis=0).max()))
-                if step < 2**-15 and not (np.asarray(block, np.float64) * 2**15 % 1).any():
-                    step = 2**-15  # of 16 bits, kept in a finer encoding
-            self.smallest_range = max(self.smallest_range, ROUNDING_STEPS * step * (1 + 1e-6))
+            if block.ndim == 2 and block.shape[1] > 1:
+                self._power_of_channels += len(block) * float(block.var(axis=0, dtype=np.float64).mean())
+                self._power += len(mono) * float(mono.var(dtype=np.float64))
+            # A coarser step than that of the encoding shows where only a few values occur, such as 16 bits in 24.
+            quiet = high - low <= ROUNDING_STEPS * 2**-7
+            self._between = min(self._between, between_values(block)) if quiet else 0.0
+            if self._between < math.inf:
+                step = max(step, self._between)
+            self.smallest_range = max(SMALLEST_RANGE, ROUNDING_STEPS * step * (1 + 1e-6))
             yield mono
         if self.samples == 0:
             raise RecordingError("empty: it has no samples")
+        if self._power < CANCELLED * self._power_of_channels:
+            raise RecordingError("silent: its channels cancel one another where they are averaged. Keep one of them")
         if self._high - self._low < self.smallest_range:
             raise RecordingError(self._silence())
 
@@ -147,8 +144,6 @@ class Blocks:
         """Why there is nothing to hear."""
         low, high = self._low, self._high
         part = f"in the {self.samples / self.rate_hz:.3g} s read"
-        if self._widest >= 10 * self.smallest_range:
-            return "silent: its channels cancel one another where they are averaged"
         if low == high == 0:
             return f"silent: every sample {part} is 0"
         if low == high:

@@ -200,6 +200,44 @@ def noise(folder: Path) -> Iterator[Case]:
         path, quiet = folder / f"quiet-{subtype}-{step}.wav", np.round(12 * tone() / 0.4) / 2.0**step
         soundfile.write(path, quiet, RATE_HZ, subtype)
         yield Case("quiet, but no noise", path, quiet, 2.0 ** -(step + 1) if "LAW" in subtype else 1e-9)
+    dithered = np.round(rng.triangular(-1, 0, 1, len(tone())))
+    for name, samples, subtype in (
+        ("gain", 0.7 * dithered / 2**15, "FLOAT"),
+        ("gain", 0.7 * dithered / 2**15, "DOUBLE"),
+        ("gain-24", np.round(0.7 * dithered * 2**8) / 2**23, "PCM_24"),
+        ("8-in-16", dithered / 2**7, "PCM_16"),
+        ("8-in-24", dithered / 2**7 + 0.25, "PCM_24"),
+        ("12-in-16", np.round(rng.normal(0, 0.5, len(tone()))) / 2**11, "PCM_16"),
+        ("8-in-float", np.stack([dithered, dithered[::-1]], axis=1) / 2**7, "FLOAT"),
+        ("offset", 0.25 + levels / 2**11, "ALAW"),
+        ("offset", 0.25 + levels / 2**6, "ULAW"),
+    ):
+        path = folder / f"{name}-{subtype}.wav"
+        soundfile.write(path, samples, RATE_HZ, subtype)
+        yield Case("rounding noise", path, "silent: the samples")
+    for kind in ("WAV", "W64", "AIFF"):
+        for subtype in ("GSM610", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32", "IMA_ADPCM", "MS_ADPCM"):
+            if soundfile.check_format(kind, subtype):
+                path = folder / f"zero-{subtype}.{kind.lower()}"
+                soundfile.write(path, np.zeros(len(tone())), RATE_HZ, subtype, format=kind)
+                yield Case("rounding noise", path, "silent: ")
+    for name, sound, subtype in (
+        ("12-bits", np.round(12 * tone() / 0.4) / 2**11, "PCM_16"),
+        ("gain", np.float32(0.7) * np.float32(np.round(12 * tone() / 0.4) / 2**15), "FLOAT"),
+        ("click", np.eye(1, len(tone()), 900)[0] / 2, "PCM_16"),
+        ("late", np.r_[0.01 * (np.arange(50_000) == 9), tone()[:60_000] / 20], "FLOAT"),
+        ("half", np.stack([tone(), -0.9 * tone()], axis=1), "FLOAT"),
+    ):
+        path = folder / f"kept-{name}.wav"
+        soundfile.write(path, sound, RATE_HZ, subtype)
+        expected = np.asarray(sound, np.float64)
+        yield Case("quiet, but no noise", path, expected if expected.ndim == 1 else expected.mean(axis=1), 1e-6)
+    faded = tone() * np.hanning(len(tone()))
+    for subtype, kind in (("IMA_ADPCM", "wav"), ("MS_ADPCM", "wav"), ("VORBIS", "ogg"), ("OPUS", "ogg"), ("ALAW", "au"),
+                          ("MPEG_LAYER_III", "mp3"), ("PCM_U8", "wav")):  # fmt: skip
+        path = folder / f"cancels-{subtype}.{kind}"
+        soundfile.write(path, np.stack([faded, -faded], axis=1), RATE_HZ, subtype)
+        yield Case("stereo that cancels", path, "silent: its channels cancel one another")
     for subtype in ("PCM_16", "PCM_24", "FLOAT"):
         dither = rng.triangular(-1, 0, 1, (2, len(tone())))
         both = np.round(np.stack([tone() * 2**15 + dither[0], dither[1] - tone() * 2**15], axis=1)) / 2**15
