@@ -13,24 +13,16 @@ import numpy as np
 import scipy  # its parts load when they are used
 import soundfile
 
-from speech.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, PatchedFile, check_rate, mend_header, mend_mp3
-from speech.libsndfile import check_length, open_forward, quiet, reason
+from speech.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, PatchedFile, check_rate, mend_header
+from speech.libsndfile import check_length, is_mpeg, open_forward, reason
+from speech.mpeg import mend_mp3
+from speech.quiet import mpg123_quiet
 from speech.recording import RecordingError
+from speech.silence import CANCELLED, ROUNDING_STEPS, SMALLEST_RANGE, STEPS, between_values
 
 SAMPLE_RATE_HZ = 16_000  # what the networks hear
-SMALLEST_RANGE = 1e-6  # -120 dB of full scale: the residue of coded silence, not a voice
 LARGEST_PEAK = 1e30  # so that no later step overflows float32
 BLOCK_SAMPLES = 2**20  # that are read at once
-ROUNDING_STEPS = 6  # a range of so many steps is rounding noise, dithered or not; -81 dB of full scale for 16 bits
-STEPS = {  # between the values of an encoding that are nearest to 0, where it is not that of 16 bits
-    **dict.fromkeys(("PCM_S8", "PCM_U8", "DPCM_8"), 2.0**-7),
-    "ALAW": 2.0**-11,
-    "ULAW": 2.0**-12,
-    "DWVW_12": 2.0**-11,
-    "ALAC_20": 2.0**-19,
-    **dict.fromkeys(("PCM_24", "DWVW_24", "ALAC_24"), 2.0**-23),
-    **dict.fromkeys(("PCM_32", "ALAC_32", "FLOAT", "DOUBLE"), 2.0**-31),
-}
 Source = Path | Callable[[], tuple[np.ndarray, int]]
 
 
@@ -119,7 +111,8 @@ class Blocks:
         self.source, self.sample_rate_hz, self.seconds = source, sample_rate_hz, seconds
         self.rate_hz = self.samples = 0
         self.subtype, self.smallest_range = "", SMALLEST_RANGE
-        self._low, self._high, self._widest = math.inf, -math.inf, 0.0
+        self._low, self._high, self._between = math.inf, -math.inf, math.inf
+        self._power_of_channels = self._power = 0.0
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Take the blocks."""
@@ -130,14 +123,20 @@ class Blocks:
             self.samples += len(mono)
             low, high = float(mono.min()), float(mono.max())
             self._low, self._high = min(self._low, low), max(self._high, high)
-            if high - low <= ROUNDING_STEPS * 2**-7:  # the quiet ones alone can be of a recording without a sound
-                self._widest = max(self._widest, float(np.ptp(block, axis=0).max()))
-                if step < 2**-15 and not (np.asarray(block, np.float64) * 2**15 % 1).any():
-                    step = 2**-15  # of 16 bits, kept in a finer encoding
-            self.smallest_range = max(self.smallest_range, ROUNDING_STEPS * step * (1 + 1e-6))
+            if block.ndim == 2 and block.shape[1] > 1:
+                self._power_of_channels += len(block) * float(block.var(axis=0, dtype=np.float64).mean())
+                self._power += len(mono) * float(mono.var(dtype=np.float64))
+            # A coarser step than that of the encoding shows where only a few values occur, such as 16 bits in 24.
+            quiet = high - low <= ROUNDING_STEPS * 2**-7
+            self._between = min(self._between, between_values(block)) if quiet else 0.0
+            if self._between < math.inf:
+                step = max(step, self._between)
+            self.smallest_range = max(SMALLEST_RANGE, ROUNDING_STEPS * step * (1 + 1e-6))
             yield mono
         if self.samples == 0:
             raise RecordingError("empty: it has no samples")
+        if self._power < CANCELLED * self._power_of_channels:
+            raise RecordingError("silent: its channels cancel one another where they are averaged. Keep one of them")
         if self._high - self._low < self.smallest_range:
             raise RecordingError(self._silence())
 
@@ -145,8 +144,6 @@ class Blocks:
         """Why there is nothing to hear."""
         low, high = self._low, self._high
         part = f"in the {self.samples / self.rate_hz:.3g} s read"
-        if self._widest >= 10 * self.smallest_range:
-            return "silent: its channels cancel one another where they are averaged"
         if low == high == 0:
             return f"silent: every sample {part} is 0"
         if low == high:
@@ -189,7 +186,7 @@ class Blocks:
         sound = open_forward(name if pieces is None else PatchedFile(file, pieces))
         try:
             all_frames = 0
-            if sound.format == "MP3":
+            if is_mpeg(sound):
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                     pieces, all_frames = mend_mp3(data)
                 if pieces is not None:
@@ -206,7 +203,7 @@ class Blocks:
             # Blocks, so that memory follows what the file holds and not what its header says.
             block_frames, read = max(1, BLOCK_SAMPLES // sound.channels), 0
             while read < wanted:
-                with quiet(sound.format == "MP3"):
+                with mpg123_quiet(is_mpeg(sound)):
                     block = sound.read(min(block_frames, wanted - read), dtype="float32", always_2d=True)
                 if len(block) == 0:
                     break
@@ -242,7 +239,9 @@ def _shape_mistake(shape: tuple[int, ...]) -> str:
             "its transpose, waveform.T"
         )
     if len(shape) not in (1, 2):
-        return f"must be (samples,) or (samples, channels); got {shape}. Hand over one recording at a time"
+        single = sum(size > 1 for size in shape) == 1
+        cure = "It is one channel: waveform.reshape(-1)" if single else "Hand over one recording at a time"
+        return f"must be (samples,) or (samples, channels); got {shape}. {cure}"
     return ""
 
 
@@ -264,11 +263,16 @@ class WaveformError(ValueError):
 
 def resampled(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """A checked waveform, one channel, at 16 kHz."""
-    waveform = np.asarray(waveform)
+    waveform = _to_array(waveform)
     if waveform.size == 0 or waveform.dtype.kind != "f":
+        cure = ""
+        if waveform.dtype.kind in "iu":
+            half = 1 << 8 * waveform.dtype.itemsize - 1
+            zero = " - 1" if waveform.dtype.kind == "u" else ""
+            cure = f". Bring whole numbers to [-1, 1]: waveform / {half}{zero}"
         raise WaveformError(
             "waveform: must be (samples,) or (samples, channels) of floating-point numbers, and not empty; got "
-            f"{waveform.shape} of {waveform.dtype}"
+            f"{waveform.shape} of {waveform.dtype}{cure}"
         )
     if mistake := _shape_mistake(waveform.shape):
         raise WaveformError(f"waveform: {mistake}")
@@ -279,10 +283,26 @@ def resampled(waveform: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     if not (isinstance(sample_rate_hz, (int, np.integer)) and LOWEST_RATE_HZ <= sample_rate_hz <= HIGHEST_RATE_HZ):
         raise WaveformError(
             f"waveform: the sample rate must be an integer from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz; got "
-            f"{sample_rate_hz}"
+            f"{sample_rate_hz!r}"
         )
     mono = waveform if waveform.ndim == 1 else waveform.mean(axis=1, dtype=np.float64)
     return convert_rate(mono.astype(np.float32), sample_rate_hz, SAMPLE_RATE_HZ)
+
+
+def _to_array(waveform: object) -> np.ndarray:
+    if isinstance(waveform, np.ma.MaskedArray):
+        raise WaveformError("waveform: is a masked array. Choose what stands in the masked places: waveform.filled(0)")
+    try:
+        return np.asarray(waveform)
+    except (ValueError, TypeError, RuntimeError):  # a ragged list; a tensor of a type or place that NumPy has not
+        is_tensor = hasattr(waveform, "detach")
+        cure = (
+            "Convert it: waveform.detach().cpu().float().numpy()" if is_tensor else "Hand over one recording at a time"
+        )
+        raise WaveformError(
+            f"waveform: must be (samples,) or (samples, channels); got {type(waveform).__name__}, of which NumPy makes "
+            f"no array. {cure}"
+        ) from None
 
 
 def convert_rate(waveform: np.ndarray, rate_hz: int, new_rate_hz: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import mmap
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -78,13 +77,15 @@ def mend_header(file: BinaryIO) -> list[Piece] | None:
     """What to read in place of a file whose header hides its sound; None where libsndfile reads the file as it is.
 
     WAV, RF64 and CAF headers of programs that wrote to a pipe, or were killed before they knew the length, say that it
-    is 0 or unknown; so do those of AU. RF64 is handed over as WAV, since libsndfile loses its way where a chunk before
-    the sound has an odd length. Of MP3 see `mend_mp3`.
+    is 0 or unknown; so do those of AU. RF64 and BW64 are handed over as WAV, since libsndfile loses its way where a
+    chunk before the sound has an odd length; so are VOC files, of which it takes the heads between their blocks for
+    sound, and W64 of the extensible form, whose floats it takes for integers. Of MP3 see `speech.mpeg`.
 
     Raises
     ------
     RecordingError
-        A WAV, RF64, AIFF or AU file promises more than it holds, by more than SLACK_BYTES, or has an absurd rate.
+        A WAV, RF64, W64, AIFF, AU or VOC file promises more than it holds, by more than SLACK_BYTES, or has an absurd
+        rate.
     """
     file.seek(0)
     kind = file.read(4)
@@ -93,6 +94,12 @@ def mend_header(file: BinaryIO) -> list[Piece] | None:
         return _mend_caf(file, held)
     if kind in (b".snd", b"dns."):
         return _mend_au(file, held, ">" if kind == b".snd" else "<")
+    if kind == b"riff":
+        return _mend_w64(file, held)
+    if kind == b"Crea":
+        return _mend_voc(file, held)
+    if kind == b"BW64":  # the later name of RF64
+        kind = b"RF64"
     if kind not in (b"RIFF", b"RF64", b"RIFX", b"FORM"):
         return None
     order = "<" if kind in (b"RIFF", b"RF64") else ">"
@@ -148,7 +155,77 @@ def _mend_caf(file: BinaryIO, held: int) -> list[Piece] | None:
     return None
 
 
+WAVE_HEAD, UNKNOWN = b"RIFF\xff\xff\xff\xffWAVEfmt ", b"data\xff\xff\xff\xff"
+
+
+def _mend_w64(file: BinaryIO, held: int) -> list[Piece] | None:
+    form: list[Piece] = []
+    start = 40
+    for _ in range(1000):
+        file.seek(start)
+        if len(head := file.read(24)) < 24:
+            break
+        name, size = struct.unpack("<4s12xQ", head)  # of which 24 are these
+        if name == b"fmt " and 40 <= size < 1000 and file.read(2) == b"\xfe\xff":
+            form = [struct.pack("<I", size - 24), (start + 24, size - 24)]
+        elif name == b"data" and form:
+            there = held - start - 24
+            unknown = size <= 24 or size >= 1 << 62
+            if not unknown:
+                _check_size(size - 24, there)
+            return [WAVE_HEAD, *form, UNKNOWN, (start + 24, there if unknown else min(size - 24, there))]
+        start += max(size + 7 & ~7, 24)
+        if start > held:  # where no place can be asked for
+            return None
+    return None
+
+
+VOC_ENCODINGS = {0: (1, 8), 4: (1, 16), 6: (6, 8), 7: (7, 8)}  # their numbers in VOC -> tag in WAV, bits
+
+
+def _mend_voc(file: BinaryIO, held: int) -> list[Piece] | None:
+    """The blocks of sound, one after the other; None where there are blocks of silence, loops, or two formats."""
+    file.seek(20)
+    start = int.from_bytes(file.read(2), "little")
+    form: set[tuple[int, int, int]] = set()  # encoding, rate, channels
+    extended: tuple[int, int] | None = None
+    ranges: list[tuple[int, int]] = []
+    while True:
+        file.seek(start)
+        head = file.read(16)
+        if len(head) < 4 or head[0] == 0:
+            break
+        kind, size, start = head[0], int.from_bytes(head[1:4], "little"), start + 4
+        skipped = {1: 2, 2: 0, 9: 12}.get(kind)
+        if kind == 1 and len(head) >= 6:
+            rate_hz, channels = extended or (1_000_000 // (256 - head[4]), 1)
+            form.add((head[5], rate_hz, channels))
+        elif kind == 8 and len(head) >= 8:
+            channels = head[7] + 1
+            extended = 256_000_000 // (channels * (65536 - int.from_bytes(head[4:6], "little"))), channels
+        elif kind == 9 and len(head) == 16:
+            rate_hz, channels, encoding = struct.unpack("<IxBH", head[4:12])
+            form.add((encoding, rate_hz, channels))
+        elif kind not in (2, 4, 5):
+            return None
+        if skipped is not None:
+            _check_size(size - skipped, held - start - skipped)
+            ranges.append((start + skipped, max(0, min(size, held - start) - skipped)))
+        start += size
+    if len(form) != 1 or len(ranges) == 0:
+        return None
+    encoding, rate_hz, channels = form.pop()
+    if encoding not in VOC_ENCODINGS or channels == 0:
+        return None
+    check_rate(rate_hz)
+    tag, bits = VOC_ENCODINGS[encoding]
+    size = channels * bits // 8
+    about = struct.pack("<IHHIIHH", 16, tag, channels, rate_hz, min(size * rate_hz, 0xFFFFFFFF), size, bits)
+    return [WAVE_HEAD, about, UNKNOWN, *ranges]
+
+
 def _chunks(file: BinaryIO, start: int, form: str) -> Iterator[Chunk]:
+    held = file.seek(0, 2)
     for _ in range(1000):  # no real file has more, and a file of zeros must not keep us here
         file.seek(start)
         head = file.read(struct.calcsize(form))
@@ -158,6 +235,8 @@ def _chunks(file: BinaryIO, start: int, form: str) -> Iterator[Chunk]:
         start += len(head)
         yield Chunk(name, size, start)
         start += max(size, 0) + size % 2
+        if start > held:
+            return
 
 
 def _begins_chunk(file: BinaryIO, start: int) -> bool:
@@ -174,124 +253,3 @@ def check_rate(rate_hz: int) -> None:
     """Raise RecordingError for a sample rate that nobody records at."""
     if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
         raise RecordingError(f"a sample rate of {rate_hz} Hz; {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz can be read")
-
-
-# By version (2.5, none, 2, 1) and layer (none, III, II, I), as the bits of a frame's header count them.
-_KBPS_1 = {
-    3: (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    2: (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    1: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-}
-_KBPS_2 = {
-    3: (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    2: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-_KBPS_2[1] = _KBPS_2[2]
-
-
-class Frame(NamedTuple):
-    """Of an MPEG stream: its size [bytes], its length [samples], and what all frames of a stream have in common."""
-
-    size: int
-    samples: int
-    stream: tuple[int, int, int]  # version, layer, sample rate
-
-
-def read_frame(head: bytes) -> Frame | None:
-    """A frame by the four bytes that it begins with; None where they begin none, or one of a free bit rate.
-
-    Source
-    ------
-    ISO 11172-3 and 13818-3
-    """
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return None
-    version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
-    rate, kbps = head[2] >> 2 & 3, head[2] >> 4
-    if version == 1 or layer == 0 or rate == 3 or kbps in (0, 15):
-        return None
-    rate_hz = (44_100, 48_000, 32_000)[rate] >> (0 if version == 3 else 1 if version == 2 else 2)
-    bits_per_second = 1000 * (_KBPS_1 if version == 3 else _KBPS_2)[layer][kbps - 1]
-    padding = head[2] >> 1 & 1
-    if layer == 3:
-        return Frame((12 * bits_per_second // rate_hz + padding) * 4, 384, (version, layer, rate_hz))
-    samples = 576 if layer == 1 and version != 3 else 1152
-    return Frame(samples // 8 * bits_per_second // rate_hz + padding, samples, (version, layer, rate_hz))
-
-
-def mend_mp3(data: bytes | mmap.mmap) -> tuple[list[Piece] | None, int]:
-    """What to read in place of an MP3 stream, and how many samples all its frames have.
-
-    libsndfile estimates the length of a stream without an index from its first frame, which is wrong where the bit rate
-    varies, and stops for good at a damaged place of 1 kB. So an index (Xing's) with the number of frames is put in
-    front of it where there is none, and bytes between frames are taken out.
-
-    Parameters
-    ----------
-    data : bytes or mmap
-
-    Returns
-    -------
-    pieces : list or None
-        None where the stream can be read as it is.
-    samples : int
-        0 where the data are no such stream, or one of a free bit rate.
-    """
-    start = 0
-    while data[start : start + 3] == b"ID3" and start + 10 <= len(data):
-        a, b, c, d = (byte & 0x7F for byte in data[start + 6 : start + 10])
-        start += 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if data[start + 5] & 0x10 else 0)
-    ranges: list[tuple[int, int]] = []
-    first, samples, frames = None, 0, 0
-    for begin, frame in _frames(data, start):
-        if first is None:
-            first = begin, frame
-        samples, frames = samples + frame.samples, frames + 1
-        if ranges and sum(ranges[-1]) == begin:
-            ranges[-1] = ranges[-1][0], ranges[-1][1] + frame.size
-        else:
-            ranges.append((begin, frame.size))
-    if first is None:
-        return None, 0
-    begin, frame = first
-    index = data[begin : begin + frame.size]
-    has_index = any(mark in index[:200] for mark in (b"Xing", b"Info", b"VBRI"))
-    version, layer, _ = frame.stream
-    head: list[Piece] = []
-    if has_index:
-        samples -= frame.samples
-    elif layer == 1:
-        mono = data[begin + 3] >> 6 == 3
-        side = (17 if mono else 32) if version == 3 else (9 if mono else 17)
-        for kbps in range(1, 15):
-            header = bytes([0xFF, data[begin + 1] | 1, kbps << 4 | data[begin + 2] & 0x0C, data[begin + 3]])
-            made = read_frame(header)
-            if made is not None and made.size >= 4 + side + 12:
-                content = header + bytes(side) + b"Xing" + struct.pack(">II", 1, frames)
-                head = [content + bytes(made.size - len(content))]
-                break
-    if not head and len(ranges) == 1:
-        return None, samples
-    return [*head, *ranges], samples
-
-
-def _frames(data: bytes | mmap.mmap, position: int) -> Iterator[tuple[int, Frame]]:
-    """Where each frame begins, and what it is. The first one, and one after a damaged place, must have a successor."""
-    stream: tuple[int, int, int] | None = None
-    lost = True
-    while 0 <= position < len(data):
-        frame = read_frame(data[position : position + 4])
-        if frame is not None and stream is not None and frame.stream != stream:
-            frame = None
-        if frame is not None and lost and (end := position + frame.size) < len(data):
-            after = read_frame(data[end : end + 4])
-            if after is None or after.stream != frame.stream:
-                frame = None
-        if frame is None:
-            lost, position = True, data.find(b"\xff", position + 1)
-        elif position + frame.size > len(data):  # the last one is cut
-            return
-        else:
-            lost, stream = False, frame.stream
-            yield position, frame
-            position += frame.size

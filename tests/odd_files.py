@@ -120,6 +120,68 @@ def headers(folder: Path) -> Iterator[Case]:
         yield Case("cut short", folder / f"cut.{suffix}", "cut short")
 
 
+def hidden(folder: Path) -> Iterator[Case]:
+    """Sound that libsndfile misreads: VOC in blocks, W64 of the extensible form, BW64, and sizes of 2^63."""
+    whole = np.round(tone() * 2**15).astype("<i2").tobytes()
+    head = b"Creative Voice File\x1a" + struct.pack("<HHH", 26, 0x114, 0x1F11)
+
+    def block(kind: int, content: bytes) -> bytes:
+        return bytes([kind]) + len(content).to_bytes(3, "little") + content
+
+    mono, stereo = (struct.pack("<IBBH4x", RATE_HZ, 16, channels, 4) for channels in (1, 2))
+    end = b"\0"
+    twice = np.repeat(np.frombuffer(whole, "<i2"), 2).tobytes()
+    eight = (np.frombuffer(whole, "<i2") // 256 + 128).astype(np.uint8)
+    slow, coarse = bytes([256 - 125, 0]), np.floor(tone() * 2**7) / 2**7  # at 8000 Hz
+    both = struct.pack("<HBB", 65536 - 8000, 0, 1)
+    for name, blocks, sound in (
+        ("one", block(9, mono + whole) + end, tone()),
+        ("three", block(9, mono + whole[:4096]) + block(2, whole[4096:9000]) + block(2, whole[9000:]) + end, tone()),
+        (
+            "text",
+            block(5, b"hello\0") + block(9, mono + whole[:4096]) + block(4, b"ab") + block(2, whole[4096:]),
+            tone(),
+        ),
+        ("stereo", block(9, stereo + twice[:65536]) + block(2, twice[65536:]), tone()),
+        ("old", block(1, slow + eight[:5000].tobytes()) + block(2, eight[5000:].tobytes()) + end, coarse),
+        ("old-stereo", block(8, both) + block(1, slow + np.repeat(eight, 2).tobytes()) + end, coarse),
+        ("cut", block(9, mono + whole)[:-32], tone()[:-16]),
+    ):
+        (folder / f"{name}.voc").write_bytes(head + blocks)
+        yield Case("VOC, W64 and BW64 by hand", folder / f"{name}.voc", sound)
+    (folder / "cut-more.voc").write_bytes(head + block(9, mono + whole)[:-1000])
+    yield Case("cut short", folder / "cut-more.voc", "cut short: its header promises 160000 bytes of sound")
+
+    guid = {
+        name: name.encode() + bytes.fromhex(tail)
+        for tail, names in (
+            ("2e91cf11a5d628db04c10000", ["riff"]),
+            ("f3acd3118cd100c04f8edb8a", ["wave", "fmt ", "data"]),
+        )
+        for name in names
+    }
+    subformat = bytes.fromhex("000000001000800000aa00389b71")
+    for kind, tag in (("f4", 3), ("f8", 3), ("i2", 1), ("i4", 1)):
+        bits, scale = 8 * int(kind[1]), 1.0 if tag == 3 else 2.0 ** (8 * int(kind[1]) - 1)
+        body = (tone() * scale).astype("<" + kind).tobytes()
+        form = struct.pack("<HHIIHH", 0xFFFE, 1, RATE_HZ, RATE_HZ * bits // 8, bits // 8, bits)
+        form += struct.pack("<HHIH", 22, bits, 4, tag) + subformat
+        for size in (len(body) + 24, len(body) + 60, 0, 24, (1 << 63) + 24, (1 << 64) - 1):
+            start = guid["riff"] + struct.pack("<Q", 0) + guid["wave"]
+            start += guid["fmt "] + struct.pack("<Q", len(form) + 24) + form
+            (folder / f"{kind}-{size}.w64").write_bytes(start + guid["data"] + struct.pack("<Q", size) + body)
+            yield Case("VOC, W64 and BW64 by hand", folder / f"{kind}-{size}.w64", tone())
+    for size in (2 * len(tone()), 0):
+        (folder / f"bw64-{size}.wav").write_bytes(b"BW64" + wav(size, rf64=True)[4:])
+        yield Case("VOC, W64 and BW64 by hand", folder / f"bw64-{size}.wav", tone())
+    (folder / "far.caf").write_bytes(b"caff\0\1\0\0free" + struct.pack(">q", 2**63 - 1) + b"data")
+    (folder / "far.w64").write_bytes(
+        guid["riff"] + bytes(8) + guid["wave"] + guid["riff"] + struct.pack("<Q", 2**63 - 9)
+    )
+    for name in ("far.caf", "far.w64"):
+        yield Case("sizes beyond any file", folder / name, "unreadable: |not an audio file")
+
+
 def _written(folder: Path, suffix: str) -> bytes:
     soundfile.write(folder / f"whole.{suffix}", tone(), RATE_HZ)
     return (folder / f"whole.{suffix}").read_bytes()
@@ -139,6 +201,44 @@ def noise(folder: Path) -> Iterator[Case]:
         path, quiet = folder / f"quiet-{subtype}-{step}.wav", np.round(12 * tone() / 0.4) / 2.0**step
         soundfile.write(path, quiet, RATE_HZ, subtype)
         yield Case("quiet, but no noise", path, quiet, 2.0 ** -(step + 1) if "LAW" in subtype else 1e-9)
+    dithered = np.round(rng.triangular(-1, 0, 1, len(tone())))
+    for name, samples, subtype in (
+        ("gain", 0.7 * dithered / 2**15, "FLOAT"),
+        ("gain", 0.7 * dithered / 2**15, "DOUBLE"),
+        ("gain-24", np.round(0.7 * dithered * 2**8) / 2**23, "PCM_24"),
+        ("8-in-16", dithered / 2**7, "PCM_16"),
+        ("8-in-24", dithered / 2**7 + 0.25, "PCM_24"),
+        ("12-in-16", np.round(rng.normal(0, 0.5, len(tone()))) / 2**11, "PCM_16"),
+        ("8-in-float", np.stack([dithered, dithered[::-1]], axis=1) / 2**7, "FLOAT"),
+        ("offset", 0.25 + levels / 2**11, "ALAW"),
+        ("offset", 0.25 + levels / 2**6, "ULAW"),
+    ):
+        path = folder / f"{name}-{subtype}.wav"
+        soundfile.write(path, samples, RATE_HZ, subtype)
+        yield Case("rounding noise", path, "silent: the samples")
+    for kind in ("WAV", "W64", "AIFF"):
+        for subtype in ("GSM610", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32", "IMA_ADPCM", "MS_ADPCM"):
+            if soundfile.check_format(kind, subtype):
+                path = folder / f"zero-{subtype}.{kind.lower()}"
+                soundfile.write(path, np.zeros(len(tone())), RATE_HZ, subtype, format=kind)
+                yield Case("rounding noise", path, "silent: ")
+    for name, sound, subtype in (
+        ("12-bits", np.round(12 * tone() / 0.4) / 2**11, "PCM_16"),
+        ("gain", np.float32(0.7) * np.float32(np.round(12 * tone() / 0.4) / 2**15), "FLOAT"),
+        ("click", np.eye(1, len(tone()), 900)[0] / 2, "PCM_16"),
+        ("late", np.r_[0.01 * (np.arange(50_000) == 9), tone()[:60_000] / 20], "FLOAT"),
+        ("half", np.stack([tone(), -0.9 * tone()], axis=1), "FLOAT"),
+    ):
+        path = folder / f"kept-{name}.wav"
+        soundfile.write(path, sound, RATE_HZ, subtype)
+        expected = np.asarray(sound, np.float64)
+        yield Case("quiet, but no noise", path, expected if expected.ndim == 1 else expected.mean(axis=1), 1e-6)
+    faded = tone() * np.hanning(len(tone()))
+    for subtype, kind in (("IMA_ADPCM", "wav"), ("MS_ADPCM", "wav"), ("VORBIS", "ogg"), ("OPUS", "ogg"), ("ALAW", "au"),
+                          ("MPEG_LAYER_III", "mp3"), ("PCM_U8", "wav")):  # fmt: skip
+        path = folder / f"cancels-{subtype}.{kind}"
+        soundfile.write(path, np.stack([faded, -faded], axis=1), RATE_HZ, subtype)
+        yield Case("stereo that cancels", path, "silent: its channels cancel one another")
     for subtype in ("PCM_16", "PCM_24", "FLOAT"):
         dither = rng.triangular(-1, 0, 1, (2, len(tone())))
         both = np.round(np.stack([tone() * 2**15 + dither[0], dither[1] - tone() * 2**15], axis=1)) / 2**15
@@ -158,6 +258,26 @@ def mp3(folder: Path) -> Iterator[Case]:
     for one, two in ((0.1, 0.9), (0.9, 0.1), (0.5, 0.5)):
         (folder / f"{one}-{two}.mp3").write_bytes(parts[one] + parts[two])
         yield Case("MP3 of two bit rates", folder / f"{one}-{two}.mp3", np.r_[tone(10), tone(10)], np.inf, 4000)
+    for levels in ((0.5, 0.5), (0.9, 0.1), (0.1, 0.5, 0.9)):
+        path = folder / f"joined-{len(levels)}-{levels[0]}.mp3"
+        wholes = []
+        for level in levels:  # each with its index
+            soundfile.write(folder / "x.mp3", tone(10), RATE_HZ, bitrate_mode="CONSTANT", compression_level=level)
+            wholes.append((folder / "x.mp3").read_bytes())
+        path.write_bytes(b"".join(wholes))
+        yield Case("MP3 files one after the other", path, np.tile(tone(10), len(levels)), np.inf, 4000 * len(levels))
+    for other_hz in (8000, 24_000, 44_100):
+        soundfile.write(folder / "x.mp3", tone(10), other_hz)
+        path = folder / f"to-{other_hz}.mp3"
+        path.write_bytes(parts[0.5] + (folder / "x.mp3").read_bytes())
+        yield Case("MP3 of two sample rates", path, f"its sample rate changes from 16000 to {other_hz} Hz. Convert it")
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE_HZ, 8000, 1, 0, 12, 1, 2, 288, 1, 0)
+    for level, part in parts.items():
+        path = folder / f"mp3-{level}.wav"
+        content = b"fmt " + struct.pack("<I", len(form)) + form + b"fact" + struct.pack("<II", 4, 160_600)
+        content += b"data" + struct.pack("<I", len(part)) + part
+        path.write_bytes(b"RIFF" + struct.pack("<I", len(content) + 4) + b"WAVE" + content)
+        yield Case("MP3 in WAV", path, tone(10), np.inf, 2000)
     rng = np.random.default_rng(1)
     for i, place in enumerate((0.6, 0.7, 0.8, 0.9)):
         damaged = bytearray(parts[0.5] + parts[0.5])
@@ -212,13 +332,28 @@ def ffmpeg(folder: Path) -> Iterator[Case]:
             expected = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-f", "f32le", "-"], capture_output=True)
             samples = np.frombuffer(expected.stdout, "f4")
             yield Case("MP3 without an index, as FFmpeg decodes it", path, samples, 1e-4, 600)
+    for name, encoding in (
+        ("s16.voc", "pcm_s16le"), ("alaw.voc", "pcm_alaw"), ("f32.w64", "pcm_f32le"), ("f64.w64", "pcm_f64le"),
+        ("s24.w64", "pcm_s24le"), ("alaw.w64", "pcm_alaw"), ("s24.caf", "pcm_s24le"), ("f64.aiff", "pcm_f64be"),
+    ):  # fmt: skip
+        for channels, rate_hz in ((1, 8000), (2, 44_100), (4, 96_000)):
+            if path := made(f"{channels}-{name}", "-c:a", encoding, "-ac", str(channels), "-ar", str(rate_hz)):
+                expected = subprocess.run(
+                    ["ffmpeg", "-v", "error", "-i", path, "-f", "f64le", "-"], capture_output=True
+                )
+                samples = np.frombuffer(expected.stdout, "f8").reshape(-1, channels).mean(axis=1)
+                yield Case("FFmpeg's files, as it decodes them", path, samples)
+    for encoding in ("adpcm_yamaha", "g726", "mp2", "ac3", "flac"):
+        if path := made(f"{encoding}.wav", "-c:a", encoding):
+            sentence = "unreadable: .*If other programs play it: convert it, for example with: ffmpeg"
+            yield Case("FFmpeg's files that are not read", path, sentence)
     for suffix in ("m4a", "aac", "webm", "mka", "wma", "ac3", "tta", "wv", "amr"):
         if path := made(f"x.{suffix}"):
             sentence = r"an? .* file.*, which libsndfile does not read. Convert it"
             yield Case("FFmpeg's files that are not read", path, sentence)
 
 
-KINDS: tuple[Callable[[Path], Iterator[Case]], ...] = (formats, headers, noise, mp3, names, foreign)
+KINDS: tuple[Callable[[Path], Iterator[Case]], ...] = (formats, headers, hidden, noise, mp3, names, foreign)
 if shutil.which("ffmpeg"):
     KINDS = (*KINDS, ffmpeg)
 

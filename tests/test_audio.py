@@ -7,6 +7,7 @@ import re
 import struct
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ import soundfile
 from scipy.signal import resample_poly
 
 from speech.audio import WaveformError, convert_blocks, read_original, read_waveform, resampled
-from speech.header import read_frame
+from speech.mpeg import read_frame
 from speech.recording import RecordingError
 from tests.sound_files import RATE_HZ, fmt, pcm, riff, tone, written
+from tests.twin import import_torch
 
 
 def assert_is_tone(waveform: np.ndarray, tolerance: float) -> None:
@@ -146,7 +148,9 @@ def test_channels_that_cancel_are_said_to(tmp_path: Path, subtype: str) -> None:
     dithered = [sign * tone(RATE_HZ) * 2**15 + rng.triangular(-1, 0, 1, 2 * RATE_HZ) for sign in (1, -1)]
     path = written(tmp_path, np.round(np.stack(dithered, axis=1)) / 2**15, subtype=subtype)
     for read in (read_waveform, read_original):
-        with pytest.raises(RecordingError, match=r"^silent: its channels cancel one another where they are averaged$"):
+        with pytest.raises(
+            RecordingError, match=r"^silent: its channels cancel one another where they are averaged. Keep one of them$"
+        ):
             read(path)
 
 
@@ -226,10 +230,10 @@ def test_audio_that_libsndfile_does_not_read_is_named_with_the_cure(
         read_waveform(tmp_path / name)
 
 
-@pytest.mark.parametrize("shape", [(1, 16_000), (2, 16_000), (6, 7), (1, 1, 16_000), (3, 1, 16_000), ()])
+@pytest.mark.parametrize("shape", [(1, 16_000), (2, 16_000), (6, 7), (1, 1, 16_000), (3, 16_000, 1, 1), ()])
 def test_channels_first_is_refused_with_the_cure(shape: tuple[int, ...]) -> None:
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, shape).astype(np.float32)
-    cure = re.escape("waveform.T" if len(shape) == 2 else "one recording at a time")
+    cure = re.escape({2: "waveform.T", 3: "waveform.reshape(-1)"}.get(len(shape), "one recording at a time"))
     with pytest.raises(WaveformError, match=rf"^waveform: must be .*got {re.escape(str(shape))}.* {cure}$"):
         resampled(noise, RATE_HZ)
     with pytest.raises(RecordingError, match=rf"^must be .*got {re.escape(str(shape))}.* {cure}$"):
@@ -312,3 +316,63 @@ def test_a_function_is_a_source_too() -> None:
     given = tone(RATE_HZ).astype(np.float32)
     read_waveform(lambda: (given, RATE_HZ))[:] = 7
     assert given.max() < 1, "the caller's array was handed back"
+
+
+FORM = "waveform: must be (samples,) or (samples, channels)"
+SOUND = np.random.default_rng(0).uniform(-0.5, 0.5, 4800)
+TRANSPOSED = "waveform: must be (samples, channels), as soundfile reads it"
+SQUEEZED = "It is one channel: waveform.reshape(-1)"
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        *(
+            (
+                np.tile(SOUND, (n, 1)),
+                f"{TRANSPOSED}; got ({n}, 4800), more channels than samples. Hand over its transpose",
+            )
+            for n in (1, 2, 5, 16)
+        ),
+        (np.asmatrix(SOUND), f"{TRANSPOSED}; got (1, 4800)"),
+        (SOUND[None, None], f"{FORM}; got (1, 1, 4800). {SQUEEZED}"),
+        (SOUND[None, :, None], f"{FORM}; got (1, 4800, 1). {SQUEEZED}"),
+        (np.zeros((8, 4800, 1)), f"{FORM}; got (8, 4800, 1). Hand over one recording at a time"),
+        ([SOUND, SOUND[:9]], f"{FORM}; got list, of which NumPy makes no array. Hand over one recording at a time"),
+        ((SOUND, 16_000), f"{FORM}; got tuple, of which NumPy makes no array. Hand over one recording at a time"),
+        (np.ma.masked_array(SOUND, SOUND > 0.4), "waveform: is a masked array. Choose what stands"),
+        *(
+            (np.zeros(9, kind), f"{FORM} of floating-point numbers, and not empty; got (9,) of {kind}. Bring {cure}")
+            for kind, cure in (
+                ("int16", "whole numbers to [-1, 1]: waveform / 32768"),
+                ("int32", "whole numbers to [-1, 1]: waveform / 2147483648"),
+                ("int8", "whole numbers to [-1, 1]: waveform / 128"),
+                ("uint8", "whole numbers to [-1, 1]: waveform / 128 - 1"),
+            )
+        ),
+    ],
+)
+def test_a_waveform_of_another_form_is_refused_with_the_cure(waveform: Any, message: str) -> None:
+    with pytest.raises(WaveformError, match=f"^{re.escape(message)}"):
+        resampled(waveform, 16_000)
+
+
+def test_a_tensor_is_a_waveform_or_refused_with_the_cure() -> None:
+    torch = import_torch()
+    np.testing.assert_array_equal(resampled(torch.tensor(SOUND), 16_000), SOUND.astype(np.float32))
+    for tensor in (torch.tensor(SOUND, requires_grad=True), torch.tensor(SOUND).bfloat16()):
+        with pytest.raises(
+            WaveformError, match=f"^{re.escape(FORM)}; got Tensor, of which NumPy makes no array"
+        ) as caught:
+            resampled(tensor, 16_000)
+        assert str(caught.value).endswith(" Convert it: waveform.detach().cpu().float().numpy()")
+        np.testing.assert_allclose(resampled(tensor.detach().cpu().float().numpy(), 16_000), SOUND, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8", ">f4", "g"])
+def test_floats_of_any_width_in_any_order_are_a_waveform(kind: str) -> None:
+    for waveform in (SOUND.astype(kind), SOUND.astype(kind)[:, None], np.tile(SOUND.astype(kind)[:, None], (1, 16))):
+        heard = resampled(waveform, 16_000)
+        assert heard.dtype == np.float32
+        np.testing.assert_allclose(heard, SOUND, atol=3e-4)
+    np.testing.assert_array_equal(resampled(SOUND.tolist(), 16_000), SOUND.astype(np.float32))

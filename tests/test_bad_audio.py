@@ -23,7 +23,10 @@ from tests.sound_files import RATE_HZ, fmt, pcm, riff, tone, written
         ([0.5], "constant: every sample in the 6.25e-05 s read is 0.5"),
         ([1e-8, -1e-8, 1e-9], "silent: the samples in the 0.000188 s read differ by no more than 2.0e-08"),
         (np.r_[np.zeros(80_000), tone(RATE_HZ)], "silent: every sample in the 4 s read is 0"),
-        ([[0.5, -0.5], [0.25, -0.25]], "silent: its channels cancel one another where they are averaged"),
+        (
+            [[0.5, -0.5], [0.25, -0.25]],
+            "silent: its channels cancel one another where they are averaged. Keep one of them",
+        ),
         ([0.1, np.nan, 0.2], "1 of 3 samples are NaN or infinite"),
         ([0.1, np.inf, -np.inf, 0.3], "2 of 4 samples are NaN or infinite"),
         ([[np.inf, -np.inf], [0, 0.1]], "2 of 4 samples are NaN or infinite"),
@@ -102,7 +105,12 @@ def test_more_missing_bytes_are_noticed(tmp_path: Path) -> None:
         ("text.mp3", b"speaker;emotion\n" * 50, "not an audio file that libsndfile reads"),
         ("zeros.wav", b"\0" * 5000, "not an audio file that libsndfile reads"),
         ("empty.wav", b"", "empty: the file has 0 bytes"),
-        ("header.wav", riff(fmt()), "unreadable: Error in WAV file. No 'data' chunk marker"),
+        (
+            "header.wav",
+            riff(fmt()),
+            "unreadable: Error in WAV file. No 'data' chunk marker. If other programs play it: convert it, for example "
+            "with: ffmpeg -i FILE FILE.wav",
+        ),
         ("nothing.wav", riff(fmt(), (b"data", b"")), "empty: its header says 0 frames"),
         ("x.raw", b"ab" * 100, "unreadable: a .raw file does not say its sample rate and format"),
     ],
