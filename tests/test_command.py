@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import pytest
 import inference.arguments
 import report.arguments
 import training.arguments
-from docs import house
 from inference.arguments import CORPORA, PARTS, PHASES
 from nn1d import doctor, gradcheck
 from nn1d.command import nearest, run_command
@@ -33,13 +31,6 @@ TRAIN, REPORT, INFERENCE = ("train.py",), ("-m", "report"), ("-m", "inference")
 GRADCHECK, DOCTOR = ("-m", "nn1d.gradcheck"), ("-m", "nn1d.doctor")
 SWEEP = ("-m", "training", "sweep")
 COMMANDS = (TRAIN, REPORT, INFERENCE, GRADCHECK, DOCTOR)
-ROOM_FOLDERS = [room for level in house.FLOORS for room in level if not room.endswith(".py")]
-CHILDREN = {  # no commands of a user's: two are started by others, two compare or print a table and read no option
-    "benchmarks/measure.py",
-    "tests/rank_job.py",
-    "tests/gpu/standin/__main__.py",
-    "speech/distortion.py",
-}
 UNNEEDED = {"matplotlib", "scipy", "soundfile", "pooch", "jinja2", "safetensors", "tqdm", "cupy"}
 
 
@@ -151,34 +142,6 @@ def test_a_mistake_ends_the_process_with_2() -> None:
         done = run(command, *options)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(sentence) and done.stderr.count("\n") == 1, done.stderr
-
-
-COMMAND_FILES = sorted(
-    path for room in ROOM_FOLDERS for path in (ROOT / room).rglob("*.py")
-    if "\nif __name__ == \"__main__\":" in path.read_text("utf-8") and path.relative_to(ROOT).as_posix() not in CHILDREN
-)  # fmt: skip
-
-
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules.*:RuntimeWarning")
-@pytest.mark.parametrize("path", COMMAND_FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_module_that_runs_names_the_option_that_was_meant(
-    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
-    if path.stem == "__main__":  # it changes how its process ends, so it has one of its own
-        command = (
-            ("-m", module, "sweep") if module == "training" else ("-m", module)
-        )  # without a command, that is missed
-        done = run(command, "--hel")
-        code, output, errors = done.returncode, done.stdout, done.stderr
-    else:
-        monkeypatch.setattr(sys, "argv", [module, "--hel"])
-        with pytest.raises(SystemExit) as end:
-            runpy.run_module(module, run_name="__main__")
-        code = int(end.value.code or 0)
-        output, errors = capsys.readouterr()
-    assert (code, output) == (2, "")
-    assert errors.endswith("unknown option --hel; did you mean --help?\n") and errors.count("\n") == 1, errors
 
 
 def test_names_may_stand_before_after_and_between_options() -> None:
