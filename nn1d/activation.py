@@ -6,7 +6,7 @@ import math
 
 from nn1d.backend import Array, array_module, masked
 from nn1d.dispatch import accelerated
-from nn1d.layer import require, require_floats, require_like
+from nn1d.layer import require, require_floats, require_like, require_number
 
 
 @accelerated
@@ -73,8 +73,9 @@ class ELU:
     """
 
     def __init__(self, alpha: float = 1.0) -> None:
+        number = require_number("ELU", "alpha", alpha)
         require(alpha > 0, f"ELU: alpha must be positive; got {alpha!r}")
-        self.alpha = float(alpha)
+        self.alpha = number
         self.parameters: dict[str, Array] = {}
 
     def __repr__(self) -> str:
@@ -222,8 +223,9 @@ class LeakyReLU:
     """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
+        number = require_number("LeakyReLU", "negative_slope", negative_slope)
         require(0 < negative_slope < 1, f"LeakyReLU: negative_slope must be between 0 and 1; got {negative_slope!r}")
-        self.negative_slope = float(negative_slope)
+        self.negative_slope = number
         self.parameters: dict[str, Array] = {}
 
     def __repr__(self) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 
 from nn1d.backend import Array, array_module
 from nn1d.dispatch import accelerated
-from nn1d.layer import require, require_array
-from nn1d.optimizer import Stepped, require_number
+from nn1d.layer import require, require_array, require_number
+from nn1d.optimizer import Stepped
 
 
 class Adam:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn1d.backend import Array, array_module, masked
-from nn1d.layer import require, require_array, require_floats, require_like
+from nn1d.layer import require, require_array, require_floats, require_like, require_number
 
 
 class Dropout:
@@ -45,8 +45,9 @@ class Dropout:
     """
 
     def __init__(self, rate: float = 0.5) -> None:
+        number = require_number("Dropout", "rate", rate)
         require(0 <= rate < 1, f"Dropout: rate must be in [0, 1); got {rate!r}")
-        self.rate = float(rate)
+        self.rate = number
         self.parameters: dict[str, Array] = {}
 
     def __repr__(self) -> str:

@@ -144,6 +144,8 @@ def check_gradients(
     True
     """
     started = time.perf_counter()
+    if not hasattr(layer, "parameters"):
+        raise ShapeError(f"check_gradients: needs a layer, with parameters; got {type(layer).__name__}")
     title = name or repr(layer)
     leaves = {"input": x} if hasattr(x, "dtype") else {f"input.{path}": leaf for path, leaf in named_leaves(x)}
     first = first_names(layer.parameters)  # a parameter that layers share moves under all its names at once

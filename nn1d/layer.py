@@ -52,6 +52,9 @@ def require_array(owner: object, x: object, name: str = "x", dtype: str = "np.fl
     if isinstance(x, np.ma.MaskedArray):  # a layer would compute with what is masked
         who = owner if isinstance(owner, str) else repr(owner)
         raise ShapeError(f"{who}: {name} is a masked array. Choose what stands in the masked places: {name}.filled(0)")
+    if isinstance(x, np.matrix):  # whose * is another product
+        who = owner if isinstance(owner, str) else repr(owner)
+        raise ShapeError(f"{who}: {name} is an np.matrix. Convert it: np.asarray({name})")
     if isinstance(x, (np.ndarray, np.generic)) or array_module(cast(Array, x)) is not np:
         return
     kind = f"{type(x).__module__}.{type(x).__qualname__}".removeprefix("builtins.")
@@ -69,6 +72,17 @@ def require_size(layer: str, name: str, value: object, least: int = 1) -> int:
         needed = "a positive integer" if least == 1 else f"an integer of at least {least}"
         raise ShapeError(f"{layer}: {name} must be {needed}; got {value!r}")
     return int(value)
+
+
+def require_number(layer: str, name: str, value: object) -> float:
+    """The value as a float; raise ShapeError unless it is a finite number, of Python or NumPy."""
+    if (
+        not isinstance(value, (int, float, np.integer, np.floating))
+        or isinstance(value, bool)
+        or not -math.inf < value < math.inf
+    ):
+        raise ShapeError(f"{layer}: {name} must be a finite number; got {value!r}")
+    return float(value)
 
 
 def generator(layer: str, rng: np.random.Generator | int) -> np.random.Generator:
@@ -228,6 +242,10 @@ class FlatParameters:
     """
 
     def __init__(self, tree: dict[str, Tree], module: ModuleType = np) -> None:
+        require(
+            isinstance(tree, dict),
+            f"FlatParameters: needs arrays by name, such as network.parameters; got {type(tree).__name__}",
+        )
         self._first = first_names(tree)
         leaves = named_parameters(tree)
         _require_one_dtype(leaves)

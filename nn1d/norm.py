@@ -13,7 +13,7 @@ import numpy as np
 
 from nn1d.backend import Array
 from nn1d.dispatch import accelerated
-from nn1d.layer import ShapeError, require, require_dtype, require_floats, require_like, require_size
+from nn1d.layer import ShapeError, require, require_dtype, require_floats, require_like, require_number, require_size
 
 
 @accelerated(half="rounded")
@@ -82,8 +82,9 @@ class LayerNorm:
     def __init__(self, channels: int, epsilon: float = 1e-5, *, dtype: Any = np.float32) -> None:
         self.channels = require_size("LayerNorm", "channels", channels)
         require_dtype("LayerNorm", dtype)
+        number = require_number("LayerNorm", "epsilon", epsilon)
         require(epsilon > 0, f"LayerNorm: epsilon must be positive; got {epsilon!r}")
-        self.epsilon = float(epsilon)
+        self.epsilon = number
         self.parameters: dict[str, Array] = {"weight": np.ones(channels, dtype), "bias": np.zeros(channels, dtype)}
 
     def __repr__(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from typing import Any
 
@@ -77,11 +76,3 @@ class _Home:
         """Whether these numbers are still there, and the others are not the same."""
         owner = self.owner()
         return owner is not None and (owner is not other.owner() or self.place != other.place)
-
-
-def require_number(optimizer: str, name: str, value: object) -> None:
-    """Raise ShapeError unless a setting is a finite number."""
-    require(
-        isinstance(value, (int, float, np.number)) and math.isfinite(value),
-        f"{optimizer}: {name} must be a finite number; got {value!r}",
-    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nn1d.backend import Array, array_module
-from nn1d.layer import require
-from nn1d.optimizer import Stepped, require_number
+from nn1d.layer import require, require_number
+from nn1d.optimizer import Stepped
 
 
 class SGD:

@@ -25,7 +25,8 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
     """The recordings of SAVEE below a directory, sorted by name, and what was left out with reasons.
 
     Both layouts in use are read: AudioData/DC/a01.wav and ALL/DC_a01.wav, where the directory may itself be AudioData
-    or ALL, or have them one folder further down. Of several the one with most recordings is taken. No file is opened.
+    or ALL, or have them one or two folders further down. Of several the one with most recordings is taken. No
+    file is opened.
 
     Parameters
     ----------
@@ -45,9 +46,10 @@ def list_recordings(directory: Path) -> tuple[list[Recording], list[tuple[str, s
     ------
     Haq and Jackson 2009, Speaker-dependent audio-visual emotion recognition, AVSP. File names: its AudioData/Info.txt.
     """
+    below = _subfolders(directory)
     layouts = [
         read(folder)
-        for base in (directory, *_subfolders(directory))
+        for base in (directory, *below, *(folder for parent in below for folder in _subfolders(parent)))
         for read, name in ((_by_speaker, "AudioData"), (_all_in_one, "ALL"))
         for folder in (base / name, base)
     ]

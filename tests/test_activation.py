@@ -185,7 +185,7 @@ def test_an_activation_is_that_of_torch(torch: Any, name: str, dtype: Any, toler
 MESSAGES = [
     (lambda: ELU(0), "ELU: alpha must be positive; got 0"),
     (lambda: ELU(-1.0), "ELU: alpha must be positive; got -1.0"),
-    (lambda: ELU(float("nan")), "ELU: alpha must be positive; got nan"),
+    (lambda: ELU(float("nan")), "ELU: alpha must be a finite number; got nan"),
     (lambda: LeakyReLU(0), "LeakyReLU: negative_slope must be between 0 and 1; got 0"),
     (lambda: LeakyReLU(1.5), "LeakyReLU: negative_slope must be between 0 and 1; got 1.5"),
     (

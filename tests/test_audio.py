@@ -334,7 +334,7 @@ SQUEEZED = "It is one channel: waveform.reshape(-1)"
             )
             for n in (1, 2, 5, 16)
         ),
-        (np.asmatrix(SOUND), f"{TRANSPOSED}; got (1, 4800)"),
+        (SOUND[None].tolist(), f"{TRANSPOSED}; got (1, 4800)"),
         (SOUND[None, None], f"{FORM}; got (1, 1, 4800). {SQUEEZED}"),
         (SOUND[None, :, None], f"{FORM}; got (1, 4800, 1). {SQUEEZED}"),
         (np.zeros((8, 4800, 1)), f"{FORM}; got (8, 4800, 1). Hand over one recording at a time"),

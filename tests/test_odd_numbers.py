@@ -27,6 +27,7 @@ from nn1d import (
     GlobalAveragePool1d,
     HardSigmoid,
     LayerNorm,
+    LeakyReLU,
     Linear,
     MaxPool1d,
     MaxUnpool1d,
@@ -336,6 +337,35 @@ def test_settings_of_adam_are_numbers() -> None:
         Adam(weight_decay=[0.1])  # type: ignore[arg-type]
     with refused("Adam: weight_decay must be a number or have the shape of the parameters, (3,); got (2,)"):
         Adam(weight_decay=np.ones(2)).step(np.ones(3), np.ones(3))
+
+
+@pytest.mark.parametrize("value", ["0.5", None, [0.5], np.array([0.5, 0.5]), np.nan, np.inf, True, 0.5 + 0j])
+def test_settings_of_layers_are_numbers(value: Any) -> None:
+    builders: list[tuple[Any, str]] = [
+        (ELU, "ELU: alpha"),
+        (LeakyReLU, "LeakyReLU: negative_slope"),
+        (Dropout, "Dropout: rate"),
+        (lambda epsilon: LayerNorm(1, epsilon), "LayerNorm: epsilon"),
+    ]
+    for build, name in builders:
+        with refused(f"{name} must be a finite number; got {value!r}"):
+            build(value)
+        build(np.float32(0.5))
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+def test_a_matrix_is_named_with_the_cure(layer: Any) -> None:
+    with pytest.raises(ShapeError, match=r": x is an np\.matrix\. Convert it: np\.asarray\(x\)$"):
+        layer.forward(np.asmatrix(np.ones((8, 1), np.float32)))
+
+
+@pytest.mark.parametrize("value", [np.ones((1, 8, 1)), [1.0], None, 1.0, {"a"}])
+def test_what_is_no_network_is_named(value: Any) -> None:
+    with refused("FlatParameters: needs arrays by name, such as network.parameters; got "):
+        FlatParameters(value)
+    with refused("check_gradients: needs a layer, with parameters; got "):
+        check_gradients(value, np.ones((1, 8, 1)), rng=0)
 
 
 # long sums and long filters

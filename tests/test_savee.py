@@ -119,3 +119,13 @@ def test_an_unreadable_folder_is_one_sentence(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Path, "iterdir", refuse)  # chmod does not stop root, as whom tests may run
     with pytest.raises(CorpusError, match=r"^savee: .* cannot be read: Permission denied. Check its permissions$"):
         savee.list_recordings(tmp_path)
+
+
+@pytest.mark.parametrize("inside", ["archive/SAVEE/AudioData", "archive/SAVEE"])
+def test_recordings_two_folders_further_down_are_found(tmp_path: Path, inside: str) -> None:
+    for name in ("DC/a01.wav", "JE/sa02.wav"):
+        path = tmp_path / inside / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+    recordings, left_out = savee.list_recordings(tmp_path)
+    assert [recording.name for recording in recordings] == ["DC_a01", "JE_sa02"] and left_out == []
