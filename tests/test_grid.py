@@ -97,6 +97,7 @@ def test_every_number_is_that_of_nn1d(name: str, chromium: Any, tmp_path: Path) 
     with browser.opened(chromium, page_with(tmp_path, spec), 400, "dark") as tab:
         compare(tab, spec, given, dy)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+        assert tab.evaluate(browser.SMALL) == [], "too small for a finger"
         editable = [("forward", array, place) for array in given for place in range(given[array].size)]
         editable += [("backward", spec["output"], place) for place in range(dy.size if dy is not None else 0)]
         for step in range(6):
@@ -228,6 +229,11 @@ def test_what_is_no_number_is_named(chromium: Any, tmp_path: Path) -> None:
         assert field.evaluate("field => field.scrollWidth <= field.clientWidth"), "a number is cut"
         field.fill("1/4")
         assert shown(tab)["forward:y"][0] == 0.25
+        tab.select_option("select", "x")
+        answer = cell(tab, "backward:x:0").query_selector("input")
+        answer.fill("abc")
+        assert tab.inner_text(".lab-message") == "dx[0, 0, 0]: needs a number, such as −2, 0.5 or 1/3; got abc"
+        tab.select_option("select", "")
         field.fill("0")  # α = 1/2: a corner, where backward and differences may differ
         assert "at a corner" in tab.inner_text(".lab-check")
 

@@ -883,7 +883,9 @@
 
     answer(td, text, value) {
       this.answers[`${td.array.name}:${td.index}`] = text;
-      const verdict = Number.isFinite(value) ? this.judge(td, value) : ["", ""];
+      const isBegun = /^\s*[-−+]?\s*$/.test(text);
+      const needed = isBegun ? ["", ""] : ["", `${td.label}: needs a number, such as −2, 0.5 or 1/3; got ${text}`];
+      const verdict = Number.isFinite(value) ? this.judge(td, value) : needed;
       td.dataset.verdict = verdict[0];
       this.say(verdict[1], verdict[0]);
     }
