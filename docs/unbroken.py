@@ -8,6 +8,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from docs.equation import pieces
+
 WHOLE = re.compile(r"(?<![\w.])[-−+]?\d[\d.,]*e[-−+]?\d+")  # a browser breaks 2.1e-4 after its hyphen
 CLOSING = re.compile(r"[.,;:!?)\]]+")
 WORDS = 24  # letters of a table's cell that is words, and needs room for some of them in a line
@@ -29,8 +31,10 @@ class Unbroken(SphinxPostTransform):
                 parent.remove(after)
                 parent.remove(formula)
                 rest = after.astext()[closing.end() :]
-                whole = nodes.inline("", "", formula, nodes.Text(closing[0]), classes=["whole"])
-                parent[place:place] = [whole, nodes.Text(rest)] if rest else [whole]
+                *firsts, last = [nodes.math(part, part) for chain in pieces(formula.astext()) for part in chain]
+                whole = nodes.inline("", "", last, nodes.Text(closing[0]), classes=["whole"])
+                before = [node for first in firsts for node in (first, nodes.Text(" "))]
+                parent[place:place] = [*before, whole, nodes.Text(rest)] if rest else [*before, whole]
         for text in list(self.document.findall(nodes.Text)):
             skipped = (nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.title)
             if isinstance(text.parent, skipped) or not WHOLE.search(text):

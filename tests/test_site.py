@@ -385,6 +385,15 @@ def test_slides_are_led_by_the_keyboard(site: Path, chromium: Any) -> None:
         assert tab.evaluate("document.body.classList.contains('notes')")
 
 
+def test_no_slide_is_wider_than_a_phone(site: Path, chromium: Any) -> None:
+    with browser.opened(chromium, "about:blank", 400, "light") as tab:
+        for path in sorted((site / "slides").glob("lesson-*.html")):
+            tab.goto(path.as_uri())
+            for place in range(tab.evaluate("document.querySelectorAll('body > section').length")):
+                assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), (path.name, place + 1)
+                tab.keyboard.press("ArrowRight")
+
+
 def test_words_of_the_field_are_found(site: Path, chromium: Any) -> None:
     with browser.opened(chromium, f"{(site / 'search.html').as_uri()}?q=receptive+field", 1400, "light") as tab:
         tab.wait_for_selector("#search-results li a")
