@@ -13,10 +13,12 @@ import pooch
 import scipy
 import soundfile
 
-from speech import audio, container, header, libsndfile
+from speech import audio, container, header, libsndfile, mpeg, silence
 from speech.recording import CorpusError
 
-OF_AUDIO = (audio.__file__, container.__file__, header.__file__, libsndfile.__file__)
+OF_AUDIO = (
+    audio.__file__, container.__file__, header.__file__, libsndfile.__file__, mpeg.__file__, silence.__file__,
+)  # fmt: skip
 NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # what more room on the disk would mend
 
 
