@@ -22,6 +22,7 @@ EMOTIONS = {
 }
 CHECKSUMS = Path(__file__).with_name("emodb.sha256")
 NAME = re.compile(r"(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z])")
+DEPTH = 4  # folders on the way to the WAV files, each alone in the one before
 LARYNGOGRAMS = re.compile(r"laryng[a-z]*|lary?|egg|lx", re.IGNORECASE)
 
 
@@ -37,8 +38,9 @@ def list_recordings(
     """The recordings of EmoDB below a directory, sorted by name, and what was left out with reasons.
 
     The WAV files are looked for in the directory, in its folder `wav`, and, where the directory holds a single folder,
-    in that folder and its `wav`. A folder of laryngograms is never looked into. A recording whose name is not among the
-    535 of the list (EmoDB 2.0 has 281 more) is left out. No file is opened but erkennung.txt.
+    in that folder and its `wav`, and so on, three folders down. A folder of laryngograms is never looked into. A
+    recording whose name is not among the 535 of the list (EmoDB 2.0 has 281 more) is left out. No file is opened but
+    erkennung.txt.
 
     Parameters
     ----------
@@ -131,15 +133,15 @@ def _find_wav_files(directory: Path) -> list[Path]:
     return max(folders, key=lambda files: sum(NAME.fullmatch(path.stem) is not None for path in files), default=[])
 
 
-def _folders(directory: Path) -> Iterator[Path]:
-    yield directory
-    if (directory / "wav").is_dir():
-        yield directory / "wav"
-    inside = [path for path in directory.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX"))]
-    if len(inside) == 1 and inside[0].name != "wav" and not _holds_laryngograms(inside[0].name):
-        yield inside[0]
-        if (inside[0] / "wav").is_dir():
-            yield inside[0] / "wav"
+def _folders(folder: Path) -> Iterator[Path]:
+    for _ in range(DEPTH):
+        yield folder
+        if (folder / "wav").is_dir():
+            yield folder / "wav"
+        inside = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX"))]
+        if len(inside) != 1 or inside[0].name == "wav" or _holds_laryngograms(inside[0].name):
+            return
+        folder = inside[0]
 
 
 def _holds_laryngograms(name: str) -> bool:

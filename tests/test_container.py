@@ -15,7 +15,7 @@ from speech.container import READ, FormatError, encode_sound, foreign_kind, writ
 
 ROOT = Path(__file__).parents[1]
 RATES_HZ = {".wve": 8000, ".xi": 44_100}  # of formats that hold one only
-LOSSY = {".mp3": 0.05, ".ogg": 0.05, ".oga": 0.05, ".opus": 0.2, ".wve": 0.02}
+LOSSY = {".mp3": 0.05, ".mpga": 0.05, ".ogg": 0.05, ".oga": 0.05, ".opus": 0.2, ".wve": 0.02}
 
 
 def sound(rate_hz: int, seconds: float = 0.5) -> np.ndarray:

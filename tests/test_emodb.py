@@ -59,7 +59,9 @@ def test_every_emotion_letter_is_german(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("below", ["", "wav", "EmoDB", "EmoDB/wav", "download/wav"])
+@pytest.mark.parametrize(
+    "below", ["", "wav", "EmoDB", "EmoDB/wav", "download/wav", "a/EmoDB", "a/EmoDB/wav", "a/b/EmoDB/wav"]
+)
 def test_the_wav_folder_is_found(tmp_path: Path, below: str) -> None:
     make(tmp_path / below, "03a01Fa.wav", "16b10Td.WAV", ".03a01Wa.wav", "._03a01Wa.wav", "notes.txt")
     if below == "wav":

@@ -102,11 +102,11 @@ def test_control_characters_are_written_as_repr_does_and_names_stay_different(tm
     assert len(set(listed_names)) == len(names) and all(name.isprintable() for name in listed_names)
 
 
-FOREIGN = ("m4a", "AAC", "webm", "wma", "amr", "ape", "wv", "3gp", "raw", "pcm")
+FOREIGN = ("m4a", "AAC", "webm", "wma", "amr", "ape", "wv", "3gp", "raw", "pcm", "avi", "gsm", "vox")
 
 
 def test_audio_of_other_kinds_is_named_with_the_cure(tmp_path: Path) -> None:
-    make(tmp_path, "a.wav", "notes.txt", "film.avi", ".x.m4a", *(f"b/x.{suffix}" for suffix in FOREIGN))
+    make(tmp_path, "a.wav", "notes.txt", "film.srt", ".x.m4a", *(f"b/x.{suffix}" for suffix in FOREIGN))
     recordings, left_out = folder.list_recordings(tmp_path)
     assert [recording.name for recording in recordings] == ["a"]
     assert [name for name, _ in left_out] == sorted(f"b/x.{suffix}" for suffix in FOREIGN)
