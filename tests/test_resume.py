@@ -241,7 +241,8 @@ def test_a_run_folder_that_is_deleted_ends_the_run_with_a_sentence(options: tupl
         shutil.rmtree(run)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert re.fullmatch(rf"train.py: run: cannot write into {run}: No such file or directory\. .*\n", errors)
+    reason = f"cannot write into {run}: No such file or directory. The folder is gone, "
+    assert re.fullmatch(rf"train.py: run: {re.escape(reason)}.*\n", errors)
 
 
 def test_history_is_whole_whenever_somebody_looks(options: tuple[str, ...], tmp_path: Path) -> None:

@@ -215,12 +215,18 @@ class RunFolder(RunFiles):
         except OwnershipError as error:
             raise RunError(f"run: {error}") from error
         except OSError as error:
+            reason = f"{self.path}: {error.strerror or error}"
+            if not self.path.exists():
+                raise RunError(
+                    f"run: cannot write into {reason}. The folder is gone, and what was saved with it: start again"
+                ) from error
             if not (self.path / "config.json").exists():  # there is nothing to go on with
-                reason = f"cannot write a run into {self.path}: {error.strerror or error}"
-                raise RunError(f"--out: {reason}. Make room there, or choose another --out") from error
+                raise RunError(
+                    f"--out: cannot write a run into {reason}. Make room there, or choose another --out"
+                ) from error
             raise RunError(
-                f"run: cannot write into {self.path}: {error.strerror or error}. What was saved before is whole: make "
-                f"room there, then go on with python train.py --resume {self.path}"
+                f"run: cannot write into {reason}. What was saved before is whole: make room there, then go on with "
+                f"python train.py --resume {self.path}"
             ) from error
 
 
