@@ -26,7 +26,7 @@ FOREIGN = {
     ".m4a", ".m4b", ".m4r", ".mp4", ".mov", ".aac", ".alac", ".webm", ".weba", ".mka", ".wma", ".asf", ".amr", ".awb",
     ".3gp", ".3ga",
     ".ac3", ".eac3", ".dts", ".ape", ".wv", ".tta", ".tak", ".mpc", ".ra", ".dsf", ".dff", ".spx", ".raw", ".pcm",
-    ".sox", ".shn", ".gsm", ".vox", ".avi", ".flv", ".mkv", ".mpg", ".mpeg", ".wmv",
+    ".sox", ".shn", ".avi", ".flv", ".mkv", ".mpg", ".mpeg", ".wmv",
 }  # fmt: skip
 SIGNATURES = (  # what such a file begins with, whatever its name
     (4, b"ftyp", "an MP4 file, such as .m4a"),

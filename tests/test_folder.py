@@ -102,7 +102,7 @@ def test_control_characters_are_written_as_repr_does_and_names_stay_different(tm
     assert len(set(listed_names)) == len(names) and all(name.isprintable() for name in listed_names)
 
 
-FOREIGN = ("m4a", "AAC", "webm", "wma", "amr", "ape", "wv", "3gp", "raw", "pcm", "avi", "gsm", "vox")
+FOREIGN = ("m4a", "AAC", "webm", "wma", "amr", "ape", "wv", "3gp", "raw", "pcm", "avi")
 
 
 def test_audio_of_other_kinds_is_named_with_the_cure(tmp_path: Path) -> None:
