@@ -283,15 +283,15 @@ def rate(options: argparse.Namespace) -> None:
     """Rebuild the run's test clips from quantised representations, and the recordings at fewer bits beside them."""
     if options.output is not None:
         check_output(options.output, (".json",), [options.run])
-        write_atomic(options.output, (json.dumps(judged_rates(options), indent=2) + "\n").encode())
+        write_atomic(options.output, (json.dumps(measure_rates(options), indent=2) + "\n").encode())
         return
     with RunFolder.open(options.run, "rate") as run:
         results = run.read_results()  # before the work, which takes minutes
-        run.write_results(results | {"rates": judged_rates(options)})
+        run.write_results(results | {"rates": measure_rates(options)})
     say(f"written: {options.run / 'results.json'}; python -m report {options.run} shows it")
 
 
-def judged_rates(options: argparse.Namespace) -> dict[str, Any]:
+def measure_rates(options: argparse.Namespace) -> dict[str, Any]:
     """The figures of `rate`, which are printed as well."""
     config, settings = read_config(options.run)
     models = {weights: load_run(options.run, weights, options.threads) for weights in phases_there(options.run)}

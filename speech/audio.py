@@ -14,9 +14,8 @@ import scipy  # its parts load when they are used
 import soundfile
 
 from speech.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, PatchedFile, check_rate, mend_header
-from speech.libsndfile import check_length, is_mpeg, open_forward, reason
+from speech.libsndfile import check_length, is_mpeg, mpg123_quiet, open_forward, reason
 from speech.mpeg import mend_mp3
-from speech.quiet import mpg123_quiet
 from speech.recording import RecordingError
 from speech.silence import CANCELLED, ROUNDING_STEPS, SMALLEST_RANGE, STEPS, between_values
 
