@@ -35,6 +35,15 @@ def start(*options: str | Path, **environment: str) -> subprocess.Popen[str]:
     )
 
 
+def import_path(*folders: Path) -> dict[str, str]:
+    """PYTHONPATH of a program that finds modules in these folders, then nn1d, then what is found here.
+
+    Nobody need have installed the repository, and the packages that it needs may lie in PYTHONPATH.
+    """
+    here = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([*map(str, folders), str(ROOT), *([here] if here else [])])}
+
+
 def train(*options: str | Path, expect: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, which is the one expected, and never a traceback."""
     with start(*options, **environment) as process:

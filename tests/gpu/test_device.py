@@ -15,12 +15,11 @@ import pytest
 
 from nn1d import DeviceError, find_device
 from nn1d.device import CHECKS, memory_bytes
-from tests.command import needs_audio
+from tests.command import ROOT, import_path, needs_audio
 from tests.gpu import standin
 from tests.gpu.standin import routine
 from tests.gpu.standin.memory import CUDARuntimeError
 
-ROOT = Path(__file__).parents[2]
 CURE = r"pip install 'nn1d\[gpu-cuda12\]' or 'nn1d\[gpu-cuda13\]'"
 
 
@@ -237,10 +236,8 @@ def test_half_is_for_gpus(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(*command: str, cupy: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """A command where importing CuPy does `cupy`."""
     (folder / "cupy.py").write_text(cupy)
-    path = f"{folder}{os.pathsep}{ROOT}"
-    return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
-    )
+    environment = os.environ | import_path(folder)
+    return subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 @needs_audio

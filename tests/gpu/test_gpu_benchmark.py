@@ -21,9 +21,8 @@ from benchmarks.step import clips
 from models.autoencoder import CHANNELS, Autoencoder
 from nn1d import Conv1d, ConvTranspose1d, MaxPool1d, MaxUnpool1d
 from nn1d.dispatch import plain
-from tests.command import needs_audio, train
+from tests.command import ROOT, import_path, needs_audio, train
 
-ROOT = Path(__file__).parents[2]
 SIZES: dict[str, Any] = {"batch": 2, "samples": 320, "precision": "float32", "repeats": 2, "rounds": 1}
 
 
@@ -61,7 +60,7 @@ def test_the_gradient_is_held_against_that_of_numpy(cupy: Any, precision: str, m
 def test_a_whole_run_is_timed_and_held_against_one_on_the_cpu(tmp_path: Path) -> None:
     sizes = ["--db", "demo", "--limit", "6", "--clip-samples", "3200", "--channels", "2,3"]
     sizes += ["--epochs", "1", "--fine-tune-epochs", "1"]
-    train(*sizes, "--no-report", "--out", tmp_path / "run")
+    train(*sizes, "--device", "cpu", "--no-report", "--out", tmp_path / "run")
     found = gpu_run.whole(sizes, tmp_path / "run", device="cpu")
     assert found is not None
     assert found["seconds"] > 0
@@ -218,11 +217,10 @@ def test_the_bytes_of_a_clip_are_counted_from_the_layers(monkeypatch: pytest.Mon
 
 def test_without_a_gpu_there_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "cupy.py").write_text("raise ImportError('none here')\n")
-    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    environment = os.environ | import_path(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu"],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "benchmarks.gpu"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("benchmarks.gpu: no GPU: CuPy cannot be imported (none here). For one: pip install")
     assert done.stderr.count("\n") == 1
@@ -241,8 +239,9 @@ def test_tests_and_benchmark_start_where_only_the_gpu_is_cared_for() -> None:
     if importlib.util.find_spec("torch") is not None:
         names.append("benchmarks.torch_twin")
     done = subprocess.run(
-        [sys.executable, "-c", program, *names], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", program, *names],
+        cwd=ROOT, env=os.environ | import_path(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 
