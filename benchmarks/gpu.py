@@ -19,10 +19,12 @@ after every measurement.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -183,12 +185,18 @@ def test_suite(seconds: float) -> bool:
     files = sorted(str(path) for path in (ROOT / "tests/gpu").glob("test_*gpu*.py"))
     files += [f"tests/gpu/test_{name}.py" for name in ("kernels", "convolution_kernel", "loss_scaling")]
     command = [sys.executable, "-m", "pytest", "-q", *files]
-    try:
-        done = subprocess.run(command, cwd=ROOT, env=os.environ | {"NN1D_GPU": "1"}, timeout=limit(seconds))
-    except subprocess.TimeoutExpired:
-        print(f"tests: not done after {seconds:.0f} s", flush=True)
-        return False
-    return done.returncode == 0
+    if importlib.util.find_spec("xdist") is not None:
+        command += ["-n", "8", "-p", "no:benchmark"]  # pytest-benchmark warns beside xdist, and warnings are errors
+    environment = os.environ | {"NN1D_GPU": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True) as process:
+        try:
+            return process.wait(limit(seconds)) == 0
+        except subprocess.TimeoutExpired:
+            print(f"tests: not done after {seconds:.0f} s", flush=True)
+            return False
+        finally:
+            if process.returncode is None:  # its workers too: they would work beside what is measured next
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -144,6 +145,36 @@ def test_a_side_that_takes_too_long_is_ended(capfd: pytest.CaptureFixture[str]) 
     assert not gpu.test_suite(0.05)
     assert time.monotonic() - started < 60
     capfd.readouterr()
+
+
+def test_tests_that_take_too_long_end_with_all_that_they_started(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A worker that outlives pytest would work beside what is measured next. One that does nothing stands in for it."""
+    popen, (read, write) = subprocess.Popen, os.pipe()
+    program = ["sh", "-c", "sleep 600 & wait"]
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: popen(program, pass_fds=[write], **options))
+    assert not gpu.test_suite(2)
+    os.close(write)
+    ended, _, _ = select.select([read], [], [], 60)  # a pipe ends when the last process that can write has
+    os.close(read)
+    assert ended
+    assert capfd.readouterr().out == "tests: not done after 2 s\n"
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_the_tests_share_the_gpu_where_pytest_can(monkeypatch: pytest.MonkeyPatch, several: bool) -> None:
+    words: list[str] = []
+
+    def start(command: list[str], **options: Any) -> Any:
+        words.extend(command)
+        return popen([sys.executable, "-c", ""], **options)
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if several else None)
+    assert gpu.test_suite(600)
+    assert ("-n 8 -p no:benchmark" in " ".join(words)) == several == ("-n" in words)
 
 
 def test_figures_are_written_after_every_measurement(
