@@ -1,11 +1,12 @@
 """python -m benchmarks.gpu: the paper's network on the GPU of this machine, ours and PyTorch's.
 
-First the tests of the GPU run on it (NN1D_GPU=1), for at most half of --minutes, unless --no-tests. Then, for each
-kind of work, batch and precision, ours and PyTorch's twin in every layout and mode, each in a process of its own, one
-after the other: milliseconds a clip, the share of what a copy and a large matrix product reach on this device in the
-same run, the memory that the process holds, and what the host starts on the device in a step. What the two compute must
-agree. Before the first of a precision, how far the gradient of the network is from that of NumPy; after all, with --db,
-a whole run of train.py (benchmarks/gpu_run.py). The end is a verdict against the targets.
+First the tests of the GPU run on it (NN1D_GPU=1), for at most half of --minutes, unless --no-tests. Then, for each kind
+of work, batch and precision, ours and PyTorch's twin in every layout and mode, each in a process of its own, one after
+the other: milliseconds a clip, the share of what a copy and a large matrix product reach on this device in the same
+run, the memory that the process holds, and what the host starts on the device in a step; --json also has how long each
+kernel runs there. What the two compute must agree. Before the first of a precision, how far the gradient of the network
+is from that of NumPy; after all, with --db, a whole run of train.py (benchmarks/gpu_run.py). The end is a verdict
+against the targets.
 
 The most telling cases come first, ours and PyTorch's eager mode of each before the other modes of any. --minutes ends
 the program in time with what there is by then, and no process gets more than three minutes; --json is written anew

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks.step import clips
@@ -144,47 +146,62 @@ def recorded(torch: Any, step: Callable[[], Any]) -> Callable[[], Any]:
 def timed(
     step: Callable[[], Any], value: float, repeats: int, rounds: int, held: Callable[[], float], wait: Callable[[], Any]
 ) -> Callable[[], Measured]:
-    """A function that gives seconds a step, the value before the first, MiB held, and launches in a step.
+    """A function that gives seconds a step, the value before the first, MiB held, and the profile of a step.
 
-    Seconds are the median over rounds of `repeats` steps. Launches are counted after them: a profiler slows steps down.
+    The profile comes last: a profiler slows steps down.
     """
 
     def measure() -> Measured:
-        for _ in range(3):  # what is compiled or recorded is so by then
-            step()
-        seconds = []
-        for _ in range(rounds):
-            wait()
-            started = time.perf_counter()
-            for _ in range(repeats):
-                step()
-            wait()
-            seconds.append((time.perf_counter() - started) / repeats)
-        return {
-            "seconds": statistics.median(seconds),
-            "value": value,
-            "held_mib": held(),
-            "launches": launches(step, wait),
-        }
+        seconds = median_seconds(step, wait, repeats, rounds)
+        return {"seconds": seconds, "value": value, "held_mib": held()} | profiled(step, wait)
 
     return measure
 
 
-def launches(step: Callable[[], Any], wait: Callable[[], Any]) -> int | None:
-    """Kernels, copies and graphs that the host starts in a step, ours or PyTorch's, by what PyTorch's profiler sees."""
+def median_seconds(function: Callable[[], Any], wait: Callable[[], Any], repeats: int, rounds: int) -> float:
+    """Seconds a call: the median over rounds of `repeats` calls."""
+    for _ in range(3):  # what is compiled, recorded or set up at first use is so by then
+        function()
+    seconds = []
+    for _ in range(rounds):
+        wait()
+        started = time.perf_counter()
+        for _ in range(repeats):
+            function()
+        wait()
+        seconds.append((time.perf_counter() - started) / repeats)
+    return statistics.median(seconds)
+
+
+def profiled(step: Callable[[], Any], wait: Callable[[], Any]) -> Measured:
+    """What the host launches in a step and how long it runs on the device, ours or PyTorch's, by PyTorch's profiler."""
+    unknown: Measured = {"launches": None, "kernels": {}}
     try:
         import torch
     except ImportError:
-        return None
+        return unknown
     if not torch.cuda.is_available():
-        return None
-    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profile:
+        return unknown
+    with torch.profiler.profile(acc_events=True) as profile:  # without it PyTorch 2.11 warns that events are cleared
         step()
         wait()
+    return {"launches": launches(profile.events()), "kernels": kernels(profile.events())}
+
+
+def launches(events: Iterable[Any]) -> int:
+    """Kernels, copies and graphs that the host starts: calls of CUDA's runtime (cuda...) or driver (cu...)."""
     kinds = ("LaunchKernel", "GraphLaunch", "Memcpy", "Memset")
-    named = [event for event in profile.key_averages() if event.key.startswith(("cuda", "cu"))]
-    return sum(event.count for event in named if any(kind in event.key for kind in kinds))
+    return sum(event.name.startswith("cu") and any(kind in event.name for kind in kinds) for event in events)
+
+
+def kernels(events: Iterable[Any]) -> dict[str, float]:
+    """Microseconds on the device, of all kernels of one name: without its types and arguments."""
+    microseconds: defaultdict[str, float] = defaultdict(float)
+    for event in events:
+        if event.device_type.name == "CUDA" and not event.is_user_annotation:  # a range has kernels that count already
+            name = re.split("[<(]", event.name.removeprefix("void ").replace("(anonymous namespace)::", ""))[0]
+            microseconds[name.strip()] += event.time_range.elapsed_us()
+    return {name: round(total, 3) for name, total in microseconds.items()}
 
 
 def roof(precision: str, size: int = 8192, mebibytes: int = 1024) -> Callable[[], Measured]:
@@ -204,12 +221,7 @@ def roof(precision: str, size: int = 8192, mebibytes: int = 1024) -> Callable[[]
     wait = cupy.cuda.runtime.deviceSynchronize
 
     def seconds(function: Callable[[], Any]) -> float:
-        wait()
-        started = time.perf_counter()
-        for _ in range(5):
-            function()
-        wait()
-        return (time.perf_counter() - started) / 5
+        return median_seconds(function, wait, repeats=5, rounds=5)
 
     def measure() -> Measured:
         return {

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def test_ours_and_theirs_compute_the_same(cupy: Any, work: str, precision: str) 
     found = [own(), own()]
     assert found[0]["value"] == found[1]["value"]  # before the first step
     assert all(each["seconds"] > 0 and each["held_mib"] > 0 for each in found)
+    on_gpu = device == "cuda" and os.environ.get("NN1D_GPU") == "1"
+    assert bool(found[0]["launches"]) == bool(found[0]["kernels"]) == on_gpu
     for layout in gpu.LAYOUTS:
         rival = gpu_sides.theirs(work, **sizes, layout=layout, mode="eager", device=device)()
         assert rival["value"] == pytest.approx(found[0]["value"], rel=1e-4 if precision == "float32" else 2e-2)
@@ -73,13 +76,69 @@ def test_a_whole_run_is_timed_and_held_against_one_on_the_cpu(tmp_path: Path) ->
     assert gpu_run.whole(sizes, None, device="cpu", seconds=0.1) is None
 
 
-def test_the_roof_is_measured(cupy: Any) -> None:
-    found = gpu_sides.roof("float32", size=64, mebibytes=1)()
-    assert found["gflops"] > 0 < found["copy_gb_s"]
+def test_the_roof_is_measured(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that the calls move: a second each, but the first, which sets cuBLAS up, and one in two rounds."""
+    clock = 0.0
+
+    def slow(function: Any) -> Any:
+        calls = count(1)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal clock
+            clock += 100 if next(calls) in (1, 11, 16) else 1  # as many as the median of five rounds bears, and one
+            return function(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(gpu_sides.time, "perf_counter", lambda: clock)
+    for name in ("matmul", "copyto"):
+        monkeypatch.setattr(cupy, name, slow(getattr(cupy, name)))
+    roof = gpu_sides.roof("float32", size=64, mebibytes=1)()
+    assert roof == pytest.approx({"gflops": 2 * 64**3 / 1e9, "copy_gb_s": 2 * 2**20 / 1e9})
 
 
-NN1D = {"seconds": 0.064 * 0.3, "value": 0.5, "held_mib": 100.0, "launches": 12}
-RIVAL = {"seconds": 0.064 * 0.6, "value": 0.500005, "held_mib": 200.0, "launches": None}
+def test_a_profile_says_what_is_launched_and_how_long_each_kernel_runs() -> None:
+    pytest.importorskip("torch", reason="the profiler is PyTorch's: pip install -e '.[oracle]'")
+    from torch.autograd import DeviceType
+    from torch.autograd.profiler_util import FunctionEvent
+
+    def event(name: str, microseconds: int, device: str = "CUDA", annotation: bool = False) -> Any:
+        place: dict[str, Any] = {"device_type": getattr(DeviceType, device), "is_user_annotation": annotation}
+        return FunctionEvent(0, name, 0, start_us=5, end_us=5 + microseconds, **place)
+
+    calls = ["cudaLaunchKernel", "cuLaunchKernelEx", "cudaGraphLaunch", "cudaMemcpyAsync", "cudaMalloc", "aten::copy_"]
+    events = [event(name, 9, "CPU") for name in calls] + [
+        event("void convolution<16, true>(float const*, int)", 3),
+        event("void convolution<32, false>(float const*, int)", 4),
+        event("void at::native::(anonymous namespace)::multi_tensor_apply_kernel<float>(int)", 2),
+        event("Memcpy DtoD (Device -> Device)", 1),
+        event("Optimizer.step#Adam.step", 100, annotation=True),
+    ]
+    assert gpu_sides.launches(events) == 4
+    expected = {"convolution": 7, "at::native::multi_tensor_apply_kernel": 2, "Memcpy DtoD": 1}
+    assert gpu_sides.kernels(events) == expected
+
+
+def test_a_step_is_profiled_where_pytorch_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch", reason="the profiler is PyTorch's: pip install -e '.[oracle]'")
+    profile, x = torch.profiler.profile, torch.ones(8, 8)
+
+    def strict(**options: Any) -> Any:  # PyTorch 2.11 warns without acc_events, where 2.13 does not
+        assert options.pop("acc_events")
+        return profile(**options, acc_events=True)
+
+    monkeypatch.setattr(torch.profiler, "profile", strict)
+    monkeypatch.setattr(gpu_sides, "kernels", lambda events: [event.name for event in events])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu_sides.profiled(lambda: x @ x, lambda: None) == {"launches": None, "kernels": {}}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    measured = gpu_sides.profiled(lambda: x @ x, lambda: None)
+    assert measured["launches"] == 0 and "aten::mm" in measured["kernels"]  # on the CPU nothing is launched
+
+
+PROFILE: dict[str, Any] = {"launches": 12, "kernels": {"convolution": 2.5}}
+NN1D = PROFILE | {"seconds": 0.064 * 0.3, "value": 0.5, "held_mib": 100.0}
+RIVAL = NN1D | {"seconds": 0.064 * 0.6, "value": 0.500005, "held_mib": 200.0, "launches": None, "kernels": {}}
 ROOF = {"gflops": 50_000.0, "copy_gb_s": 3_000.0}
 CASE = gpu.Case("train", 64, "float32")
 
