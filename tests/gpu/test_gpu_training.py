@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+import re
 import runpy
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.step import clips
 from inference.ablation import mask_ablation
 from nn1d import array_module, to_numpy
+from nn1d.dispatch import plain
 from tests.command import ROOT, make_recordings, needs_audio, rows
+from tests.gpu import step
 from training.arguments import read_arguments
 from training.configuration import Configuration
 from training.dual_training import DualTraining
@@ -204,6 +210,41 @@ def test_mask_ablation_gives_the_same(cupy: Any) -> None:
     ]
     for kind in ("own", "another", "random", "none"):
         assert found[1][kind] == pytest.approx(found[0][kind], rel=1e-4)
+
+
+@pytest.mark.parametrize(("precision", "most"), [("float32", 1e-4), ("tf32", 2e-2), ("half", 2e-2)])
+def test_a_step_for_the_sanitizer(
+    cupy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], precision: str, most: float
+) -> None:
+    monkeypatch.setenv("CUPY_TF32", "0")
+    if precision == "tf32" and int(cupy.cuda.Device().compute_capability) < 80:
+        pytest.skip("needs a GPU that has TF32")
+    options = ["--precision", precision, "--samples", "320"]
+    with nullcontext() if os.environ.get("NN1D_GPU") == "1" else plain():  # thirty convolutions on one core: a minute
+        assert step.main(options) == 0
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1 and line.endswith(", weights moved by up to 1.0e-03\n"), line  # Adam's first step
+    settings = Configuration(clip_samples=320, batch_size=2)
+    loss, _ = DualTraining(settings, np.array(clips(2, 320)), choose_executor(np, 1)).gradient(np.arange(2))
+    assert float(line.split()[1].rstrip(",")) == pytest.approx(float(loss), rel=most)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], r"no GPU: CuPy cannot be imported \(.+\)\. For one: .+"),
+        (["--clips", "0"], "batch_size must be at least 1; got 0"),
+    ],
+)
+def test_a_step_that_cannot_be_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(SystemExit) as end:
+        step.main(options)
+    output, errors = capsys.readouterr()
+    assert (end.value.code, output) == (2, "")
+    assert re.fullmatch(rf"tests\.gpu\.step: {message}\n", errors), errors
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *options: object, expect: int = 0) -> None:
