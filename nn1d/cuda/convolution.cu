@@ -28,7 +28,7 @@
 constexpr int THREADS = 128;
 
 template <typename T, int K, int O_TILE>
-__global__ void __launch_bounds__(THREADS) convolution(
+__global__ void __launch_bounds__(THREADS, sizeof(T) == 8 ? 2 : 4) convolution(
     const T* __restrict__ x,       // (clips, length, channels)
     const Sum<T>* __restrict__ w,  // (K, channels, outs), or (K, outs, channels) if backwards
     const Sum<T>* __restrict__ b,  // (outs,) or null
@@ -42,10 +42,11 @@ __global__ void __launch_bounds__(THREADS) convolution(
 {
     using S = Sum<T>;
     constexpr int GROUP = O_TILE < 8 ? 1 : 4, GROUPS = O_TILE < 8 ? 1 : 2, OUTS = GROUP * GROUPS;
-    constexpr int SAMPLES = O_TILE < 8 ? 4 : 8, DEPTH = 32 / sizeof(S);
+    constexpr int SAMPLES = O_TILE < 8 ? 4 : 8, DEPTH = O_TILE < 8 || sizeof(S) == 8 ? 4 : 8;
     constexpr int COLUMNS = O_TILE / OUTS, ROWS = THREADS / COLUMNS, L_TILE = ROWS * SAMPLES;
     constexpr int SEEN = (SAMPLES + K - 1 + 3) / 4 * 4;  // samples of x that a thread reads, in fours
     constexpr int PITCH = (L_TILE - SAMPLES + SEEN) | 4;
+    using Tile = Rows<PITCH, DEPTH, 4, THREADS>;
     __shared__ __align__(16) S raw[PITCH][DEPTH];  // of the next channels: what a thread fetches it alone reads
     __shared__ __align__(16) S xs[DEPTH][PITCH];
     __shared__ __align__(16) S ws[2][K][DEPTH][O_TILE];
@@ -57,20 +58,16 @@ __global__ void __launch_bounds__(THREADS) convolution(
     x += clip * length * channels;
 
     const auto fetch_channels = [&](int first_c) {
-        for (int i = threadIdx.x; i < PITCH * (DEPTH / 4); i += THREADS) {
-            const int c = i % (DEPTH / 4) * 4, at = i / (DEPTH / 4), l = first_l - padding + at;
-            if (first_c + c < channels) fetch<4>(&raw[at][c], x, l, length, channels, first_c + c, channels, wide_x);
-        }
-        for (int i = threadIdx.x; i < K * DEPTH * O_TILE; i += THREADS) {
-            const int o = i % O_TILE, c = i / O_TILE % DEPTH, k = i / (O_TILE * DEPTH);
-            const int at = backwards ? ((K - 1 - k) * outs + first_o + o) * channels + first_c + c
-                                     : (k * channels + first_c + c) * outs + first_o + o;
-            S* const to = &ws[first_c / DEPTH % 2][k][c][o];
-            if (first_c + c < channels && first_o + o < outs)
-                copy_async<sizeof(S)>(to, w + at);
-            else
-                *to = 0;
-        }
+        Tile::fetch(&raw[0][0], x, first_l - padding, length, channels, first_c, channels, wide_x,
+                    [](int) { return 0; });
+        each_filter<K, DEPTH, O_TILE, THREADS>(
+            w, first_c, first_o, channels, outs, backwards, [&](int k, int c, int o, const S* from) {
+                S* const to = &ws[first_c / DEPTH % 2][k][c][o];
+                if (from)
+                    copy_async<sizeof(S)>(to, from);
+                else
+                    *to = 0;
+            });
     };
 
     S sum[SAMPLES][OUTS] = {};
@@ -78,11 +75,13 @@ __global__ void __launch_bounds__(THREADS) convolution(
     for (int first_c = 0; first_c < channels; first_c += DEPTH) {
         const int depth = channels - first_c < DEPTH ? channels - first_c : DEPTH, stage = first_c / DEPTH % 2;
         arrive();
-        for (int i = threadIdx.x; i < PITCH * (DEPTH / 4); i += THREADS) {
-            const int c = i % (DEPTH / 4) * 4, at = i / (DEPTH / 4);
-            if (c >= depth) continue;
-            const Pack<S, 4> four = read<4>(&raw[at][c], 4, true);
-            for (int j = 0; j < 4; ++j) xs[c + j][at] = alpha == 0 ? four.v[j] : elu(four.v[j], alpha);
+#pragma unroll
+        for (int t = 0; t < Tile::TIMES; ++t) {
+            const int l = Tile::row() + t * Tile::STEP, c = Tile::channel();
+            if (!Tile::there(t) || c >= depth) continue;
+            const Pack<S, 4> four = activated(read<4>(&raw[l][c], 4, true), alpha);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) xs[c + j][l] = four.v[j];
         }
         __syncthreads();
         if (first_c + DEPTH < channels) fetch_channels(first_c + DEPTH);
@@ -113,18 +112,19 @@ __global__ void __launch_bounds__(THREADS) convolution(
 
 #pragma unroll
     for (int g = 0; g < GROUPS; ++g) {
-        const int o = first_o + g * O_TILE / 2 + column * GROUP;
+        const int l = first_l + row * SAMPLES, o = first_o + g * O_TILE / 2 + column * GROUP;
         if (o >= outs) continue;
         Pack<S, GROUP> bias = {};
         if (b) bias = read<GROUP>(b + o, outs - o, false);
+        Pack<S, GROUP> answers[SAMPLES];
 #pragma unroll
-        for (int j = 0; j < SAMPLES; ++j) {
-            const int l = first_l + row * SAMPLES + j;
-            if (l >= outputs) continue;
-            Pack<S, GROUP> answer;
+        for (int j = 0; j < SAMPLES; ++j)
 #pragma unroll
-            for (int i = 0; i < GROUP; ++i) answer.v[i] = sum[j][g * GROUP + i] + bias.v[i];
-            finish<GROUP>(answer, a, r, y, (clip * outputs + l) * outs + o, outs - o, slope_alpha, wide_y);
-        }
+            for (int i = 0; i < GROUP; ++i) answers[j].v[i] = sum[j][g * GROUP + i] + bias.v[i];
+        const long long at = (clip * outputs + l) * outs + o;
+        if (l + SAMPLES <= outputs && (GROUP == 1 || wide_y))
+            finish<true, 4>(answers, a, r, y, at, outs, SAMPLES, GROUP, slope_alpha, true);
+        else
+            finish<false, 1>(answers, a, r, y, at, outs, outputs - l, outs - o, slope_alpha, wide_y);
     }
 }

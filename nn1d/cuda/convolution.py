@@ -15,7 +15,7 @@ SAMPLES = {1: 512, 16: 512, 32: 256, 64: 128}  # of the tile that a block of con
 TENSOR_SAMPLES = {16: 256, 32: 128, 64: 128}  # the same of tensor_convolution.cu
 LEAST_CHANNELS = 8  # on both sides, for tensor cores: fewer would be filled up to it with zeros
 SPAN = 1024  # samples that a block of filter_gradient.cu takes from a clip at a time
-PARTIAL_SUMS = 2**21  # numbers that its rows have together, at most
+PARTIAL_SUMS = {"filter_gradient": 2**20, "tensor_filter_gradient": 2**21}  # numbers that all rows have, at most
 
 
 def fits(x: Array, w: Array, stride: int) -> bool:
@@ -148,13 +148,13 @@ def filter_gradient(
     x, dy = xp.ascontiguousarray(x), xp.ascontiguousarray(dy)
     width = taps * channels * outs + outs
     stretches = clips * -(-outputs // SPAN)
-    most = max(1, PARTIAL_SUMS // width)
-    blocks = max(1, -(-stretches // max(1, -(-stretches // most))))
-    rows, total = xp.empty((blocks, width), sums(x)), xp.empty(width, sums(x))
     c_tile, o_tile = (1 if count == 1 else 16 for count in (channels, outs))
     kernel, sizes = "filter_gradient", f", {c_tile}, {o_tile}"
     if _on_tensors(x, outs):
         kernel, sizes = "tensor_filter_gradient", ""
+    most = max(1, PARTIAL_SUMS[kernel] // width)
+    blocks = max(1, -(-stretches // max(1, -(-stretches // most))))
+    rows, total = xp.empty((blocks, width), sums(x)), xp.empty(width, sums(x))
     launch(
         x,
         kernel,

@@ -9,16 +9,14 @@
 // No atomics: every block sums its share of all samples into a row of its own, and nn1d/cuda/sum.cu adds the rows. All
 // additions have an order that the shapes alone decide, so a run gives the same bits every time, on every GPU.
 //
-// A block makes the C_TILE·O_TILE filters of one tile; the clips are cut into stretches of `span` samples, and block i
-// takes the stretches i, i + gridDim.x, ... SAMPLES of them at a time lie in shared memory as they lie in global
-// memory, while the next ones are on their way, all of them at once (cp.async, from sm_80 on); the ELU is taken when
-// they are there. A team of threads shares the tile, each with K·CHANNELS·OUTS sums in registers (at most 48), and
-// every team takes a part of the samples; at the end the teams add up as a tree. Per sample a thread reads two packs of
-// 16 bytes for up to 48 multiplications, so arithmetic is the limit, as in convolution.cu.
+// A block makes the C_TILE·O_TILE filters of one tile, from the tiles of x and dy that filter_tile.cuh brings. A team of
+// threads shares them, each with K·CHANNELS·OUTS sums in registers (at most 48), and every team takes a part of the
+// samples; at the end the teams add up as a tree. Per sample a thread reads two packs of 16 bytes for up to 48
+// multiplications, so arithmetic is the limit, as in convolution.cu.
 //
 // Shared memory: 33 KiB with K = 3 and 16 by 16 (float), at most 35 KiB.
 
-#include "signal.cuh"
+#include "filter_tile.cuh"
 
 constexpr int THREADS = 128;
 
@@ -37,73 +35,30 @@ __global__ void __launch_bounds__(THREADS) filter_gradient(
     constexpr int TEAM = C_TILE / CHANNELS * (O_TILE / OUTS), TEAMS = THREADS / TEAM;
     constexpr int LEAST = sizeof(S) == 8 ? 64 : 128, SAMPLES = TEAMS * 4 < LEAST ? LEAST : TEAMS * 4;
     constexpr int SHARE = SAMPLES / TEAMS;
-    constexpr int C_PACK = C_TILE < 4 ? 1 : 4, C_PACKS = C_TILE / C_PACK, O_PACKS = O_TILE / OUTS;
+    constexpr int O_PACKS = O_TILE / OUTS;
     constexpr int SUMS = (K * CHANNELS + 1) * OUTS;  // filters, then bias
-    struct Tile {
-        S xs[2][SAMPLES + K - 1][C_TILE], dys[2][SAMPLES][O_TILE];
-    };
+    using Tile = FilterTile<T, K, C_TILE, O_TILE, SAMPLES, false, THREADS>;
     union Memory {
-        Tile tile;
+        Tile tiles[2];
         S half_sums[SUMS][THREADS / 2];  // once all tiles are done
     };
     __shared__ __align__(16) Memory memory;
-    Tile& tile = memory.tile;
     auto& half_sums = memory.half_sums;
 
     const int c_tiles = (channels + C_TILE - 1) / C_TILE;
     const int first_c = blockIdx.y % c_tiles * C_TILE, first_o = blockIdx.y / c_tiles * O_TILE;
     const int team = threadIdx.x / TEAM, member = threadIdx.x % TEAM;
     const int own_o = member % O_PACKS * OUTS, own_c = member / O_PACKS * CHANNELS;
-    const int spans = (outputs + span - 1) / span;
-
-    long long stretch = blockIdx.x, clip;  // of the tile that is fetched next, and its samples from `first` on
-    int first, end;
-    const auto begin_stretch = [&] {
-        clip = stretch / spans;
-        first = int(stretch - clip * spans) * span;
-        end = outputs - first < span ? outputs : first + span;
-    };
-    const auto fetch_tile = [&](int stage) {
-        for (int i = threadIdx.x; i < (SAMPLES + K - 1) * C_PACKS; i += THREADS) {
-            const int c = i % C_PACKS * C_PACK, at = i / C_PACKS, l = first - padding + at;
-            fetch<C_PACK>(&tile.xs[stage][at][c], x + clip * length * channels, l, length, channels, first_c + c,
-                          channels, wide_x);
-        }
-        for (int i = threadIdx.x; i < SAMPLES * O_PACKS; i += THREADS) {
-            const int o = i % O_PACKS * OUTS, at = i / O_PACKS;
-            fetch<OUTS>(&tile.dys[stage][at][o], dy + clip * outputs * outs, first + at, end, outs, first_o + o, outs,
-                        wide_y);
-        }
-        first += SAMPLES;
-        if (first < end) return;
-        stretch += gridDim.x;
-        begin_stretch();
-    };
 
     S sum[SUMS] = {};
-    begin_stretch();
-    bool more = stretch < (long long)clips * spans;  // there may be no clips
-    if (more) fetch_tile(0);
-    for (bool second = false; more; second = !second) {
-        const int stage = second;
-        arrive();
-        for (int i = threadIdx.x; alpha != 0 && i < (SAMPLES + K - 1) * C_PACKS; i += THREADS) {  // what it fetched
-            S* const own = &tile.xs[stage][i / C_PACKS][i % C_PACKS * C_PACK];
-            Pack<S, C_PACK> pack = read<C_PACK>(own, C_PACK, true);
-#pragma unroll
-            for (int j = 0; j < C_PACK; ++j) pack.v[j] = elu(pack.v[j], alpha);
-            write<C_PACK>(own, pack, C_PACK, true);
-        }
-        __syncthreads();  // all have this tile, and are done with the one before, where the next one goes
-        more = stretch < (long long)clips * spans;
-        if (more) fetch_tile(1 - stage);
+    const auto multiply = [&](Tile& tile) {
         for (int l = team * SHARE; l < (team + 1) * SHARE; l += 4) {
             Pack<S, CHANNELS> seen[4 + K - 1];
             Pack<S, OUTS> met[4];
 #pragma unroll
-            for (int i = 0; i < 4 + K - 1; ++i) seen[i] = read<CHANNELS>(&tile.xs[stage][l + i][own_c], CHANNELS, true);
+            for (int i = 0; i < 4 + K - 1; ++i) seen[i] = read<CHANNELS>(&tile.x(l + i, own_c), CHANNELS, true);
 #pragma unroll
-            for (int i = 0; i < 4; ++i) met[i] = read<OUTS>(&tile.dys[stage][l + i][own_o], OUTS, true);
+            for (int i = 0; i < 4; ++i) met[i] = read<OUTS>(&tile.dy(l + i, own_o), OUTS, true);
 #pragma unroll
             for (int i = 0; i < 4; ++i)
 #pragma unroll
@@ -120,8 +75,9 @@ __global__ void __launch_bounds__(THREADS) filter_gradient(
                     for (int o = 0; o < OUTS; ++o) sum[K * CHANNELS * OUTS + o] += met[i].v[o];
             }
         }
-    }
-    __syncthreads();
+    };
+    over_tiles(memory.tiles, x, dy, clips, length, channels, outputs, outs, padding, first_c, first_o, alpha, span,
+               wide_x, wide_y, [](S value) { return value; }, multiply);
 
     for (int half = TEAMS / 2; half > 0; half /= 2) {  // the upper half of the teams hands its sums to the lower
         if (team >= half && team < 2 * half) {

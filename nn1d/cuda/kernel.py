@@ -44,8 +44,7 @@ def tensor_cores(x: Array) -> bool:
     """Whether products of arrays like x are taken in TF32 on tensor cores.
 
     Those of float16, which TF32 holds as they are; those of float32 where CUPY_TF32 asks for it, as CuPy's own. A GPU
-    before Ampere has none. Whether these kernels gain what their 242 lines of CUDA cost is not measured yet: no GPU has
-    run them. If they do not, they go: float16 then takes the plain kernels, which compute it as well.
+    before Ampere has none. What these kernels gain stands in docs/gpu.md: a fifth of a training step on an H200.
     """
     asked = x.dtype == np.float16 or (x.dtype == np.float32 and os.environ.get("CUPY_TF32", "0") not in ("", "0"))
     return asked and int(array_module(x).cuda.Device().compute_capability) >= 80

@@ -1,5 +1,5 @@
 // What kernels on tensor cores share: TF32, and the product of two small matrices that the 32 threads of a warp
-// compute together. For sm_80 and later. Not measured yet: whether they gain what the 242 lines of the three files cost.
+// compute together. For sm_80 and later. They gain a fifth of a training step on an H200: docs/gpu.md.
 //
 // TF32 is a float with 10 bits of mantissa instead of 23, so a float16 is one as it is. Its products are exact, and
 // they are summed as float.

@@ -10,6 +10,9 @@
 // twos, are four neighbours in y. Rows of x are 12 words long and those of filters 8 more than a multiple of 16: the 32
 // words that a warp reads for a factor then lie in 32 banks.
 //
+// Seven blocks share an SM where a register limit of 72 does not make them spill: the loads of one, which it waits for,
+// then lie beside the products of others.
+//
 // Shared memory: 10 to 14 KiB with K = 3, at most 27 KiB (K = 9, O_TILE = 64).
 
 #include "tensor.cuh"
@@ -18,13 +21,14 @@ constexpr int THREADS = 128;
 constexpr int DEPTH = 8;
 
 template <typename T, int K, int O_TILE>
-__global__ void __launch_bounds__(THREADS) tensor_convolution(
+__global__ void __launch_bounds__(THREADS, O_TILE == 64 ? 4 : 7) tensor_convolution(
     const T* __restrict__ x, const float* __restrict__ w, const float* __restrict__ b, const T* __restrict__ a,
     const T* __restrict__ r, T* __restrict__ y, int length, int channels, int outputs, int outs, int padding,
     int backwards, float alpha, float slope_alpha, int wide_x, int wide_y)
 {
     constexpr int ROWS = O_TILE == 16 ? 4 : 2, PAIRS = O_TILE / 16;
     constexpr int L_TILE = THREADS / WARP * ROWS * 16, SEEN = L_TILE + K - 1;
+    using Tile = Rows<SEEN, DEPTH, 4, THREADS>;
     __shared__ __align__(16) unsigned xs[SEEN][DEPTH + 4];
     __shared__ unsigned ws[K][DEPTH][O_TILE + 8];
 
@@ -36,21 +40,19 @@ __global__ void __launch_bounds__(THREADS) tensor_convolution(
 
     float sum[ROWS][PAIRS][2][4] = {};
     for (int first_c = 0; first_c < channels; first_c += DEPTH) {
-        for (int i = threadIdx.x; i < SEEN * (DEPTH / 4); i += THREADS) {
-            const int c = i % (DEPTH / 4) * 4, at = i / (DEPTH / 4), l = first_l - padding + at;
-            const Pack<float, 4> four = activated<4>(x, l, length, channels, first_c + c, channels, alpha, wide_x);
-            Pack<unsigned, 4> rounded;
+        Tile::load(x, first_l - padding, length, channels, first_c, channels, wide_x,
+                   [&](int l, const Pack<T, 4>& loaded) {
+                       const Pack<float, 4> four = activated(converted<float>(loaded), alpha);
+                       Pack<unsigned, 4> rounded;
 #pragma unroll
-            for (int j = 0; j < 4; ++j) rounded.v[j] = tf32_bits(four.v[j]);
-            write<4>(&xs[at][c], rounded, 4, true);
-        }
-        for (int i = threadIdx.x; i < K * DEPTH * O_TILE; i += THREADS) {
-            const int o = i % O_TILE, c = i / O_TILE % DEPTH, k = i / (O_TILE * DEPTH);
-            const int at = backwards ? ((K - 1 - k) * outs + first_o + o) * channels + first_c + c
-                                     : (k * channels + first_c + c) * outs + first_o + o;
-            const int place = o / 16 * 16 + o % 4 / 2 * 8 + o % 16 / 4 * 2 + o % 2;
-            ws[k][c][place] = first_c + c < channels && first_o + o < outs ? tf32_bits(w[at]) : 0;
-        }
+                       for (int j = 0; j < 4; ++j) rounded.v[j] = tf32_bits(four.v[j]);
+                       write<4>(&xs[l][Tile::channel()], rounded, 4, true);
+                   });
+        each_filter<K, DEPTH, O_TILE, THREADS>(
+            w, first_c, first_o, channels, outs, backwards, [&](int k, int c, int o, const float* from) {
+                const int place = o / 16 * 16 + o % 4 / 2 * 8 + o % 16 / 4 * 2 + o % 2;
+                ws[k][c][place] = from ? tf32_bits(*from) : 0;
+            });
         __syncthreads();
         for (int k = 0; k < K; ++k) {
             unsigned filters[PAIRS][2][2];
@@ -82,16 +84,17 @@ __global__ void __launch_bounds__(THREADS) tensor_convolution(
         if (o >= outs) continue;
         Pack<float, 4> bias = {};
         if (b) bias = read<4>(b + o, outs - o, false);
+        const int l = first_l + warp_l + group;
+        Pack<float, 4> answers[ROWS * 2];
 #pragma unroll
-        for (int row = 0; row < ROWS; ++row)
+        for (int i = 0; i < ROWS * 2; ++i)
 #pragma unroll
-            for (int lower = 0; lower < 2; ++lower) {
-                const int l = first_l + warp_l + row * 16 + group + lower * 8;
-                if (l >= outputs) continue;
-                Pack<float, 4> answer;
-#pragma unroll
-                for (int i = 0; i < 4; ++i) answer.v[i] = sum[row][p][i / 2][lower * 2 + i % 2] + bias.v[i];
-                finish<4>(answer, a, r, y, (clip * outputs + l) * outs + o, outs - o, slope_alpha, wide_y);
-            }
+            for (int j = 0; j < 4; ++j) answers[i].v[j] = sum[i / 2][p][j / 2][i % 2 * 2 + j % 2] + bias.v[j];
+        const long long at = (clip * outputs + l) * outs + o;
+        const int rows = (outputs - l + 7) / 8;  // of which the next is 8 samples further on
+        if (rows >= ROWS * 2 && wide_y)
+            finish<true, 4>(answers, a, r, y, at, 8 * outs, ROWS * 2, 4, slope_alpha, true);
+        else
+            finish<false, 1>(answers, a, r, y, at, 8 * outs, rows, outs - o, slope_alpha, wide_y);
     }
 }

@@ -91,6 +91,18 @@ void copy_async(void* to, const void* from) {
 
 inline void arrive() { harness::copy_now(); }
 
+inline unsigned __float_as_uint(float x) {
+    unsigned bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+inline float __uint_as_float(unsigned bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 // As far off as CUDA's may be, upwards or downwards by the digits of x.
 inline float __expf(float x) {
     if (!(fabs(x) < 1000)) return expf(x);
@@ -119,16 +131,13 @@ inline unsigned short half_bits(float x) {
 }
 
 inline unsigned tf32_bits(float x) {
-    unsigned bits;
-    memcpy(&bits, &x, sizeof bits);
+    const unsigned bits = __float_as_uint(x);
     return isfinite(x) ? (bits + 0x1000) & ~0x1fffu : isnan(x) ? 0x7fffe000u : bits;  // of two nearest the larger
 }
 
 inline float tf32_value(unsigned bits) {
     if (bits & 0x1fff) harness::fail("a factor of a product in TF32 has more bits than that");
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
+    return __uint_as_float(bits);
 }
 
 inline void multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {

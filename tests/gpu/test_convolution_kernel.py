@@ -95,7 +95,7 @@ def geometries(draw: st.DrawFn, kinds: list[tuple[str, bool, int]]) -> Geometry:
     outs = draw(st.sampled_from([9, 16, 20, 32, 33, 64, 70] if fast else [1, 3, 4, 16, 20, 32, 33, 64, 70]))
     tiles = convolution.TENSOR_SAMPLES if fast else convolution.SAMPLES
     edge = next(samples for tile, samples in tiles.items() if tile >= min(outs, 64))
-    lengths = [1, 2, 5, 63, 64, 65] + [edge + more for more in (-1, 0, 1)] * (channels * outs < 600)
+    lengths = [1, 2, 5, 63, 64, 65] + [edge + more for more in (-1, 0, 1, 13)] * (channels * outs < 600)
     length = draw(st.sampled_from(lengths))
     padding = draw(st.integers(max(0, -(-(taps - length) // 2)), taps + 1))
     return Geometry(
@@ -155,13 +155,26 @@ def test_filter_gradient(cupy: Any, kinds: Any, data: st.DataObject, alpha: floa
     shape = (g.taps, g.outs, g.channels) if backwards else (g.taps, g.channels, g.outs)
     with g.products(), pytest.MonkeyPatch.context() as patch:  # many short stretches, fewer blocks than stretches
         patch.setattr(convolution, "SPAN", span)
-        patch.setattr(convolution, "PARTIAL_SUMS", 3 * g.taps * g.channels * g.outs + 10)
+        patch.setattr(
+            convolution, "PARTIAL_SUMS", dict.fromkeys(convolution.PARTIAL_SUMS, 3 * g.taps * g.channels * g.outs + 10)
+        )
         dw, db = convolution.filter_gradient(
             cupy.asarray(x), cupy.asarray(dy), shape, g.padding, backwards=backwards, alpha=alpha
         )
     assert dw.dtype == db.dtype == g.parameters().dtype
     expected = filter_gradient(g.activated(x, alpha), g.factor(dy), g.taps, 1, g.padding)
     close(dw, expected[::-1].swapaxes(1, 2) if backwards else expected, g.within(alpha))
+    close(db, bias_gradient(dy.astype(np.float64)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("taps", [2, 3])
+@pytest.mark.parametrize(("channels", "outs"), [(1, 1), (1, 16), (16, 1), (16, 16)])
+def test_filter_gradient_of_every_tile(cupy: Any, dtype: str, taps: int, channels: int, outs: int) -> None:
+    g = Geometry(dtype, False, 2, 1100, channels, outs, taps, 1, 0)
+    x, dy = g.numbers(2, g.length, channels), g.numbers(2, g.outputs, outs)
+    dw, db = convolution.filter_gradient(cupy.asarray(x), cupy.asarray(dy), (taps, channels, outs), 1, alpha=1.0)
+    close(dw, filter_gradient(g.activated(x, 1.0), g.factor(dy), taps, 1, 1), g.within(1.0))
     close(db, bias_gradient(dy.astype(np.float64)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -228,18 +229,24 @@ def numbers(*shape: int) -> np.ndarray:
 
 
 def check_convolution(cp: Any) -> None:
-    x, w, b = numbers(2, 300, 20), numbers(3, 20, 36), numbers(36)
-    y = convolution.convolve(
-        cp.asarray(x), cp.asarray(w), 1, 300, b=cp.asarray(b), plus=cp.asarray(numbers(2, 300, 36))
-    )
-    np.testing.assert_allclose(to_numpy(y), convolve(x, w, 1, 1, 300) + b + numbers(2, 300, 36), atol=1e-4)
+    x, w, b = numbers(2, 259, 20), numbers(3, 20, 36), numbers(36)  # a tile ends where its clip does
+    plus = numbers(2, 259, 36)
+    y = convolution.convolve(cp.asarray(x), cp.asarray(w), 1, 259, b=cp.asarray(b), plus=cp.asarray(plus))
+    np.testing.assert_allclose(to_numpy(y), convolve(x, w, 1, 1, 259) + b + plus, atol=1e-4)
+
+
+@contextmanager
+def odd_stretches() -> Iterator[None]:
+    """Two blocks, each with stretches of 160, 10 and 160 samples: five tiles of 128 samples, the last one not full."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolution, "SPAN", 160)
+        patch.setattr(convolution, "PARTIAL_SUMS", dict.fromkeys(convolution.PARTIAL_SUMS, 2500))
+        yield
 
 
 def check_filter_gradient(cp: Any) -> None:
-    x, dy = numbers(2, 150, 20), numbers(2, 150, 20)
-    with pytest.MonkeyPatch.context() as patch:  # several stretches a block
-        patch.setattr(convolution, "SPAN", 32)
-        patch.setattr(convolution, "PARTIAL_SUMS", 5000)
+    x, dy = numbers(2, 330, 20), numbers(2, 330, 20)
+    with odd_stretches():
         dw, db = convolution.filter_gradient(cp.asarray(x), cp.asarray(dy), (3, 20, 20), 1)
     np.testing.assert_allclose(to_numpy(dw), filter_gradient(x, dy, 3, 1, 1), atol=1e-3)
     np.testing.assert_allclose(to_numpy(db), bias_gradient(dy), atol=1e-3)
@@ -276,9 +283,7 @@ def check_tensor_convolution(cp: Any) -> None:
 
 def check_tensor_filter_gradient(cp: Any) -> None:
     x, dy = np.round(4 * numbers(2, 330, 20)), np.round(4 * numbers(2, 330, 20))
-    with pytest.MonkeyPatch.context() as patch:  # a stretch for all warps and one for the first
-        patch.setattr(convolution, "SPAN", 160)
-        patch.setattr(convolution, "PARTIAL_SUMS", 5000)
+    with odd_stretches():
         dw, db = convolution.filter_gradient(cp.asarray(x), cp.asarray(dy), (3, 20, 20), 1)
     np.testing.assert_array_equal(to_numpy(dw), filter_gradient(x, dy, 3, 1, 1))
     np.testing.assert_array_equal(to_numpy(db), bias_gradient(dy))
@@ -296,9 +301,14 @@ CHECKS: dict[str, Callable[[Any], None]] = {
 WRONG = {
     "one sample too many": ("convolution", "l < 0 || l >= length", "l < 0 || l > length"),
     "one sample too early": ("convolution", "l < 0 || l >= length", "l < -1 || l >= length"),
-    "an output beyond the end": ("convolution", "if (l >= outputs) continue;", ""),
+    "samples before the first, taken for whole": ("convolution", "first >= 0 && ", ""),
+    "samples beyond the last, taken for whole": ("convolution", "first + ROWS <= length", "first < length"),
+    "channels beyond the last, taken for whole": ("convolution", "c + WIDTH <= end", "c < end"),
+    "a sample of a thread that is left out": ("convolution", "t < TIMES", "t < TIMES - 1"),
+    "outputs beyond the end, taken for whole": ("convolution", "l + SAMPLES <= outputs", "l < outputs"),
+    "an output beyond the end": ("convolution", "first + i < rows", "first + i <= rows"),
     "channels beyond the end": ("convolution", "if (o >= outs) continue;", "if (o > outs) continue;"),
-    "filters beyond the end": ("convolution", " && first_o + o < outs)", ")"),
+    "filters beyond the end": ("convolution", "in < channels && out < outs", "in < channels"),
     "taps in the other order": ("convolution", "seen[j + k]", "seen[j + K - 1 - k]"),
     "a tap that is left out": ("convolution", "for (int k = 0; k < K; ++k) {", "for (int k = 1; k < K; ++k) {"),
     "a clip that is another": ("convolution", "x += clip * length", "x += 0 * clip * length"),
@@ -306,17 +316,18 @@ WRONG = {
     "filters of another stage": ("convolution", "&ws[stage]", "&ws[1 - stage]"),
     "channels that are not waited for": ("convolution", "arrive();", ""),
     "a tile that is not waited for": ("filter_gradient", "arrive();", ""),
-    "a tile in the place of another": ("filter_gradient", "fetch_tile(1 - stage)", "fetch_tile(stage)"),
+    "a tile in the place of another": ("filter_gradient", "fetch(tiles[!second])", "fetch(tile)"),
     "a stretch that is left out": ("filter_gradient", "stretch += gridDim.x", "stretch += gridDim.x + 1"),
-    "samples beyond the stretch": ("filter_gradient", "first + at, end,", "first + at, outputs,"),
+    "samples beyond the stretch": ("filter_gradient", "first, end, outs", "first, outputs, outs"),
     "a tap too far": ("filter_gradient", "seen[i + k].v[c]", "seen[i + K - 1 - k].v[c]"),
     "a team that is left out": ("filter_gradient", "int half = TEAMS / 2; half > 0", "int half = TEAMS / 2; half > 1"),
     "bias of a tile too many": ("filter_gradient", "if (first_c == 0 && own_c == 0)", ""),
     "a wrong half of a tile": ("tensor_convolution", "o % 4 / 2 * 8", "o % 4 / 2 * 4"),
-    "outs in another order": ("tensor_convolution", "sum[row][p][i / 2]", "sum[row][p][i % 2]"),
-    "filters beyond the last channel": ("tensor_convolution", "first_c + c < channels && ", ""),
-    "a tile of samples beyond the end": ("tensor_convolution", "if (l >= outputs) continue;", ""),
-    "a tap too far on tensor cores": ("tensor_filter_gradient", "xs[l + k + member", "xs[l + K - 1 - k + member"),
+    "outs in another order": ("tensor_convolution", "[p][j / 2]", "[p][j % 2]"),
+    "filters beyond the last channel": ("tensor_convolution", "in < channels && ", ""),
+    "a tile of samples beyond the end": ("tensor_convolution", "(outputs - l + 7) / 8", "(outputs - l + 8) / 8"),
+    "a tap too far on tensor cores": ("tensor_filter_gradient", "* 4 + k + member]", "* 4 + K - 1 - k + member]"),
+    "channels in the place of others": ("tensor_filter_gradient", "Tile::swizzle(k + member)", "Tile::swizzle(member)"),
     "bias without a member": ("tensor_filter_gradient", "i < 4; ++i) bias", "i < 3; ++i) bias"),
     "samples of another warp": ("tensor_filter_gradient", "l < (warp + 1) * SHARE", "l < (warp + 2) * SHARE"),
     "a row too many": ("sum", "i < count", "i <= count"),
