@@ -28,8 +28,8 @@ __global__ void __launch_bounds__(THREADS) elu_backward(
     Pack<T, N> pack;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-        const Sum<T> own = reached.v[j];
-        pack.v[j] = T(Sum<T>(arriving.v[j]) * (own > 0 ? Sum<T>(1) : own + alpha));
+        const Sum<T> value = reached.v[j];
+        pack.v[j] = T(Sum<T>(arriving.v[j]) * (value > 0 ? Sum<T>(1) : value + alpha));
     }
     write<N>(dx + i, pack, N, true);
 }

@@ -24,16 +24,16 @@ __global__ void __launch_bounds__(THREADS) adam(
     const long long i = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (i >= count) return;
     const T lambda = decays ? decays[i] : decay;
-    T own = p[i], g = gradient[i];
+    T parameter = p[i], g = gradient[i];
     if (lambda != 0) {
         if (decoupled)
-            own -= learning_rate * lambda * own;
+            parameter -= learning_rate * lambda * parameter;
         else
-            g += lambda * own;
+            g += lambda * parameter;
     }
     const T m = beta1 * mean[i] + rest1 * g;
     const T v = beta2 * square[i] + rest2 * g * g;
     mean[i] = m;
     square[i] = v;
-    p[i] = own - step * (m / (sqrt(v) * scale + epsilon));
+    p[i] = parameter - step * (m / (sqrt(v) * scale + epsilon));
 }

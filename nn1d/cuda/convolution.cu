@@ -121,10 +121,10 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) == 8 ? 2 : 4) convolution(
         for (int j = 0; j < SAMPLES; ++j)
 #pragma unroll
             for (int i = 0; i < GROUP; ++i) answers[j].v[i] = sum[j][g * GROUP + i] + bias.v[i];
-        const long long at = (clip * outputs + l) * outs + o;
+        const long long offset = (clip * outputs + l) * outs + o;
         if (l + SAMPLES <= outputs && (GROUP == 1 || wide_y))
-            finish<true, 4>(answers, a, r, y, at, outs, SAMPLES, GROUP, slope_alpha, true);
+            finish<true, 4>(answers, a, r, y, offset, outs, SAMPLES, GROUP, slope_alpha, true);
         else
-            finish<false, 1>(answers, a, r, y, at, outs, outputs - l, outs - o, slope_alpha, wide_y);
+            finish<false, 1>(answers, a, r, y, offset, outs, outputs - l, outs - o, slope_alpha, wide_y);
     }
 }

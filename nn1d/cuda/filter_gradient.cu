@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(THREADS) filter_gradient(
     const int c_tiles = (channels + C_TILE - 1) / C_TILE;
     const int first_c = blockIdx.y % c_tiles * C_TILE, first_o = blockIdx.y / c_tiles * O_TILE;
     const int team = threadIdx.x / TEAM, member = threadIdx.x % TEAM;
-    const int own_o = member % O_PACKS * OUTS, own_c = member / O_PACKS * CHANNELS;
+    const int thread_o = member % O_PACKS * OUTS, thread_c = member / O_PACKS * CHANNELS;
 
     S sum[SUMS] = {};
     const auto multiply = [&](Tile& tile) {
@@ -56,9 +56,9 @@ __global__ void __launch_bounds__(THREADS) filter_gradient(
             Pack<S, CHANNELS> seen[4 + K - 1];
             Pack<S, OUTS> met[4];
 #pragma unroll
-            for (int i = 0; i < 4 + K - 1; ++i) seen[i] = read<CHANNELS>(&tile.x(l + i, own_c), CHANNELS, true);
+            for (int i = 0; i < 4 + K - 1; ++i) seen[i] = read<CHANNELS>(&tile.x(l + i, thread_c), CHANNELS, true);
 #pragma unroll
-            for (int i = 0; i < 4; ++i) met[i] = read<OUTS>(&tile.dy(l + i, own_o), OUTS, true);
+            for (int i = 0; i < 4; ++i) met[i] = read<OUTS>(&tile.dy(l + i, thread_o), OUTS, true);
 #pragma unroll
             for (int i = 0; i < 4; ++i)
 #pragma unroll
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(THREADS) filter_gradient(
 #pragma unroll
                         for (int o = 0; o < OUTS; ++o)
                             sum[(k * CHANNELS + c) * OUTS + o] += seen[i + k].v[c] * met[i].v[o];
-            if (own_c == 0) {
+            if (thread_c == 0) {
 #pragma unroll
                 for (int i = 0; i < 4; ++i)
 #pragma unroll
@@ -96,17 +96,17 @@ __global__ void __launch_bounds__(THREADS) filter_gradient(
     rows += (long long)blockIdx.x * (K * channels * outs + outs);
 #pragma unroll
     for (int o = 0; o < OUTS; ++o) {
-        const int out = first_o + own_o + o;
+        const int out = first_o + thread_o + o;
         if (out >= outs) continue;
 #pragma unroll
         for (int k = 0; k < K; ++k)
 #pragma unroll
             for (int c = 0; c < CHANNELS; ++c) {
-                const int in = first_c + own_c + c;
+                const int in = first_c + thread_c + c;
                 if (in >= channels) continue;
                 rows[backwards ? ((K - 1 - k) * outs + out) * channels + in : (k * channels + in) * outs + out] =
                     sum[(k * CHANNELS + c) * OUTS + o];
             }
-        if (first_c == 0 && own_c == 0) rows[K * channels * outs + out] = sum[K * CHANNELS * OUTS + o];
+        if (first_c == 0 && thread_c == 0) rows[K * channels * outs + out] = sum[K * CHANNELS * OUTS + o];
     }
 }

@@ -29,8 +29,8 @@ __global__ void __launch_bounds__(THREADS) max_pool(
         const Pack<T, N> next = read<N>(x + first + (long long)s * channels, N, true);
 #pragma unroll
         for (int j = 0; j < N; ++j) {
-            const Sum<T> own = next.v[j], most = best.v[j];
-            if (own > most || (own != own && most == most)) {
+            const Sum<T> candidate = next.v[j], most = best.v[j];
+            if (candidate > most || (candidate != candidate && most == most)) {
                 best.v[j] = next.v[j];
                 where[j] = s;
             }
@@ -66,14 +66,14 @@ __global__ void __launch_bounds__(THREADS) place(
     const Pack<T, N> value = read<N>(x + window * channels + c, N, true);
 #pragma unroll 2
     for (int s = 0; s < size; ++s) {
-        const long long at = (window * size + s) * channels + c;
+        const long long offset = (window * size + s) * channels + c;
         Pack<T, N> placed = value;
         if (mask) {
-            const Pack<bool, N> marks = read<N>(mask + at, N, true);
+            const Pack<bool, N> marks = read<N>(mask + offset, N, true);
 #pragma unroll
             for (int j = 0; j < N; ++j) placed.v[j] = marks.v[j] ? placed.v[j] : T(0);
         }
-        write<N>(y + at, placed, N, true);
+        write<N>(y + offset, placed, N, true);
     }
 }
 
@@ -91,10 +91,10 @@ __global__ void __launch_bounds__(THREADS) select(
     Pack<Sum<T>, N> sum = {};
 #pragma unroll 2
     for (int s = 0; s < size; ++s) {
-        const long long at = (window * size + s) * channels + c;
-        const Pack<T, N> value = read<N>(x + at, N, true);
+        const long long offset = (window * size + s) * channels + c;
+        const Pack<T, N> value = read<N>(x + offset, N, true);
         Pack<bool, N> marks;
-        if (mask) marks = read<N>(mask + at, N, true);
+        if (mask) marks = read<N>(mask + offset, N, true);
 #pragma unroll
         for (int j = 0; j < N; ++j) sum.v[j] += !mask || marks.v[j] ? Sum<T>(value.v[j]) : Sum<T>(0);
     }

@@ -96,9 +96,9 @@ struct Rows {
     }
 };
 
-// Of the filters w (K, channels, outs), or (K, outs, channels) with the taps in the other order if `backwards`, those of
-// DEPTH channels from first_c on and O_TILE outs from first_o on: use(k, c, o, where it lies) for each of this thread, c
-// and o counted from there, with null for those beyond the last channel or out.
+// Of the filters w (K, channels, outs), or (K, outs, channels) with the taps in the other order if `backwards`, those
+// of DEPTH channels from first_c on and O_TILE outs from first_o on: use(k, c, o, where it lies) for each of this
+// thread, c and o counted from there, with null for those beyond the last channel or out.
 template <int K, int DEPTH, int O_TILE, int THREADS, typename S, typename Use>
 __device__ __forceinline__ void each_filter(
     const S* w, int first_c, int first_o, int channels, int outs, int backwards, Use use)
@@ -117,17 +117,17 @@ __device__ __forceinline__ void each_filter(
 }
 
 // What comes after the sums of a convolution: y = r + f'(a)·sum for ROWS samples that are `step` numbers apart, of
-// which `rows` are there, each with N channels from `at` on, of which `count` are there. WHOLE promises that all of them
-// are, and aligned; TOGETHER samples are loaded at once.
+// which `rows` are there, each with N channels from `offset` on, of which `count` are there. WHOLE promises that all of
+// them are, and aligned; TOGETHER samples are loaded at once.
 template <bool WHOLE, int TOGETHER, int ROWS, int N, typename T>
 __device__ __forceinline__ void finish(
-    const Pack<Sum<T>, N> (&sums)[ROWS], const T* a, const T* r, T* y, long long at, int step, int rows, int count,
+    const Pack<Sum<T>, N> (&sums)[ROWS], const T* a, const T* r, T* y, long long offset, int step, int rows, int count,
     Sum<T> slope_alpha, bool wide)
 {
 #pragma unroll
     for (int first = 0; first < ROWS; first += TOGETHER) {
         const auto load = [&](Pack<T, N>(&packs)[TOGETHER], const T* from) {
-            from += at + first * step;
+            from += offset + first * step;
 #pragma unroll
             for (int i = 0; i < TOGETHER; ++i, from += step)
                 if (WHOLE || first + i < rows) packs[i] = read<N>(from, count, WHOLE || wide);
@@ -150,7 +150,7 @@ __device__ __forceinline__ void finish(
 #pragma unroll
                 for (int j = 0; j < N; ++j) sum[i].v[j] += Sum<T>(residual[i].v[j]);
         }
-        T* to = y + at + first * step;
+        T* to = y + offset + first * step;
 #pragma unroll
         for (int i = 0; i < TOGETHER; ++i, to += step)
             if (WHOLE || first + i < rows) write<N>(to, converted<T>(sum[i]), count, WHOLE || wide);

@@ -90,11 +90,11 @@ __global__ void __launch_bounds__(THREADS, O_TILE == 64 ? 4 : 7) tensor_convolut
         for (int i = 0; i < ROWS * 2; ++i)
 #pragma unroll
             for (int j = 0; j < 4; ++j) answers[i].v[j] = sum[i / 2][p][j / 2][i % 2 * 2 + j % 2] + bias.v[j];
-        const long long at = (clip * outputs + l) * outs + o;
+        const long long offset = (clip * outputs + l) * outs + o;
         const int rows = (outputs - l + 7) / 8;  // of which the next is 8 samples further on
         if (rows >= ROWS * 2 && wide_y)
-            finish<true, 4>(answers, a, r, y, at, 8 * outs, ROWS * 2, 4, slope_alpha, true);
+            finish<true, 4>(answers, a, r, y, offset, 8 * outs, ROWS * 2, 4, slope_alpha, true);
         else
-            finish<false, 1>(answers, a, r, y, at, 8 * outs, rows, outs - o, slope_alpha, wide_y);
+            finish<false, 1>(answers, a, r, y, offset, 8 * outs, rows, outs - o, slope_alpha, wide_y);
     }
 }

@@ -41,9 +41,9 @@ __global__ void __launch_bounds__(THREADS) tensor_filter_gradient(
             for (int n = 0; n < 2; ++n)
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
-                    const float own = tile.dys[l + i * 4 + member][(n * 8 + group) ^ Tile::swizzle(member)];
-                    sum[2 * K][n] += own;
-                    met[n][i] = tf32_bits(own);
+                    const float arriving = tile.dys[l + i * 4 + member][(n * 8 + group) ^ Tile::swizzle(member)];
+                    sum[2 * K][n] += arriving;
+                    met[n][i] = tf32_bits(arriving);
                 }
 #pragma unroll
             for (int k = 0; k < K; ++k) {

@@ -33,7 +33,7 @@ void fail(const char* words);  // ends the launch with an error
 struct Fragment {
     unsigned a[4], b[2];
 };
-const Fragment* exchange(const Fragment& own);
+const Fragment* exchange(const Fragment& fragment);
 void copy_later(void* to, const void* from, int bytes);
 void copy_now();  // what this thread has begun to copy
 int lane();  // the place of this thread in its warp

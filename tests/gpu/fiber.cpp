@@ -91,10 +91,10 @@ void copy_now() {
 
 int lane() { return int((running - fibers.data()) % WARP); }
 
-const Fragment* exchange(const Fragment& own) {
+const Fragment* exchange(const Fragment& fragment) {
     std::vector<Fragment>& all = fragments[running->products++ % 2];
     const unsigned place = unsigned(running - fibers.data());
-    all[place] = own;
+    all[place] = fragment;
     leave(Wait::warp);
     return all.data() + place / WARP * WARP;
 }
@@ -202,12 +202,12 @@ struct Argument {
         std::copy(bytes.begin(), bytes.end(), start + missing);
     }
     std::vector<char> take() {
-        std::vector<char> found(start + missing, start + missing + bytes.size());
+        std::vector<char> content(start + missing, start + missing + bytes.size());
         if (missing != 0)
             munmap(block, size());
         else
             free(block);
-        return found;
+        return content;
     }
     size_t size() const { return skew + missing + bytes.size(); }
 };
@@ -226,14 +226,14 @@ static void put(const void* bytes, size_t size) { fwrite(bytes, 1, size, stdout)
 
 static void put_number(int64_t value) { put(&value, sizeof value); }
 
-// Some blocks of a launch in every order; the arrays as the first run left them go to `found`.
+// Some blocks of a launch in every order; the arrays as the first run left them go to `first_answers`.
 static void launch(const Kernel& chosen, int64_t runs, int64_t first_block, int64_t blocks,
-                   std::vector<Argument>& given, const std::vector<std::pair<char*, size_t>>& shared,
-                   std::vector<std::vector<char>>& found) {
+                   std::vector<Argument>& passed, const std::vector<std::pair<char*, size_t>>& shared,
+                   std::vector<std::vector<char>>& first_answers) {
     for (int run = 0; run < runs; ++run) {
         std::mt19937 random(run);
         std::vector<void*> values;
-        for (Argument& argument : given) {
+        for (Argument& argument : passed) {
             argument.place();
             values.push_back(argument.array ? static_cast<void*>(&argument.start) : argument.start);
         }
@@ -246,11 +246,11 @@ static void launch(const Kernel& chosen, int64_t runs, int64_t first_block, int6
             for (auto [start, size] : shared) memset(start, 0xff, size);
             if (!run_block(run, random)) return;
         }
-        for (size_t i = 0; i < given.size(); ++i) {
-            std::vector<char> left = given[i].take();
+        for (size_t i = 0; i < passed.size(); ++i) {
+            std::vector<char> left = passed[i].take();
             if (run == 0)
-                found.push_back(left);
-            else if (given[i].array && left != found[i])
+                first_answers.push_back(left);
+            else if (passed[i].array && left != first_answers[i])
                 failure = "argument " + std::to_string(i) + " hangs on the order of threads: a barrier is missing";
         }
         if (!failure.empty()) return;
@@ -287,8 +287,8 @@ static void serve(int argc, char** argv) {
         blockDim = {unsigned(sizes[3]), unsigned(sizes[4]), unsigned(sizes[5])};
         int64_t first_block = number(), blocks = number();
         count = number();
-        std::vector<Argument> given(count);
-        for (Argument& argument : given) {
+        std::vector<Argument> passed(count);
+        for (Argument& argument : passed) {
             argument.array = number();
             argument.skew = number();
             argument.missing = number();
@@ -296,12 +296,12 @@ static void serve(int argc, char** argv) {
             get(argument.bytes.data(), argument.bytes.size());
         }
         failure.clear();
-        std::vector<std::vector<char>> found;
-        launch(kernels[chosen], runs, first_block, blocks, given, shared, found);
+        std::vector<std::vector<char>> first_answers;
+        launch(kernels[chosen], runs, first_block, blocks, passed, shared, first_answers);
         put_number(failure.size());
         put(failure.data(), failure.size());
-        for (size_t i = 0; failure.empty() && i < given.size(); ++i)
-            if (given[i].array) put(found[i].data(), found[i].size());
+        for (size_t i = 0; failure.empty() && i < passed.size(); ++i)
+            if (passed[i].array) put(first_answers[i].data(), first_answers[i].size());
         fflush(stdout);
     }
 }

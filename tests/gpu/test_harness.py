@@ -321,7 +321,7 @@ WRONG = {
     "samples beyond the stretch": ("filter_gradient", "first, end, outs", "first, outputs, outs"),
     "a tap too far": ("filter_gradient", "seen[i + k].v[c]", "seen[i + K - 1 - k].v[c]"),
     "a team that is left out": ("filter_gradient", "int half = TEAMS / 2; half > 0", "int half = TEAMS / 2; half > 1"),
-    "bias of a tile too many": ("filter_gradient", "if (first_c == 0 && own_c == 0)", ""),
+    "bias of a tile too many": ("filter_gradient", "if (first_c == 0 && thread_c == 0)", ""),
     "a wrong half of a tile": ("tensor_convolution", "o % 4 / 2 * 8", "o % 4 / 2 * 4"),
     "outs in another order": ("tensor_convolution", "[p][j / 2]", "[p][j % 2]"),
     "filters beyond the last channel": ("tensor_convolution", "in < channels && ", ""),
