@@ -47,39 +47,39 @@ def kill(times: int, folder: Path, seed: int, ranks: bool = False) -> collection
     AssertionError if one comes to another end, or if a rank that is left does not end in seconds.
     """
     longer = ("--epochs", "6", "--fine-tune-epochs", "6", "--clip-samples", "16000", "--channels", "8,8")
-    given, rng = (*whole_run(folder), *longer), random.Random(seed)
-    with start(*given, "--out", folder / "whole") as process:
+    options, rng = (*whole_run(folder), *longer), random.Random(seed)
+    with start(*options, "--out", folder / "whole") as process:
         wait_for_work(process)
         began = time.monotonic()
         process.communicate(timeout=300)
         assert process.returncode == 0
         longest = time.monotonic() - began
     expected, number = outcome(folder / "whole"), 0
-    found: collections.Counter[str] = collections.Counter()
-    while found.total() < times:
+    kills: collections.Counter[str] = collections.Counter()
+    while kills.total() < times:
         number += 1
         run = folder / f"run{number}"
         while True:
             threads = ("--threads", str(rng.choice([1, 2, 3])))
             made, ended = (run / "config.json").exists(), (run / "report.html").exists()
-            words: tuple[str | Path, ...] = ("--resume", run, *threads) if made else (*given, *threads, "--out", run)
+            words: tuple[str | Path, ...] = ("--resume", run, *threads) if made else (*options, *threads, "--out", run)
             size = rng.choice([2, 3, 4])
             with start_ranks(size, *words) if ranks else start(*words) as process:
                 wait_for_work(process)
                 try:  # of the work that is left, not of a start that takes longer
-                    process.wait(None if ended or found.total() >= times else rng.uniform(0, 0.6 * longest))
+                    process.wait(None if ended or kills.total() >= times else rng.uniform(0, 0.6 * longest))
                 except subprocess.TimeoutExpired:
                     if ranks:
                         os.kill(pid_of(rng.randrange(size), process.pid), signal.SIGKILL)
                     else:
                         process.kill()
                     process.wait(SECONDS_TO_END)
-                    found[stage(run)] += 1
+                    kills[stage(run)] += 1
                     continue
             assert process.returncode == 0
             break
         compare(run, expected)
-    return found
+    return kills
 
 
 def wait_for_work(process: subprocess.Popen[str], begins: str = "run: ") -> None:
@@ -118,7 +118,7 @@ def kill_shards(times: int, folder: Path, seed: int) -> collections.Counter[str]
         assert process.wait(timeout=300) == 0
         longest = time.monotonic() - began
     expected = contents("whole")
-    found: collections.Counter[str] = collections.Counter()
+    kills: collections.Counter[str] = collections.Counter()
     for number in range(times):
         name, killed = f"killed{number}", False
         while not killed:
@@ -129,10 +129,10 @@ def kill_shards(times: int, folder: Path, seed: int) -> collections.Counter[str]
                 except subprocess.TimeoutExpired:
                     process.kill()
                     killed = True
-        found[f"with {len(list((folder / name).rglob('*.npy')))} of 20 shards"] += 1
+        kills[f"with {len(list((folder / name).rglob('*.npy')))} of 20 shards"] += 1
         with start_making(name) as process:
             assert process.wait(timeout=300) == 0
         made = contents(name)
         other = [path for path in made.keys() | expected.keys() if made.get(path) != expected.get(path)]
         assert not other, f"{name} came to another end: {', '.join(other)}"
-    return found
+    return kills

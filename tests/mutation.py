@@ -76,8 +76,8 @@ def as_text(content: Any, rng: random.Random) -> bytes:
     """A document as JSON, now and then broken."""
     text = json.dumps(content)
     if rng.random() < 0.1:
-        at = rng.randrange(len(text))
-        text = text[:at] + rng.choice(BROKEN_JSON) + text[at + rng.randrange(3) :]
+        position = rng.randrange(len(text))
+        text = text[:position] + rng.choice(BROKEN_JSON) + text[position + rng.randrange(3) :]
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -97,8 +97,8 @@ def changed_table(lines: list[list[str]], rng: random.Random) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(lines)
     content = text.getvalue().encode()
-    at = rng.randrange(len(content) + 1)
-    return content[:at] + rng.choice(BROKEN_BYTES) + content[at:] if rng.random() < 0.1 else content
+    position = rng.randrange(len(content) + 1)
+    return content[:position] + rng.choice(BROKEN_BYTES) + content[position:] if rng.random() < 0.1 else content
 
 
 def mutations(folder: Path, rng: random.Random) -> Iterator[str]:
@@ -118,12 +118,12 @@ def mutations(folder: Path, rng: random.Random) -> Iterator[str]:
     sweep = {"arguments": ["--db", "demo"], "seeds": [0, 1]}
 
     def shards() -> None:
-        found = Shards(made)
-        parts = found.parts("held-out")
-        found.learned({"a"})
-        found.names[0]
-        if found.manifest.clip_samples == 800:  # as many as were asked for; else train.py goes no further
-            found.shown()
+        opened = Shards(made)
+        parts = opened.parts("held-out")
+        opened.learned({"a"})
+        opened.names[0]
+        if opened.manifest.clip_samples == 800:  # as many as were asked for; else train.py goes no further
+            opened.shown()
             parts.train.shuffled(np.random.default_rng(0))[:4]
 
     of_files: list[tuple[Path, Case]] = [

@@ -281,8 +281,8 @@ def mp3(folder: Path) -> Iterator[Case]:
     rng = np.random.default_rng(1)
     for i, place in enumerate((0.6, 0.7, 0.8, 0.9)):
         damaged = bytearray(parts[0.5] + parts[0.5])
-        at = round(place * len(damaged))
-        damaged[at : at + 1500] = rng.bytes(1500)
+        start = round(place * len(damaged))
+        damaged[start : start + 1500] = rng.bytes(1500)
         (folder / f"damaged-{i}.mp3").write_bytes(damaged)
         yield Case("MP3 with a damaged place", folder / f"damaged-{i}.mp3", np.r_[tone(10), tone(10)], np.inf, 16_000)
 
@@ -396,9 +396,9 @@ def main() -> int:
                 except AssertionError as wrong:
                     print(f"{case.kind}: {wrong}", file=sys.stderr)
                     counts[case.kind]["WRONG"] += 1
-    for kind, found in counts.items():
-        print(f"| {kind} | {found.total()} | {', '.join(f'{count} {what}' for what, count in found.items())} |")
-    return 1 if any(found["WRONG"] for found in counts.values()) else 0
+    for kind, outcomes in counts.items():
+        print(f"| {kind} | {outcomes.total()} | {', '.join(f'{count} {what}' for what, count in outcomes.items())} |")
+    return 1 if any(outcomes["WRONG"] for outcomes in counts.values()) else 0
 
 
 if __name__ == "__main__":

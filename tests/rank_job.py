@@ -63,8 +63,8 @@ def runs(folder: Path, ranks: Ranks) -> None:
     for kind, settings in enumerate(KINDS):
         for size in SIZES[kind:]:
             name = f"{size}-{kind}-{ranks.rank}"
-            found = outcome(MpiExecutor(divided(size), Workers(1 + ranks.rank % 2)), folder / name, settings)
-            (folder / f"{name}.pickle").write_bytes(pickle.dumps(found))
+            executor = MpiExecutor(divided(size), Workers(1 + ranks.rank % 2))
+            (folder / f"{name}.pickle").write_bytes(pickle.dumps(outcome(executor, folder / name, settings)))
 
 
 def make(folder: Path, ranks: Ranks) -> Shards:
@@ -86,8 +86,8 @@ def trained(shards: Shards, executor: Executor) -> bytes:
 def on_shards(folder: Path, ranks: Ranks) -> None:
     """Shards are made by all, and trained on in each number of ranks."""
     shards = make(folder, ranks)
-    found = {size: trained(shards, MpiExecutor(divided(size), Workers(1))) for size in SIZES}
-    (folder / f"shards-{ranks.rank}.pickle").write_bytes(pickle.dumps(found))
+    weights = {size: trained(shards, MpiExecutor(divided(size), Workers(1))) for size in SIZES}
+    (folder / f"shards-{ranks.rank}.pickle").write_bytes(pickle.dumps(weights))
 
 
 def on_gpus(folder: Path, ranks: Ranks) -> None:
@@ -98,12 +98,12 @@ def on_gpus(folder: Path, ranks: Ranks) -> None:
         for size in (2, 3):
             name = f"gpu-{size}-{ranks.rank}"
             group = divided(size)
-            found = outcome(MpiExecutor(group, GpuExecutor(cupy)), folder / name, SETTINGS)
-            (folder / f"{name}.pickle").write_bytes(pickle.dumps(found))
+            through_host = outcome(MpiExecutor(group, GpuExecutor(cupy)), folder / name, SETTINGS)
+            (folder / f"{name}.pickle").write_bytes(pickle.dumps(through_host))
             with redirect_stdout(io.StringIO()) as printed:
                 by_nccl = MpiExecutor(group, GpuExecutor(cupy), NcclChain.join(group, cupy))
             assert printed.getvalue() == "gpu: gradients go from GPU to GPU, by NCCL\n"
-            assert outcome(by_nccl, folder / f"nccl-{name}", SETTINGS) == found
+            assert outcome(by_nccl, folder / f"nccl-{name}", SETTINGS) == through_host
         nccl(group, cupy, patch)
 
 
@@ -138,9 +138,9 @@ def chain(ranks: Ranks) -> None:
             loss, total = loss + clip_loss, total + gradient
         start = (0, *ends)[ranks.rank]
         mine = [(clip_loss, gradient.copy()) for clip_loss, gradient in clips[start : ends[ranks.rank]]]
-        found_loss, found = ranks.chain(numbers, np.float32, mine)
-        assert found_loss == loss
-        assert found.tobytes() == total.tobytes()
+        chained_loss, chained_total = ranks.chain(numbers, np.float32, mine)
+        assert chained_loss == loss
+        assert chained_total.tobytes() == total.tobytes()
 
 
 def errors(ranks: Ranks) -> None:
@@ -153,8 +153,8 @@ def errors(ranks: Ranks) -> None:
         return [int(numbers[0])]
 
     with executor:
-        found = raised(lambda: list(executor.map_clips(function, [CLIPS], np.arange(13))))
-        assert found == (ArithmeticError, "clip 7")  # the first, as in one process
+        error = raised(lambda: list(executor.map_clips(function, [CLIPS], np.arange(13))))
+        assert error == (ArithmeticError, "clip 7")  # the first, as in one process
         assert list(executor.map_clips(function, [CLIPS], np.arange(6))) == list(range(6))
     assert raised(lambda: ranks.same("names", ranks.rank // 2)) == (
         RankError, "rank 2 of 3 has other names than rank 0. All need the same ones",

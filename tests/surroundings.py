@@ -22,19 +22,19 @@ def locales(folder: Path, count: int | None = None) -> collections.Counter[str]:
     recordings = make_recordings(folder / "recordings")
     for name, new in (("calm", "Zoë"), ("loud", "怒り")):
         (recordings / name).rename(recordings / new)
-    given = (*QUICK, "--clip-samples", "4000", "--db", "folder", "--data-dir", recordings, "--cache-dir", folder / "c")
-    train(*given, "--out", folder / "whole")
-    expected, found = outcome(folder / "whole"), collections.Counter[str]()
+    common = (*QUICK, "--clip-samples", "4000", "--db", "folder", "--data-dir", recordings, "--cache-dir", folder / "c")
+    train(*common, "--out", folder / "whole")
+    expected, passed = outcome(folder / "whole"), collections.Counter[str]()
     settings = [{"PYTHONIOENCODING": encoding} for encoding in ENCODINGS]
     settings += [{"LC_ALL": name, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"} for name in LOCALES]
     for number, environment in enumerate(settings[:count]):
         run = folder / f"π{number}"
-        done = train(*given, "--out", run, expect=0, **environment)
+        done = train(*common, "--out", run, expect=0, **environment)
         assert done.stderr == "", done.stderr
         if "LC_ALL" not in environment:  # there the names of files are bytes, and written as such
             compare(run, expected)
-        found[", ".join(f"{name}={value}" for name, value in environment.items())] += 1
-    return found
+        passed[", ".join(f"{name}={value}" for name, value in environment.items())] += 1
+    return passed
 
 
 def without_rights() -> None:
@@ -64,7 +64,7 @@ def permissions(folder: Path, count: int | None = None) -> collections.Counter[s
         (resume, "lock", 0), (resume, "config.json", 0), (page, "", 0o555), (page, "results.json", 0),
         (page, "history.csv", 0), (page, "features.npy", 0), (evaluate, cache, 0), (evaluate, "checkpoints", 0),
     ]  # fmt: skip
-    found = collections.Counter[str]()
+    ends = collections.Counter[str]()
     for command, place, mode in cases[:count]:
         run = folder / "run"
         for path, source in ((run, whole), (out, None)):
@@ -84,5 +84,5 @@ def permissions(folder: Path, count: int | None = None) -> collections.Counter[s
         case = (command[:3], str(place), oct(mode), done.returncode, done.stdout, done.stderr)
         assert done.returncode in (0, 2) and "Traceback" not in done.stderr, case
         assert done.returncode == 0 or 1 <= done.stderr.count("\n") <= 2, case  # one left out, and none left
-        found["refused" if done.returncode else "done"] += 1
-    return found
+        ends["refused" if done.returncode else "done"] += 1
+    return ends

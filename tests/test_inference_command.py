@@ -56,14 +56,14 @@ def test_a_folder_is_encoded_with_names_and_labels(run: Path, recordings: Path, 
     done = inference("encode", run, recordings, "-o", tmp_path / "f.npz")
     assert "12 recordings, 6.0 s of sound" in done.stdout
     model = load_run(run)
-    with np.load(tmp_path / "f.npz") as found:
-        assert found["names"].tolist() == sorted(f"{('calm', 'loud')[i % 2]}/take{i}" for i in range(12))
-        assert found["labels"].tolist() == ["calm"] * 6 + ["loud"] * 6
-        assert set(found["speakers"].tolist()) == {""}
-        assert found["frames_per_second"] == 4000  # two pools of 2
-        for name in found["names"]:
+    with np.load(tmp_path / "f.npz") as encodings:
+        assert encodings["names"].tolist() == sorted(f"{('calm', 'loud')[i % 2]}/take{i}" for i in range(12))
+        assert encodings["labels"].tolist() == ["calm"] * 6 + ["loud"] * 6
+        assert set(encodings["speakers"].tolist()) == {""}
+        assert encodings["frames_per_second"] == 4000  # two pools of 2
+        for name in encodings["names"]:
             expected = load_run(run, "pretrained").encode(*soundfile.read(recordings / f"{name}.wav"))
-            np.testing.assert_array_equal(found[f"clip/{name}"], expected)
+            np.testing.assert_array_equal(encodings[f"clip/{name}"], expected)
     assert expected.shape == (2000, 4)
     # the first half-window of a recording is the first half of its row in the run's own features.npy
     features = {row["name"]: i for i, row in enumerate(rows(run / "clips.csv"))}
@@ -74,10 +74,10 @@ def test_a_folder_is_encoded_with_names_and_labels(run: Path, recordings: Path, 
 
 def test_a_corpus_is_encoded_with_its_speakers(run: Path, tmp_path: Path) -> None:
     inference("encode", run, "--db", "demo", "--limit", "5", "-o", tmp_path / "f.csv")
-    found = rows(tmp_path / "f.csv")
-    assert len(found) == 5
-    assert all(row["speaker"] and row["label"] for row in found)
-    assert len(found[0]) == 4 + 3 * 4
+    table = rows(tmp_path / "f.csv")
+    assert len(table) == 5
+    assert all(row["speaker"] and row["label"] for row in table)
+    assert len(table[0]) == 4 + 3 * 4
 
 
 def test_bad_files_get_a_sentence_each_and_the_others_are_encoded(run: Path, recordings: Path, tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_bad_files_get_a_sentence_each_and_the_others_are_encoded(run: Path, rec
         f"inference: {tmp_path / 'none.wav'}: unreadable: there is no such file",
         f"inference: {empty}: empty: the file has 0 bytes",
     ]
-    with np.load(tmp_path / "f.npz") as found:
-        assert found["names"].tolist() == [str(good.with_suffix(""))]  # given twice, encoded once
+    with np.load(tmp_path / "f.npz") as encodings:
+        assert encodings["names"].tolist() == [str(good.with_suffix(""))]  # given twice, encoded once
     done = inference("encode", run, bad, "-o", tmp_path / "g.npz", expect=2)
     assert done.stderr.splitlines()[-1] == "inference: encode: nothing to write: none of 1 recordings can be used"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.wav", "empty.wav", "f.npz"]
@@ -146,8 +146,8 @@ def test_a_long_recording_needs_no_more_memory_than_a_short_one(run: Path, tmp_p
         peaks.append(int(done.stdout.splitlines()[-1]))
         assert f"{60 * minutes}.0 s of sound" in done.stdout
     assert peaks[1] - peaks[0] < 25, peaks  # MiB; 5 minutes are 55 at this rate, 18 at 16 kHz, and their frames 18
-    with np.load(tmp_path / "f.npz") as found:
-        assert found["clip/6"].shape == (6 * 60 * 4000, 4)
+    with np.load(tmp_path / "f.npz") as encodings:
+        assert encodings["clip/6"].shape == (6 * 60 * 4000, 4)
 
 
 @pytest.mark.parametrize(("source", "target"), [("a.mp3", "b.wav"), ("a.wav", "b.opus"), ("a.ogg", "b.aif")])
@@ -199,8 +199,8 @@ def test_names_that_are_not_utf_8_or_hold_control_characters(run: Path, recordin
         pytest.skip("this file system takes only UTF-8 names")
     done = inference("encode", run, folder, "-o", tmp_path / "f.npz", expect=2)
     assert done.stderr == f"inference: {folder}/bad\\n\\udcff.wav: not an audio file that libsndfile reads\n"
-    with np.load(tmp_path / "f.npz") as found:
-        assert found["names"].tolist() == ["\\x1b[31mred", "new\\nline", "x_\\udcfc"]
+    with np.load(tmp_path / "f.npz") as encodings:
+        assert encodings["names"].tolist() == ["\\x1b[31mred", "new\\nline", "x_\\udcfc"]
     for name in names:
         rebuilt = tmp_path / os.fsdecode(name)
         done = inference("reconstruct", run, folder / os.fsdecode(name), "-o", rebuilt)
@@ -286,9 +286,9 @@ def test_training_clips_are_recognised_wherever_they_lie(run: Path, recordings: 
 def test_weights_and_graph_are_exported(run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(run, tmp_path / os.fsdecode(b"run\xff"))  # no text of a graph holds it
     inference("export", run, "-o", tmp_path / "w.safetensors", "--layout", "torch", "--phase", "pretrained")
-    found, expected = load_file(tmp_path / "w.safetensors"), to_torch(load_run(run, "pretrained").network.parameters)
-    assert list(found) == sorted(expected)
-    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    exported, expected = load_file(tmp_path / "w.safetensors"), to_torch(load_run(run, "pretrained").network.parameters)
+    assert list(exported) == sorted(expected)
+    assert all(np.array_equal(exported[name], expected[name]) for name in expected)
     onnx = pytest.importorskip("onnx", reason="needs pip install -e '.[onnx]'")
     for options, inputs, has_masks in (
         ((), ["clips"], False),

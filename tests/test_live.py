@@ -48,9 +48,9 @@ const toNumbers = (text) => new Float32Array(Uint8Array.from(atob(text), (letter
 BOTH_WAYS = """([described, x, z, masks]) => {
     const network = unpack(described);
     const made = encode(network, toNumbers(x));
-    const given = { data: toNumbers(z), channels: described.encoder.at(-1).convolution[3] };
+    const representation = { data: toNumbers(z), channels: described.encoder.at(-1).convolution[3] };
     return [toText(made.z.data), made.masks.map((mask) => toText(Float32Array.from(mask))),
-        toText(decode(network, 0, given, masks && masks.map(toNumbers)))];
+        toText(decode(network, 0, representation, masks && masks.map(toNumbers)))];
 }"""
 
 
@@ -81,15 +81,15 @@ def test_the_script_computes_what_numpy_does(browser: Any, settings: dict[str, A
     described = live.describe_network({"pre_training": model})
     tab = browser.new_page()
     tab.add_script_tag(content=NETWORK + CODE)
-    for given in (seconds, None) if masks else (None,):
-        sent = None if given is None else [text(mask) for mask in given]
-        found_z, found_masks, found = tab.evaluate(BOTH_WAYS, [described, text(x), text(other), sent])
-        y = model.decode(other, masks if given is not None else None)[0, :, 0]
+    for decoder_masks in (seconds, None) if masks else (None,):
+        sent = None if decoder_masks is None else [text(mask) for mask in decoder_masks]
+        script_z, script_masks, script_y = tab.evaluate(BOTH_WAYS, [described, text(x), text(other), sent])
+        y = model.decode(other, masks if decoder_masks is not None else None)[0, :, 0]
         assert y.std() > 0.01
-        assert abs(numbers(found) - y).max() < 1e-4
-        assert abs(numbers(found_z) - z.ravel()).max() < 1e-4
-        assert len(found_masks) == len(masks)
-        for mask, expected in zip(found_masks, seconds, strict=True):
+        assert abs(numbers(script_y) - y).max() < 1e-4
+        assert abs(numbers(script_z) - z.ravel()).max() < 1e-4
+        assert len(script_masks) == len(masks)
+        for mask, expected in zip(script_masks, seconds, strict=True):
             assert (numbers(mask) == expected.ravel()).mean() > 0.999  # two samples may be as good as equal
     tab.close()
 
@@ -101,12 +101,12 @@ def test_levels_of_a_channel_are_at_equal_steps(browser: Any) -> None:
     tab.add_script_tag(content=NETWORK + CODE)
     run = "([z, bits]) => toText(quantise({ data: toNumbers(z), channels: 3 }, bits).data)"
     for bits in (1, 3, 8):
-        found = numbers(tab.evaluate(run, [text(z), bits])).reshape(z.shape)
-        assert np.array_equal(found[:, 1], z[:, 1])
+        quantised = numbers(tab.evaluate(run, [text(z), bits])).reshape(z.shape)
+        assert np.array_equal(quantised[:, 1], z[:, 1])
         for channel in (0, 2):
             levels = np.linspace(z[:, channel].min(), z[:, channel].max(), 2**bits)
             nearest = levels[abs(z[:, channel, None] - levels).argmin(1)]
-            assert abs(found[:, channel] - nearest).max() < 1e-5
+            assert abs(quantised[:, channel] - nearest).max() < 1e-5
     tab.close()
 
 

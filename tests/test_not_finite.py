@@ -47,8 +47,8 @@ def commands(run: Path, wav: Path, folder: Path) -> dict[str, Callable[[], objec
         "export": ["export", str(run), "-o", str(folder / "n.onnx")],
     }
     called: dict[str, Callable[[], object]] = {
-        name: lambda given=given: inference.main(read_arguments(given))  # type: ignore[misc]
-        for name, given in words.items()
+        name: lambda arguments=arguments: inference.main(read_arguments(arguments))  # type: ignore[misc]
+        for name, arguments in words.items()
     }
     return called | {"report": lambda: report.main(argparse.Namespace(run=run, others=[], out=None, data_dir=None))}
 

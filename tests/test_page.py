@@ -68,14 +68,14 @@ RENDERED = """async () => {
         for (let i = from; i < to; i++) most = Math.max(most, Math.abs(heard[i] - sound[i]));
         return most;
     };
-    const at = Math.round(0.512 * 16000);
+    const fadeStart = Math.round(0.512 * 16000);
     let outside = 0; // of what a mixture of the two can be
-    for (let i = at; i < at + 800; i++) {
+    for (let i = fadeStart; i < fadeStart + 800; i++) {
         const [low, high] = [before[i], after[i]].sort((a, b) => a - b);
         outside = Math.max(outside, low - heard[i], heard[i] - high);
     }
-    return [player.buffers[0].length, off(0, at, before), outside, off(at + 800, heard.length, after),
-        off(at + 800, heard.length, before)];
+    return [player.buffers[0].length, off(0, fadeStart, before), outside, off(fadeStart + 800, heard.length, after),
+        off(fadeStart + 800, heard.length, before)];
 }"""
 
 
@@ -117,8 +117,8 @@ REPEATED = """async () => {
     player.repeat(0.25, 0.5);
     player.start();
     const positions = [];
-    const looked = [0.128, 0.512].map((at) =>
-        context.suspend(at).then(() => { positions.push(player.position()); context.resume(); }));
+    const looked = [0.128, 0.512].map((moment) =>
+        context.suspend(moment).then(() => { positions.push(player.position()); context.resume(); }));
     const heard = (await context.startRendering()).getChannelData(0);
     await Promise.all(looked);
     const sound = player.buffers[0].getChannelData(0);
@@ -310,10 +310,10 @@ def test_points_tell_label_or_speaker_by_colour_and_by_shape(page: Any) -> None:
     by_label = looks()
     about = page.locator("#plane g").evaluate_all("points => points.map(p => p.dataset.about.split(', ').slice(0, 2))")
     page.locator(".by").get_by_text("by speaker").click()
-    for kinds, found in zip(zip(*about, strict=True), (by_label, looks()), strict=True):
+    for kinds, drawn in zip(zip(*about, strict=True), (by_label, looks()), strict=True):
         for k in (0, 1):  # colour alone is enough, and so is shape
-            assert len({(name, look[k]) for name, look in zip(kinds, found, strict=True)}) == len(set(kinds))
-            assert len({look[k] for look in found}) == len(set(kinds)) > 1
+            assert len({(name, look[k]) for name, look in zip(kinds, drawn, strict=True)}) == len(set(kinds))
+            assert len({look[k] for look in drawn}) == len(set(kinds)) > 1
     assert page.locator(".legend:visible").get_attribute("data-by") == "speaker"
     names = set(page.locator(".legend:visible li").all_inner_texts())
     assert names == {speaker.removeprefix("speaker ") for _, speaker in about}

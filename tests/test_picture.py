@@ -40,13 +40,13 @@ def test_a_spectrogram_says_time_frequency_and_level(wide: Any, listened: Path) 
     columns = values["original"].shape[1]
     for x, band in ((0.301, 10), (0.502, 40), (0.703, 70)):
         text = point(wide, canvas, x, (79 - band + 0.5) / 80)
-        found = re.match(
+        match = re.match(
             r"([\d.]+) s, ([\d.]+) (k?Hz): original (−?\d+) dB, after pre-training (−?\d+) dB, "
             r"after fine-tuning (−?\d+) dB$",
             text,
         )
-        assert found, text
-        seconds, hz, unit, *levels = found.groups()
+        assert match, text
+        seconds, hz, unit, *levels = match.groups()
         assert float(seconds) == pytest.approx(x * len(samples) / rate_hz, abs=0.01)
         peak = mel_bands(rate_hz, 512, 80)[band].argmax() * rate_hz / 512
         assert float(hz) * (1000 if unit == "kHz" else 1) == pytest.approx(peak, abs=32)
@@ -88,8 +88,8 @@ def test_a_clip_opened_from_the_table_has_the_spectrograms_of_its_sounds(wide: A
             return [levels, clip.spectrograms.map((content) => [...content])];
         }"""
     )
-    for expected_bytes, found in zip(*decoded, strict=True):
-        assert np.abs(np.subtract(expected_bytes, found)).max() <= 2  # of 255 for 90 dB; the sounds are 16-bit
+    for expected_bytes, page_bytes in zip(*decoded, strict=True):
+        assert np.abs(np.subtract(expected_bytes, page_bytes)).max() <= 2  # of 255 for 90 dB; the sounds are 16-bit
 
 
 def test_colours_of_a_spectrogram_are_its_levels(wide: Any, listened: Path) -> None:
@@ -102,8 +102,8 @@ def test_colours_of_a_spectrogram_are_its_levels(wide: Any, listened: Path) -> N
     for k, level, colours, low, high in ((0, original, "magma", -80, 0), (3, rebuilt - original, "RdBu_r", -30, 30)):
         near = [matplotlib.colormaps[colours]((level + off - low) / (high - low), bytes=True) for off in (-1.5, 0, 1.5)]
         seen = deck.locator(".tall .plot canvas").nth(k).evaluate(pixel)
-        for found, channel in zip(seen, np.array(near, int).T, strict=True):
-            assert channel.min() - 3 <= found <= channel.max() + 3
+        for component, expected in zip(seen, np.array(near, int).T, strict=True):
+            assert expected.min() - 3 <= component <= expected.max() + 3
 
 
 def test_the_cursor_and_the_channels_answer_keys(wide: Any) -> None:

@@ -44,8 +44,8 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert result.macro_f1.value == pytest.approx(f1_score(labels, result.predictions, average="macro"))
     assert result.confusion.sum(axis=1).tolist() == [labels.count(name) for name in result.classes]
     for i, name in enumerate(result.classes):
-        told = [answer for answer, label in zip(result.predictions, labels, strict=True) if label == name]
-        assert result.confusion[i].tolist() == [told.count(answer) for answer in result.classes]
+        predicted = [answer for answer, label in zip(result.predictions, labels, strict=True) if label == name]
+        assert result.confusion[i].tolist() == [predicted.count(answer) for answer in result.classes]
     assert sum(fold.accuracy * fold.clips for fold in result.folds) / 72 == pytest.approx(result.accuracy.value)
 
 

@@ -42,7 +42,7 @@ def sound(emotion: str, speaker: int, take: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Four speakers with three emotions, twice; a run that heard all of them, and two that each left two out."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "data").mkdir()
@@ -74,10 +74,10 @@ def results(path: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
     return {(row["target"], row["features"], row["classifier"]): row for row in rows}
 
 
-def test_the_command_says_what_is_in_it(own: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_says_what_is_in_it(runs: dict[str, Path], tmp_path: Path) -> None:
     output = tmp_path / "probe.json"
     done = subprocess.run(
-        [sys.executable, "-m", "inference", "probe", own["heard"], "-o", output,
+        [sys.executable, "-m", "inference", "probe", runs["heard"], "-o", output,
          "--features", "representation:levels,logmel:contour", "--classifiers", "logistic"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -98,7 +98,7 @@ def test_the_command_says_what_is_in_it(own: dict[str, Path], tmp_path: Path) ->
     assert np.sum(row["confusion"]) == 24 == len(row["predictions"])
 
 
-def test_each_fold_takes_the_run_that_never_heard_its_speakers(own: dict[str, Path], tmp_path: Path) -> None:
+def test_each_fold_takes_the_run_that_never_heard_its_speakers(runs: dict[str, Path], tmp_path: Path) -> None:
     output = tmp_path / "probe.json"
     quick = (
         "--targets",
@@ -108,10 +108,10 @@ def test_each_fold_takes_the_run_that_never_heard_its_speakers(own: dict[str, Pa
         "--features",
         "representation:levels,untrained:levels",
     )
-    run_probe(own["without 01"], *quick, "-o", output)
+    run_probe(runs["without 01"], *quick, "-o", output)
     folds = results(output)["emotion", "representation:levels", "svm"]["folds"]
     assert {fold["name"]: fold["heard"] for fold in folds} == {"s0": False, "s1": False, "s2": True, "s3": True}
-    run_probe(own["without 01"], own["without 23"], *quick, "-o", output)
+    run_probe(runs["without 01"], runs["without 23"], *quick, "-o", output)
     table = results(output)
     folds = table["emotion", "representation:levels", "svm"]["folds"]
     assert not any(fold["heard"] for fold in folds)
@@ -120,37 +120,37 @@ def test_each_fold_takes_the_run_that_never_heard_its_speakers(own: dict[str, Pa
     assert {fold["heard"] for fold in table["emotion", "untrained:levels", "svm"]["folds"]} == {None}
 
 
-def test_a_speaker_was_heard_also_when_the_clips_heard_are_not_among_those_probed(own: dict[str, Path]) -> None:
+def test_a_speaker_was_heard_also_when_the_clips_heard_are_not_among_those_probed(runs: dict[str, Path]) -> None:
     """Of the network that heard all speakers, its test clips alone."""
-    config, settings = read_config(own["heard"])
+    config, settings = read_config(runs["heard"])
     recordings = find_corpus("folder", Path(config["corpus"]), manifest=settings.manifest).recordings
     tests = [item for item in recordings if item.name in config["split"]["test"]]
     clips, _ = load_clips(tests, settings.clip_samples, 16_000, "clip", 1)
-    assert heard_clips(own["heard"], settings, clips, Path(config["corpus"])).all()
+    assert heard_clips(runs["heard"], settings, clips, Path(config["corpus"])).all()
 
 
-def test_folds_are_repeated_by_name_and_a_table_of_others_stands_beside(own: dict[str, Path], tmp_path: Path) -> None:
+def test_folds_are_repeated_by_name_and_a_table_of_others_stands_beside(runs: dict[str, Path], tmp_path: Path) -> None:
     folds, output = tmp_path / "folds.csv", tmp_path / "probe.csv"
-    clips = list(csv.DictReader((own["heard"] / "clips.csv").read_text().splitlines()))
+    clips = list(csv.DictReader((runs["heard"] / "clips.csv").read_text().splitlines()))
     with (tmp_path / "theirs.csv").open("w") as file:
         file.write("name,label,tone\n")
         file.writelines(f"{clip['name']},{clip['label']},{TONES[clip['label']]}\n" for clip in clips)
     quick = ("--targets", "emotion", "--classifiers", "svm", "--features", "mfcc:moments")
-    run_probe(own["heard"], *quick, "--write-folds", folds, "--baseline", tmp_path / "theirs.csv", "-o", output)
+    run_probe(runs["heard"], *quick, "--write-folds", folds, "--baseline", tmp_path / "theirs.csv", "-o", output)
     rows = list(csv.DictReader(output.read_text().splitlines()))
     assert [row["features"] for row in rows] == ["mfcc:moments"] * 4 + ["theirs"] * 4
     assert {row["uar"] for row in rows[4:]} == {"1.0"}
     again = tmp_path / "again.csv"
-    run_probe(own["heard"], *quick, "--folds", folds, "-o", again)
+    run_probe(runs["heard"], *quick, "--folds", folds, "-o", again)
     assert list(csv.DictReader(again.read_text().splitlines())) == rows[:4]
     (tmp_path / "logmel:moments.csv").write_text((tmp_path / "theirs.csv").read_text())
     beside = tmp_path / "beside.csv"
     others = ("--baseline", tmp_path / "logmel:moments.csv", "--features", "logmel:moments", "--limit", "6")
-    run_probe(own["heard"], *quick, *others, "--folds", folds, "-o", beside)
+    run_probe(runs["heard"], *quick, *others, "--folds", folds, "-o", beside)
     named = {row["features"] for row in csv.DictReader(beside.read_text().splitlines())}
     assert named == {"logmel:moments", str(tmp_path / "logmel:moments.csv")}
     by_text = tmp_path / "by_text.csv"
-    run_probe(own["heard"], *quick, "--by", "text", "-o", by_text)
+    run_probe(runs["heard"], *quick, "--by", "text", "-o", by_text)
     assert {row["fold"] for row in csv.DictReader(by_text.read_text().splitlines())} == {"text 0", "text 1"}
 
 
@@ -172,7 +172,7 @@ def test_a_mistake_in_a_table_of_others_is_one_sentence(tmp_path: Path, lines: s
     assert str(error.value) == f"--baseline: {tmp_path / 'theirs.csv'} {sentence}"
 
 
-def test_from_one_corpus_to_another_on_shared_emotions(own: dict[str, Path], tmp_path: Path) -> None:
+def test_from_one_corpus_to_another_on_shared_emotions(runs: dict[str, Path], tmp_path: Path) -> None:
     for name in ("savee", "ravdess"):
         (tmp_path / name).mkdir()
     for i, speaker in enumerate(("DC", "JE", "JK")):
@@ -186,7 +186,7 @@ def test_from_one_corpus_to_another_on_shared_emotions(own: dict[str, Path], tmp
             soundfile.write(path, sound(emotion, actor, 7), 16_000)
     output = tmp_path / "probe.json"
     run_probe(
-        own["heard"], "--train", "savee", "--test", "ravdess", "--data-dir", tmp_path, "--classifiers", "logistic",
+        runs["heard"], "--train", "savee", "--test", "ravdess", "--data-dir", tmp_path, "--classifiers", "logistic",
         "--features", "logmel:moments,representation:levels", "-o", output,
     )  # fmt: skip
     row = results(output)["emotion", "logmel:moments", "logistic"]
@@ -198,7 +198,7 @@ def test_from_one_corpus_to_another_on_shared_emotions(own: dict[str, Path], tmp
     heard = results(output)["emotion", "representation:levels", "logistic"]["folds"][0]["heard"]
     assert heard is False
     run_probe(
-        own["heard"], "--db", "savee", "ravdess", "--data-dir", tmp_path, "--classifiers", "svm", "--features",
+        runs["heard"], "--db", "savee", "ravdess", "--data-dir", tmp_path, "--classifiers", "svm", "--features",
         "logmel:moments", "--targets", "emotion", "-o", output,
     )  # fmt: skip
     (row,) = results(output).values()
@@ -255,19 +255,19 @@ def test_the_map_of_emotions_is_whole() -> None:
     ],
 )
 def test_a_mistake_is_one_sentence(
-    own: dict[str, Path], arguments: tuple[str, ...], kind: type[Exception], sentence: str
+    runs: dict[str, Path], arguments: tuple[str, ...], kind: type[Exception], sentence: str
 ) -> None:
-    places = {"RUN": str(own["heard"]), "LIST": str(own["heard"].with_name("list.csv"))}
+    places = {"RUN": str(runs["heard"]), "LIST": str(runs["heard"].with_name("list.csv"))}
     for name, place in places.items():
         arguments = tuple(word.replace(name, place) for word in arguments)
     with pytest.raises(kind) as error:
-        run_probe(own["heard"], *arguments)
+        run_probe(runs["heard"], *arguments)
     assert sentence in str(error.value)
-    assert not (own["heard"] / "probe.json").exists()
+    assert not (runs["heard"] / "probe.json").exists()
 
 
-def test_the_listening_page_shows_it(own: dict[str, Path]) -> None:
-    run = own["heard"]
+def test_the_listening_page_shows_it(runs: dict[str, Path]) -> None:
+    run = runs["heard"]
     quick = ("--targets", "emotion", "--classifiers", "svm", "--features", "representation:levels,logmel:moments")
     run_probe(run, *quick)
     report = json.loads((run / "probe.json").read_text())

@@ -42,17 +42,17 @@ def test_ranks_come_to_the_bits_of_one_process_and_end_together(tmp_path: Path) 
         expected = outcome_of(Workers(2), tmp_path / f"alone-{kind}", settings)
         for size in SIZES[kind:]:
             for rank in range(4):
-                found = pickle.loads((tmp_path / f"{size}-{kind}-{rank}.pickle").read_bytes())
-                assert [name for name in expected if found[name] != expected[name]] == [], (size, rank)
+                by_ranks = pickle.loads((tmp_path / f"{size}-{kind}-{rank}.pickle").read_bytes())
+                assert [name for name in expected if by_ranks[name] != expected[name]] == [], (size, rank)
     expected = outcome_of(Workers(1), tmp_path / "for-gpus", KINDS[0])
     for name, others in {"2-0": ("2-1", "2-2", "2-3"), "3-0": ("3-1", "3-2")}.items():
-        found = pickle.loads((tmp_path / f"gpu-{name}.pickle").read_bytes())
+        by_gpus = pickle.loads((tmp_path / f"gpu-{name}.pickle").read_bytes())
         for other in others:  # all ranks take the same steps
-            assert pickle.loads((tmp_path / f"gpu-{other}.pickle").read_bytes()) == found
-        weights, alone = (np.frombuffer(each["weights"], np.float32) for each in (found, expected))
+            assert pickle.loads((tmp_path / f"gpu-{other}.pickle").read_bytes()) == by_gpus
+        weights, alone = (np.frombuffer(each["weights"], np.float32) for each in (by_gpus, expected))
         np.testing.assert_allclose(weights, alone, rtol=1e-3, atol=1e-4)
         for phase in ("first", "second"):
-            assert found[phase]["test_loss"] == pytest.approx(expected[phase]["test_loss"], rel=1e-3)
+            assert by_gpus[phase]["test_loss"] == pytest.approx(expected[phase]["test_loss"], rel=1e-3)
     made_by_ranks = (tmp_path / "shards" / "manifest.json").read_bytes()
     shutil.rmtree(tmp_path / "shards")
     on_shards = trained(make(tmp_path, Ranks()), Workers(2))

@@ -84,8 +84,8 @@ def test_a_line_for_each_number_of_bits(run: Path, clips: Clips) -> None:
         model = load_run(run, phase, 1)
         seen: list[int] = []
         with Workers(1) as workers:
-            given = (phase, model, clips, train_clips, test_clips, 16_000, workers, (2, 10, WHOLE))
-            lines = representation_rates(*given, on_clip=partial(seen.append, 1))
+            arguments = (phase, model, clips, train_clips, test_clips, 16_000, workers, (2, 10, WHOLE))
+            lines = representation_rates(*arguments, on_clip=partial(seen.append, 1))
             if not model.masks:
                 plain = judge_plain(model, clips, lambda clip, y: float(clip), 16_000, workers)
                 assert plain["bits_per_second"] == lines[2].fixed_bits_per_second == 32 * 4 * 4000

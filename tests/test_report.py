@@ -47,18 +47,18 @@ def page_data(page: str) -> dict[str, Any]:
     return dict(json.loads(page.split('<script type="application/json" id="data">')[1].split("</script>")[0]))
 
 
-def numbers(found: Sequence[dict[str, str]], phase: str, measure: str) -> np.ndarray:
-    return np.array([float(row[measure]) for row in found if row["phase"] == phase])
+def numbers(metrics: Sequence[dict[str, str]], phase: str, measure: str) -> np.ndarray:
+    return np.array([float(row[measure]) for row in metrics if row["phase"] == phase])
 
 
 def test_metrics_have_a_row_for_every_test_clip_and_phase(listened: Path) -> None:
-    found, clips = rows(listened / "metrics.csv"), rows(listened / "clips.csv")
+    metrics, clips = rows(listened / "metrics.csv"), rows(listened / "clips.csv")
     test = [clip for clip in clips if clip["part"] == "test"]
     assert len(test) == 7
-    assert [(row["name"], row["phase"]) for row in found] == [(clip["name"], p) for clip in test for p in PHASES]
-    assert all(row["label"] == clip["label"] for row, clip in zip(found[::2], test, strict=True))
-    assert [name for name in found[0] if name in MEASURES] == list(MEASURES)
-    for row in found:
+    assert [(row["name"], row["phase"]) for row in metrics] == [(clip["name"], p) for clip in test for p in PHASES]
+    assert all(row["label"] == clip["label"] for row, clip in zip(metrics[::2], test, strict=True))
+    assert [name for name in metrics[0] if name in MEASURES] == list(MEASURES)
+    for row in metrics:
         assert float(row["worst_1_noise_to_signal_db"]) >= float(row["worst_2_noise_to_signal_db"])
         assert 0 < float(row["worst_1_end_s"]) - float(row["worst_1_start_s"]) < 0.3
         assert -60 < float(row["pause_noise_db"]) < 20
@@ -66,13 +66,13 @@ def test_metrics_have_a_row_for_every_test_clip_and_phase(listened: Path) -> Non
 
 def test_metrics_are_of_the_sounds_that_can_be_heard(listened: Path) -> None:
     """SNR worked out from the WAV files, which are the original and what was rebuilt, at one level."""
-    found = {(row["name"], row["phase"]): row for row in rows(listened / "metrics.csv")}
+    metrics = {(row["name"], row["phase"]): row for row in rows(listened / "metrics.csv")}
     originals = sorted((listened / "audio").glob("*.original.wav"))
     assert len(originals) == 6
     for path in originals:
         stem = path.name.removesuffix(".original.wav")
         x, rate_hz = soundfile.read(path)
-        name = next(name for name, _ in found if stem.endswith(re.sub(r"[^A-Za-z0-9_-]+", "-", name)))
+        name = next(name for name, _ in metrics if stem.endswith(re.sub(r"[^A-Za-z0-9_-]+", "-", name)))
         assert rate_hz == 16_000
         with wave.open(str(path)) as file:
             assert (file.getnchannels(), file.getsampwidth()) == (1, 2)
@@ -80,7 +80,7 @@ def test_metrics_are_of_the_sounds_that_can_be_heard(listened: Path) -> None:
             y, _ = soundfile.read(listened / "audio" / f"{stem}.{phase}.wav")
             assert len(y) == len(x)
             snr_db = 10 * math.log10((x**2).sum() / ((x - y) ** 2).sum())
-            assert float(found[name, phase]["snr_db"]) == pytest.approx(snr_db, abs=0.02)
+            assert float(metrics[name, phase]["snr_db"]) == pytest.approx(snr_db, abs=0.02)
 
 
 def test_the_rebuilt_sounds_are_those_of_each_phase(listened: Path) -> None:
@@ -95,11 +95,11 @@ def test_the_rebuilt_sounds_are_those_of_each_phase(listened: Path) -> None:
 
 
 def test_results_have_means_of_the_rows_with_intervals_around_them(listened: Path) -> None:
-    found, results = rows(listened / "metrics.csv"), json.loads((listened / "results.json").read_text())
+    metrics, results = rows(listened / "metrics.csv"), json.loads((listened / "results.json").read_text())
     for phase in PHASES:
         assert list(results["distortion"][phase]) == list(MEASURES)
         for measure, figures in results["distortion"][phase].items():
-            values = numbers(found, phase, measure)
+            values = numbers(metrics, phase, measure)
             finite = values[np.isfinite(values)]
             assert figures["clips"] == len(finite)
             assert figures["undefined"] == np.isnan(values).sum()
@@ -193,9 +193,9 @@ def test_a_run_without_a_page_gets_it_later_also_one_of_a_gpu(tmp_path: Path) ->
     data = data.rename(tmp_path / "moved")
     assert "--data-dir" in report(run, expect=2).stderr
     report(run, "--data-dir", data)
-    page, found = (run / "report.html").read_text(), rows(run / "metrics.csv")
-    assert len(found) == 4
-    assert {row["stoi"] for row in found} == {"nan"}
+    page, metrics = (run / "report.html").read_text(), rows(run / "metrics.csv")
+    assert len(metrics) == 4
+    assert {row["stoi"] for row in metrics} == {"nan"}
     figures = json.loads((run / "results.json").read_text())["distortion"]["pre_training"]
     assert figures["stoi"] == {"median": None, "mean": None, "low": None, "high": None, "clips": 0, "undefined": 2,
                                "infinite": 0}  # fmt: skip
@@ -252,8 +252,8 @@ def test_what_is_no_run_or_has_not_ended(listened: Path, tmp_path: Path) -> None
 def test_a_dry_run_is_told_of_every_file_of_the_page_and_no_more_bytes_than_it_takes(listened: Path) -> None:
     clips = rows(listened / "clips.csv")
     settings = json.loads((listened / "config.json").read_text())["settings"]
-    told = page_files(sum(row["part"] == "test" for row in clips), settings["clip_samples"])
-    by_name = {name.split(" ")[0]: size for name, size in told.items()}
+    sizes = page_files(sum(row["part"] == "test" for row in clips), settings["clip_samples"])
+    by_name = {name.split(" ")[0]: size for name, size in sizes.items()}
     assert by_name.keys() == {"report.html", "metrics.csv", "audio/", "figures/"}
     for name, size in by_name.items():
         path = listened / name

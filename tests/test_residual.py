@@ -153,14 +153,14 @@ def test_a_sequence_says_what_is_in_it() -> None:
     assert repr(chain) == "Sequential(ELU(1), MaxPool1d(2), Conv1d(1 -> 2, k=3))"
 
 
-own: dict[str, Any] = {"rng": np.random.default_rng(0)}
+seeded: dict[str, Any] = {"rng": np.random.default_rng(0)}
 MESSAGES = [
-    (lambda: ResidualBlock(3, 4, **own), "ResidualBlock: kernel_size must be odd, to keep the length; got 4"),
-    (lambda: ResidualBlock(3, 3.0, **own), "ResidualBlock: kernel_size must be odd, to keep the length; got 3.0"),  # type: ignore[arg-type]
-    (lambda: ResidualBlock(0, 3, **own), "Conv1d: in_channels must be a positive integer; got 0"),
-    (lambda: ResidualBlock(3, -1, **own), "Conv1d: kernel_size must be a positive integer; got -1"),
+    (lambda: ResidualBlock(3, 4, **seeded), "ResidualBlock: kernel_size must be odd, to keep the length; got 4"),
+    (lambda: ResidualBlock(3, 3.0, **seeded), "ResidualBlock: kernel_size must be odd, to keep the length; got 3.0"),  # type: ignore[arg-type]
+    (lambda: ResidualBlock(0, 3, **seeded), "Conv1d: in_channels must be a positive integer; got 0"),
+    (lambda: ResidualBlock(3, -1, **seeded), "Conv1d: kernel_size must be a positive integer; got -1"),
     (
-        lambda: ResidualBlock(3, **own).forward(np.zeros((1, 5, 2), np.float32)),
+        lambda: ResidualBlock(3, **seeded).forward(np.zeros((1, 5, 2), np.float32)),
         "Conv1d(3 -> 3, k=3, p=1): x must be (N, L, 3); got (1, 5, 2)",
     ),
 ]

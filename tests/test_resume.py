@@ -85,8 +85,8 @@ def test_a_stopped_run_goes_on_to_the_same_end(
 
 def test_a_second_ctrl_c_ends_at_once_and_the_state_before_is_whole(options: tuple[str, ...], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    given = (*options, *SLOW, "--batch-size", "9", "--out", str(run), "--checkpoint-every", "0", "--epochs", "1000")
-    with start(*given) as process:
+    arguments = (*options, *SLOW, "--batch-size", "9", "--out", str(run), "--checkpoint-every", "0", "--epochs", "1000")
+    with start(*arguments) as process:
         wait_for(process, (run / "history.csv").exists)
         state = run / "checkpoints" / "pre_training.state.safetensors"
         wait_for(process, state.exists)
@@ -127,7 +127,7 @@ def test_more_epochs_extend_a_finished_run(options: tuple[str, ...], tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("changes", "sentence"),
     [
         (("--kernel-size", "5"), "--resume: kernel_size cannot change within a run: the run has 3; got 5"),
         (("--channels", "4,8"), "--resume: channels cannot change within a run: the run has (4, 4); got (4, 8)"),
@@ -138,9 +138,9 @@ def test_more_epochs_extend_a_finished_run(options: tuple[str, ...], tmp_path: P
         (("--out", "elsewhere"), "got --out elsewhere. Leave --out out"),
     ],
 )
-def test_what_would_make_it_another_run_is_refused(run: Path, given: tuple[str, ...], sentence: str) -> None:
+def test_what_would_make_it_another_run_is_refused(run: Path, changes: tuple[str, ...], sentence: str) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    assert sentence in train("--resume", run, *given, expect=2).stderr
+    assert sentence in train("--resume", run, *changes, expect=2).stderr
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     train("--resume", run, "--seed", "0", "--kernel-size", "3")  # the same may be said again
 
@@ -148,9 +148,9 @@ def test_what_would_make_it_another_run_is_refused(run: Path, given: tuple[str, 
 def test_recordings_that_have_changed_are_refused(options: tuple[str, ...], tmp_path: Path) -> None:
     corpus = tmp_path / "recordings"
     shutil.copytree(options[3], corpus)
-    own = ("--db", "folder", "--data-dir", str(corpus), *options[4:])
+    arguments = ("--db", "folder", "--data-dir", str(corpus), *options[4:])
     run = tmp_path / "run"
-    train(*own, "--out", run)
+    train(*arguments, "--out", run)
     louder = corpus / "calm" / "take0.wav"
     content = bytearray(louder.read_bytes())
     content[2001] ^= 1
@@ -293,13 +293,13 @@ def test_overfit_reads_one_batch(options: tuple[str, ...], tmp_path: Path) -> No
     for path in corpus.rglob("*.wav"):
         if path.relative_to(corpus).with_suffix("").as_posix() not in (order[0], order[2]):  # one is passed over
             path.write_bytes(b"no sound")
-    given = ("--db", "folder", "--data-dir", str(corpus), *options[4:], "--overfit")
-    done = train(*given)
+    arguments = ("--db", "folder", "--data-dir", str(corpus), *options[4:], "--overfit")
+    done = train(*arguments)
     assert "left out" not in done.stdout
     assert done.stdout.count(" 2 clips, 300 steps: ") == 2
     for name in order[:3]:
         (corpus / f"{name}.wav").write_bytes(b"no sound")
-    assert "train.py: folder: none of the training recordings can be used" in train(*given, expect=2).stderr
+    assert "train.py: folder: none of the training recordings can be used" in train(*arguments, expect=2).stderr
 
 
 def test_a_dry_run_shows_what_would_be_written(options: tuple[str, ...], whole: Path, tmp_path: Path) -> None:
@@ -308,13 +308,13 @@ def test_a_dry_run_shows_what_would_be_written(options: tuple[str, ...], whole: 
     assert re.search(r"^fine_tuning: one step of 2 clips in \d+ ms, loss \S+ -> \S+$", done.stdout, re.MULTILINE)
     lines = done.stdout.splitlines()
     assert f"would write into {tmp_path / 'run'}:" in lines
-    told = {
+    sizes_mb = {
         name: float(size)
         for names, size in re.findall(r"^  (\S.*?) +(\d+\.\d) MB$", done.stdout, re.MULTILINE)
         for name in names.split(", ")
     }
-    states = told.pop("checkpoints/ (states to go on from)") + told.pop("checkpoints/ (weights)")
-    assert told.keys() == {path.name for path in whole.iterdir()} - {"checkpoints"}
+    states = sizes_mb.pop("checkpoints/ (states to go on from)") + sizes_mb.pop("checkpoints/ (weights)")
+    assert sizes_mb.keys() == {path.name for path in whole.iterdir()} - {"checkpoints"}
     assert states * 1e6 >= 0.8 * sum(path.stat().st_size for path in (whole / "checkpoints").iterdir()) - 1e5
     assert re.search(r"^a run of 2 \+ 2 epochs: at most about \d+ min$", done.stdout, re.MULTILINE)
     assert re.search(r"^and has, written now or before: \S+\.npy \(\d+\.\d MB\)$", done.stdout, re.MULTILINE)
@@ -347,5 +347,5 @@ def test_a_run_that_loses_ranks_goes_on_with_any_number_of_them(
     assert job.returncode not in (0, 2)
     assert list((run / "checkpoints").glob("fine_tuning.state*.safetensors"))  # of the step before, or of one earlier
     train("--resume", run)
-    found, expected = outcome(run), outcome(whole)
-    assert [name for name in expected if found[name] != expected[name]] == []
+    resumed, expected = outcome(run), outcome(whole)
+    assert [name for name in expected if resumed[name] != expected[name]] == []

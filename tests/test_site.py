@@ -107,15 +107,15 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
 
 
 def test_every_link_within_leads_somewhere(site: Path) -> None:
-    found, wrong, seen = pages(site), [], 0
-    for path, page in found.items():
+    parsed, wrong, seen = pages(site), [], 0
+    for path, page in parsed.items():
         for link in page.links:
             if is_elsewhere(link):
                 continue
             address, name = urldefrag(link)
             to = (path.parent / unquote(address)).resolve() if address else path
             seen += 1
-            if not to.exists() or (name and to in found and unquote(name) not in found[to].names):
+            if not to.exists() or (name and to in parsed and unquote(name) not in parsed[to].names):
                 wrong.append((path.relative_to(site).as_posix(), link))
     assert seen > 500
     assert wrong == []
@@ -291,12 +291,12 @@ PHONE = """() => {
 
 def smallest_letters() -> dict[str, float]:
     """The smallest font size of each drawing of ours; those of matplotlib have paths for letters."""
-    found = {}
+    smallest = {}
     for path in (ROOT / "docs").rglob("figures/*.svg"):
         sizes = [float(size) for size in re.findall(r"font-size=['\"]([\d.]+)", path.read_text("utf-8"))]
         if sizes:
-            found[path.name] = min(sizes)
-    return found
+            smallest[path.name] = min(sizes)
+    return smallest
 
 
 def test_pages_fit_and_show_in_a_browser(site: Path, chromium: Any) -> None:
@@ -397,8 +397,8 @@ def test_no_slide_is_wider_than_a_phone(site: Path, chromium: Any) -> None:
 def test_words_of_the_field_are_found(site: Path, chromium: Any) -> None:
     with browser.opened(chromium, f"{(site / 'search.html').as_uri()}?q=receptive+field", 1400, "light") as tab:
         tab.wait_for_selector("#search-results li a")
-        found = tab.evaluate("[...document.querySelectorAll('#search-results li a')].slice(0, 3).map(a => a.href)")
-        assert any("glossary.html" in address for address in found), found
+        addresses = tab.evaluate("[...document.querySelectorAll('#search-results li a')].slice(0, 3).map(a => a.href)")
+        assert any("glossary.html" in address for address in addresses), addresses
 
 
 def test_the_search_works_in_a_file(site: Path, chromium: Any) -> None:

@@ -86,8 +86,8 @@ def test_the_best_lag_by_trying_each(seed: int, samples: int, most: int, shift: 
         pairs = [(x[i], y[i + lag]) for i in range(samples) if 0 <= i + lag < samples]
         a, b = np.array(pairs).T
         tried[lag] = np.corrcoef(a, b)[0, 1] ** 2 if len(pairs) > 1 else 0
-    found = best_lag(x, y, most)
-    assert tried[found] == pytest.approx(max(tried.values()), abs=1e-9)
+    best = best_lag(x, y, most)
+    assert tried[best] == pytest.approx(max(tried.values()), abs=1e-9)
 
 
 def test_delay_does_not_count_when_aligned() -> None:

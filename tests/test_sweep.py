@@ -114,8 +114,8 @@ def test_folds_of_any_name_have_a_folder_each(tmp_path: Path) -> None:
     names = ["a/b", "a-b", "-x", "a%2Fb"]
     lines = [f"{'calm' if i % 2 == 0 else 'loud'}/take{i}.wav,{names[i % 4]}" for i in range(12)]
     (tmp_path / "list.csv").write_text("path,fold\n" + "\n".join(lines) + "\n")
-    given = ["--db", "folder", "--data-dir", str(data), "--manifest", str(tmp_path / "list.csv"), "--folds", "manifest"]
-    runs = plan(tmp_path, read_arguments(given).settings, given, [0])
+    words = ["--db", "folder", "--data-dir", str(data), "--manifest", str(tmp_path / "list.csv"), "--folds", "manifest"]
+    runs = plan(tmp_path, read_arguments(words).settings, words, [0])
     assert len({run.folder for run in runs}) == 4
     assert {run.folder.parent for run in runs} == {tmp_path}
     for run in runs:

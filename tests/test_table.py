@@ -32,13 +32,13 @@ def test_the_table_letter_by_letter() -> None:
 def test_masks_as_four_rows_and_one_sentence() -> None:
     def figures(*errors: float, db: float | None) -> dict[str, Any]:
         kinds = dict(zip(("own", "another", "random", "none"), errors, strict=True))
-        given = {kind: 0.0 if kind == "none" else 320_000.0 for kind in kinds}
+        mask_bits = {kind: 0.0 if kind == "none" else 320_000.0 for kind in kinds}
         return {
             kind: {
                 "test_mse": error,
                 "test_si_sdr_db": db,
-                "mask_bits_per_second": given[kind],
-                "bits_per_second": 1_024_000 + given[kind],
+                "mask_bits_per_second": mask_bits[kind],
+                "bits_per_second": 1_024_000 + mask_bits[kind],
             }
             for kind, error in kinds.items()
         } | {"pool": 2, "tied_windows": 0.3}

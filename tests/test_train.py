@@ -159,7 +159,7 @@ def test_clips_are_prepared_once(recordings: Path, tmp_path: Path) -> None:
 OPENED = """
 import collections, runpy, sys
 opened = collections.Counter()
-sys.addaudithook(lambda event, given: event == "open" and opened.update([str(given[0])]))
+sys.addaudithook(lambda event, arguments: event == "open" and opened.update([str(arguments[0])]))
 try:
     runpy.run_path("train.py", run_name="__main__")
 finally:
@@ -172,8 +172,8 @@ def test_the_corpus_is_hashed_once(recordings: Path, tmp_path: Path, scale: str)
     """libsndfile opens files by itself, so what Python opens is hashed."""
     options = ("--db", "folder", "--data-dir", recordings, *SMALL, "--cache-dir", tmp_path / "cache", "--scale", scale)
     train(*options, "--out", tmp_path / "first")
-    given = [sys.executable, "-c", OPENED, *map(str, options), "--out", str(tmp_path / "second")]
-    done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-c", OPENED, *map(str, options), "--out", str(tmp_path / "second")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines()[-1] == "opened [1]", done.stdout + done.stderr
     (file,) = (tmp_path / "cache" / "clips").iterdir()
     samples = np.memmap(file, np.float32, "r", 128, (12, 4000))
@@ -188,9 +188,9 @@ def test_a_corpus_with_checksums_is_hashed_once(tmp_path: Path) -> None:
     sums = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.glob("*.wav")}
     opened: collections.Counter[str] = collections.Counter()
 
-    def watch(event: str, given: tuple[object, ...]) -> None:
-        if event == "open" and watching and str(given[0]).startswith(str(tmp_path)):
-            opened.update([Path(str(given[0])).suffix])
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and watching and str(arguments[0]).startswith(str(tmp_path)):
+            opened.update([Path(str(arguments[0])).suffix])
 
     watching = False
     sys.addaudithook(watch)

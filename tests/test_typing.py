@@ -97,10 +97,10 @@ def test_a_right_program_passes_and_mistakes_are_found(packages: Path) -> None:
         line, wrong, _ = MISTAKES[name]
         both = both.replace(line, wrong)
     programs["both"] = both
-    found = errors(packages, programs)
-    assert [line for line in found if line.startswith("right.py")] == []
+    reported = errors(packages, programs)
+    assert [line for line in reported if line.startswith("right.py")] == []
     for number, (name, (line, _, said)) in enumerate(MISTAKES.items()):
-        own = [text for text in found if text.startswith(f"mistake_{number}.py")]
-        assert own and said in " ".join(own), f"{name} ({line.strip()}) is not found: {own}"
-    lines = {int(text.split(":")[1]) for text in found if text.startswith("both.py")}
+        complaints = [text for text in reported if text.startswith(f"mistake_{number}.py")]
+        assert complaints and said in " ".join(complaints), f"{name} ({line.strip()}) is not reported: {complaints}"
+    lines = {int(text.split(":")[1]) for text in reported if text.startswith("both.py")}
     assert {PROGRAM[: PROGRAM.index(MISTAKES[name][0])].count("\n") + 1 for name in list(MISTAKES)[:2]} <= lines

@@ -39,16 +39,16 @@ def without_seconds(history: list[dict[str, str]]) -> list[list[object]]:
     return [[row["phase"], int(row["epoch"]), *map(float, list(row.values())[2:6])] for row in history]
 
 
-def alike(found: Path, kept: Path = KEPT / "run") -> None:
+def alike(run: Path, kept: Path = KEPT / "run") -> None:
     """Another processor may round otherwise."""
-    for own, other in zip(
-        without_seconds(rows(found / "history.csv")), without_seconds(rows(kept / "history.csv")), strict=True
+    for row, kept_row in zip(
+        without_seconds(rows(run / "history.csv")), without_seconds(rows(kept / "history.csv")), strict=True
     ):
-        assert own[:2] == other[:2]
-        assert own[2:] == pytest.approx(other[2:], rel=1e-4)
+        assert row[:2] == kept_row[:2]
+        assert row[2:] == pytest.approx(kept_row[2:], rel=1e-4)
     for name in WEIGHTS:
         for key, array in load_file(kept / name).items():
-            np.testing.assert_allclose(load_file(found / name)[key], array, rtol=1e-3, atol=1e-5, err_msg=key)
+            np.testing.assert_allclose(load_file(run / name)[key], array, rtol=1e-3, atol=1e-5, err_msg=key)
 
 
 def test_an_ended_run_is_shown_again(run: Path, where: tuple[str | Path, ...]) -> None:
@@ -96,8 +96,8 @@ def test_its_page_is_made_and_its_model_evaluated(run: Path, tmp_path: Path) -> 
         ("report", run, "--data-dir", recordings),
         ("inference", "evaluate", run, "--db", "folder", "--data-dir", recordings, "-o", tmp_path / "figures.json"),
     ):
-        given = [sys.executable, "-m", *map(str, command)]
-        done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        arguments = [sys.executable, "-m", *map(str, command)]
+        done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
     page = (run / "report.html").read_text("utf-8")
     assert all(f"{masks[phase][kind]['test_mse']:.6f}" in page for phase, kind in PHASES)
