@@ -13,7 +13,7 @@ import numpy as np
 import scipy  # its parts load when they are used
 import soundfile
 
-from speech.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, PatchedFile, check_rate, mend_header
+from speech.header import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, PatchedFile, Piece, check_rate, mend_header
 from speech.libsndfile import check_length, is_mpeg, mpg123_quiet, open_forward, reason
 from speech.mpeg import mend_mp3
 from speech.recording import RecordingError
@@ -184,33 +184,37 @@ class Blocks:
         name: str | bytes = str(path) if os.name == "nt" else os.fsencode(path)
         sound = open_forward(name if pieces is None else PatchedFile(file, pieces))
         try:
-            all_frames = 0
+            streams: list[tuple[list[Piece] | None, int]] = [(None, 0)]
             if is_mpeg(sound):
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                    pieces, all_frames = mend_mp3(data)
+                    streams = mend_mp3(data)
+            for pieces, all_frames in streams:
                 if pieces is not None:
                     sound.close()
                     sound = open_forward(PatchedFile(file, pieces))
-            self.rate_hz = sound.samplerate
-            check_rate(self.rate_hz)
-            if sound.frames == 0:
-                raise RecordingError("empty: its header says 0 frames")
-            self.subtype = sound.subtype
-            step = STEPS.get(self.subtype, 2.0**-15)
-            needed = _frames_needed(self.rate_hz, self.sample_rate_hz, self.seconds)
-            wanted = sound.frames if needed is None else min(sound.frames, needed)
-            # Blocks, so that memory follows what the file holds and not what its header says.
-            block_frames, read = max(1, BLOCK_SAMPLES // sound.channels), 0
-            while read < wanted:
-                with mpg123_quiet(is_mpeg(sound)):
-                    block = sound.read(min(block_frames, wanted - read), dtype="float32", always_2d=True)
-                if len(block) == 0:
-                    break
-                read += len(block)
-                yield block, step
-            check_length(sound, read, wanted, all_frames)
+                yield from self._read_stream(sound, all_frames)
         finally:
             sound.close()
+
+    def _read_stream(self, sound: soundfile.SoundFile, all_frames: int) -> Iterator[tuple[np.ndarray, float]]:
+        self.rate_hz = sound.samplerate
+        check_rate(self.rate_hz)
+        if sound.frames == 0:
+            raise RecordingError("empty: its header says 0 frames")
+        self.subtype = sound.subtype
+        step = STEPS.get(self.subtype, 2.0**-15)
+        needed = _frames_needed(self.rate_hz, self.sample_rate_hz, self.seconds)
+        wanted = sound.frames if needed is None else min(sound.frames, needed - self.samples)
+        # Blocks, so that memory follows what the file holds and not what its header says.
+        block_frames, read = max(1, BLOCK_SAMPLES // sound.channels), 0
+        while read < wanted:
+            with mpg123_quiet(is_mpeg(sound)):
+                block = sound.read(min(block_frames, wanted - read), dtype="float32", always_2d=True)
+            if len(block) == 0:
+                break
+            read += len(block)
+            yield block, step
+        check_length(sound, read, wanted, all_frames)
 
 
 def _frames_needed(rate_hz: int, sample_rate_hz: int, seconds: float | None) -> int | None:

@@ -42,7 +42,7 @@ def is_mpeg(sound: soundfile.SoundFile) -> bool:
 def check_length(sound: soundfile.SoundFile, read: int, wanted: int, all_frames: int) -> None:
     """Raise RecordingError where what could be read is less than there should be."""
     if is_mpeg(sound):  # its own length may be an estimate; frames that were counted are there
-        if read == 0 or (read < min(wanted, all_frames) * 0.98 - sound.samplerate / 10):
+        if wanted and (read == 0 or read < min(wanted, all_frames) * 0.98 - sound.samplerate / 10):
             raise RecordingError(f"damaged: {read} of {all_frames or wanted} frames can be decoded")
     elif read < wanted - 32 and not (sound.frames >= 1 << 62 and read):  # a FLAC file may not know how long it is
         raise RecordingError(f"cut short: its header promises {sound.frames} frames, {read} can be read")

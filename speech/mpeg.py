@@ -6,6 +6,7 @@ import math
 import mmap
 import struct
 from collections.abc import Iterator
+from itertools import chain, groupby
 from typing import NamedTuple
 
 from speech.container import CONVERT
@@ -30,7 +31,7 @@ class Frame(NamedTuple):
 
     size: int
     samples: int
-    stream: tuple[int, int, int]  # version, layer, sample rate
+    stream: tuple[int, int, int, bool]  # version, layer, sample rate, whether there is one channel
 
 
 def read_frame(head: bytes) -> Frame | None:
@@ -48,20 +49,20 @@ def read_frame(head: bytes) -> Frame | None:
         return None
     rate_hz = (44_100, 48_000, 32_000)[rate] >> (0 if version == 3 else 1 if version == 2 else 2)
     bits_per_second = 1000 * (_KBPS_1 if version == 3 else _KBPS_2)[layer][kbps - 1]
-    padding = head[2] >> 1 & 1
+    padding, stream = head[2] >> 1 & 1, (version, layer, rate_hz, head[3] >> 6 == 3)
     if layer == 3:
-        return Frame((12 * bits_per_second // rate_hz + padding) * 4, 384, (version, layer, rate_hz))
+        return Frame((12 * bits_per_second // rate_hz + padding) * 4, 384, stream)
     samples = 576 if layer == 1 and version != 3 else 1152
-    return Frame(samples // 8 * bits_per_second // rate_hz + padding, samples, (version, layer, rate_hz))
+    return Frame(samples // 8 * bits_per_second // rate_hz + padding, samples, stream)
 
 
-def mend_mp3(data: bytes | mmap.mmap) -> tuple[list[Piece] | None, int]:
-    """What to read in place of an MP3 stream, and how many samples all its frames have.
+def mend_mp3(data: bytes | mmap.mmap) -> list[tuple[list[Piece] | None, int]]:
+    """The streams to read in place of an MP3 file, one after the other, and how many samples all frames of each have.
 
     libsndfile estimates the length of a stream without an index from its first frame, which is wrong where the bit rate
     varies, and stops for good at a damaged place of 1 kB. So an index (Xing's) with the number of frames is put in
     front of it where there is none, or one of a part (files that were put one after the other), and bytes between
-    frames are taken out.
+    frames are taken out. It stops as well where one channel becomes two or two become one: another stream begins there.
 
     Parameters
     ----------
@@ -69,10 +70,9 @@ def mend_mp3(data: bytes | mmap.mmap) -> tuple[list[Piece] | None, int]:
 
     Returns
     -------
-    pieces : list or None
-        None where the stream can be read as it is.
-    samples : int
-        0 where the data are no such stream, or one of a free bit rate.
+    list of (pieces, samples)
+        pieces is None where the file can be read as it is; samples is 0 where the data are no such stream, or one of a
+        free bit rate.
 
     Raises
     ------
@@ -83,22 +83,28 @@ def mend_mp3(data: bytes | mmap.mmap) -> tuple[list[Piece] | None, int]:
     while data[start : start + 3] == b"ID3" and start + 10 <= len(data):
         a, b, c, d = (byte & 0x7F for byte in data[start + 6 : start + 10])
         start += 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if data[start + 5] & 0x10 else 0)
+    streams = groupby(_frames(data, start), key=lambda placed: placed[1].stream)
+    mended = [_mend_stream(data, frames) for _, frames in streams]
+    if len(mended) > 1:
+        return [*mended]
+    return [(pieces if len(pieces) > 1 else None, samples) for pieces, samples in mended] or [(None, 0)]
+
+
+def _mend_stream(data: bytes | mmap.mmap, stream: Iterator[tuple[int, Frame]]) -> tuple[list[Piece], int]:
+    """The pieces to read of one stream, by the place of each frame, and how many samples they have."""
+    first = next(stream)
     ranges: list[tuple[int, int]] = []
-    first, samples, frames = None, 0, 0
-    for begin, frame in _frames(data, start):
-        if first is None:
-            first = begin, frame
+    samples = frames = 0
+    for begin, frame in chain([first], stream):
         samples, frames = samples + frame.samples, frames + 1
         if ranges and sum(ranges[-1]) == begin:
             ranges[-1] = ranges[-1][0], ranges[-1][1] + frame.size
         else:
             ranges.append((begin, frame.size))
-    if first is None:
-        return None, 0
     begin, frame = first
     index = data[begin : begin + frame.size]
     has_index = any(mark in index[:200] for mark in (b"Xing", b"Info", b"VBRI"))
-    version, layer, _ = frame.stream
+    version, layer, _, mono = frame.stream
     if has_index and _frames_said(index) < 0.98 * frames - 3:
         has_index = False
         ranges[0] = ranges[0][0] + frame.size, ranges[0][1] - frame.size
@@ -107,7 +113,6 @@ def mend_mp3(data: bytes | mmap.mmap) -> tuple[list[Piece] | None, int]:
     if has_index:
         samples -= frame.samples
     elif layer == 1:
-        mono = data[begin + 3] >> 6 == 3
         side = (17 if mono else 32) if version == 3 else (9 if mono else 17)
         for kbps in range(1, 15):
             header = bytes([0xFF, data[begin + 1] | 1, kbps << 4 | data[begin + 2] & 0x0C, data[begin + 3]])
@@ -116,8 +121,6 @@ def mend_mp3(data: bytes | mmap.mmap) -> tuple[list[Piece] | None, int]:
                 content = header + bytes(side) + b"Xing" + struct.pack(">II", 1, frames)
                 head = [content + bytes(made.size - len(content))]
                 break
-    if not head and len(ranges) == 1:
-        return None, samples
     return [*head, *ranges], samples
 
 
@@ -132,14 +135,16 @@ def _frames_said(index: bytes) -> float:
 
 def _frames(data: bytes | mmap.mmap, position: int) -> Iterator[tuple[int, Frame]]:
     """Where each frame begins, and what it is. The first one, and one after a damaged place, must have a successor."""
-    stream: tuple[int, int, int] | None = None
+    stream: tuple[int, int, int, bool] | None = None
     lost = True
     while 0 <= position < len(data):
         frame = read_frame(data[position : position + 4])
         if frame is not None and stream is not None and frame.stream != stream:
-            if frame.stream[2] != stream[2] and _goes_on(data, position, frame):
+            goes_on = _goes_on(data, position, frame)
+            if frame.stream[2] != stream[2] and goes_on:
                 raise RecordingError(f"its sample rate changes from {stream[2]} to {frame.stream[2]} Hz. {CONVERT}")
-            frame = None
+            if frame.stream[:3] != stream[:3] or not goes_on:
+                frame = None
         if frame is not None and lost and (end := position + frame.size) < len(data):
             after = read_frame(data[end : end + 4])
             if after is None or after.stream != frame.stream:

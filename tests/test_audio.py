@@ -193,6 +193,23 @@ def test_an_mp3_of_two_bit_rates_has_its_whole_length(tmp_path: Path, levels: tu
     np.testing.assert_allclose(read_waveform(tmp_path / "x.mp3"), whole[:64_000], atol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [(1, 2), (2, 1), (1, 2, 1)])
+@pytest.mark.parametrize("index", [True, False])
+def test_an_mp3_whose_channels_change_is_read_to_its_end(
+    tmp_path: Path, channels: tuple[int, ...], index: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rng, parts, expected = np.random.default_rng(14), [], []
+    for number in channels:
+        sound = np.repeat(rng.uniform(-0.3, 0.3, (3 * RATE_HZ, 1)), number, axis=1)
+        parts.append(mp3(tmp_path / "x.mp3", sound, 0.5, index))
+        (tmp_path / "x.mp3").write_bytes(parts[-1])
+        expected.append(read_original(tmp_path / "x.mp3")[0])
+    (tmp_path / "x.mp3").write_bytes(b"".join(parts))
+    np.testing.assert_allclose(read_original(tmp_path / "x.mp3")[0], np.concatenate(expected), atol=1e-6)
+    np.testing.assert_allclose(read_waveform(tmp_path / "x.mp3"), np.concatenate(expected)[:64_000], atol=1e-6)
+    assert capfd.readouterr() == ("", ""), "libmpg123 wrote to the terminal"
+
+
 def test_a_damaged_place_of_an_mp3_leaves_the_rest(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     sound = np.random.default_rng(12).uniform(-0.3, 0.3, 20 * RATE_HZ)
     for index in (True, False):
