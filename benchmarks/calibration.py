@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 from training.machine import blas_environment
 
 os.environ.update(blas_environment())  # before NumPy loads its BLAS
@@ -144,4 +144,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("benchmarks.calibration", main))

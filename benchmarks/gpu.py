@@ -39,7 +39,7 @@ from benchmarks.gpu_run import summary, whole
 from benchmarks.gpu_sides import Measured
 from benchmarks.measure import Side, machine
 from benchmarks.step import gigaflop
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 from storage.atomic import write_atomic
 
 WORK = ("train", "phase2", "encode")
@@ -305,4 +305,4 @@ class Figures:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("benchmarks.gpu", main))

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks import nvrtc
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 from nn1d.cuda.kernel import source
 
 ARCHITECTURE = "sm_90"
@@ -68,4 +68,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("benchmarks.kernels", main))

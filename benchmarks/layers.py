@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.measure import Answer, Side, in_turn, machine, write
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 
 REPEATS = 5  # calls in one measurement
 
@@ -198,4 +198,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("benchmarks.layers", main))

@@ -58,6 +58,7 @@ class Side:
             text=True,
             env=self._environment,
             cwd=Path(__file__).parents[1],
+            process_group=0,  # Ctrl-C is for the one that waits, which ends this one
         )
         return self
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 
 ROOT = Path(__file__).parents[1]
 RUNS = {
@@ -195,4 +195,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("benchmarks.page", main))

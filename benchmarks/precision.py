@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 from training.machine import absent_packages, blas_environment
 
 if __name__ == "__main__" and (sentence := absent_packages()):
@@ -191,4 +191,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("benchmarks.precision", main))

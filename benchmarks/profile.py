@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Side, machine, write
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 
 PARTS = {
     "matrix products": ("convolve", "convolve_transposed", "filter_gradient"),
@@ -92,4 +92,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("benchmarks.profile", main))

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 
 MPIEXEC = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
 RANKS, BATCHES, GIGABITS = (1, 8, 64, 512), (16, 64, 256, 1024), (10, 100)
@@ -172,4 +172,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("benchmarks.ranks", main))

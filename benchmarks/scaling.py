@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.measure import Side, exponent, in_turn, machine, seconds, write
 from benchmarks.ranks import measure
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 
 BATCHES = (1, 4, 16, 64, 256)
 BATCHES_OF_RANKS = (16, 64)
@@ -132,4 +132,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("benchmarks.scaling", main))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 from speech.clip import Clips
 from speech.recording import Recording
 from speech.shard import Manifest, Shard, Shards, part_of, write_index, write_manifest
@@ -99,4 +99,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("benchmarks.shards", main))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Answer, Side, in_turn, machine, ratios, seconds, write
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 
 WORK = ("train", "phase2", "forward", "encode")
 BATCHES = (1, 4, 16, 64)
@@ -229,4 +229,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("benchmarks.step", main))

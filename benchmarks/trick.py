@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Side, in_turn, machine, ratios, write
-from nn1d.command import Parser
+from nn1d.command import Parser, run_command
 
 TRICKS = {
     "kernels": "AVX-512 kernels of OpenBLAS (off: OPENBLAS_CORETYPE=Haswell)",
@@ -126,4 +126,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("benchmarks.trick", main))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +178,33 @@ def test_a_side_that_ends_is_named(before: bool) -> None:
         if before:
             side._process.wait()
         side()
+
+
+def test_ctrl_c_ends_a_benchmark_with_a_sentence_and_the_process_of_its_side() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.step", "--work", "train", "--steps", "1000000"],
+        cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        if not children.exists():
+            process.kill()
+            pytest.skip("the processes of a process are not listed here")
+        commands: dict[str, str] = {}
+        while "benchmarks.measure" not in " ".join(commands.values()):
+            assert process.poll() is None
+            commands = {child: _command_line(child) for child in children.read_text("ascii").split()}
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "benchmarks.step: interrupted\n")
+    assert not any(_command_line(child) for child in commands), "the process of the side works on"
+
+
+def _command_line(process: str) -> str:
+    """Of a process that may have ended: nothing then."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text("utf-8")
+    except OSError:
+        return ""
 
 
 def test_figures_over_the_rounds() -> None:

@@ -243,6 +243,7 @@ def test_a_terminal_that_is_not_utf_8_gets_an_escape(tmp_path: Path) -> None:
         (SWEEP, ("--db", "demo"), "numpy", signal.SIGINT),
         (DOCTOR, (), "numpy", signal.SIGINT),
         (GRADCHECK, (), "threadpoolctl", signal.SIGTERM),
+        (("-m", "benchmarks.step"), (), "numpy", signal.SIGINT),
     ],
 )
 def test_a_signal_while_packages_are_imported(
@@ -259,7 +260,7 @@ def test_a_signal_while_packages_are_imported(
     )
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     done = run(command, *options, env=os.environ | {"PYTHONPATH": path})
-    name = {TRAIN: "train.py", SWEEP: "training"}.get(command, command[-1].removeprefix("nn1d."))
+    name = {TRAIN: "train.py", SWEEP: "training"}.get(command, command[-1].removeprefix("nn1d.").removesuffix(".step"))
     word = "interrupted" if number == signal.SIGINT else "terminated"
     assert (done.returncode, done.stderr, done.stdout) == (128 + number, f"{name}: {word}\n", "")
 
