@@ -164,9 +164,7 @@ def read_table(path: Path, names: Sequence[str]) -> np.ndarray:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DescriptorError(f"--baseline: cannot read {path}: {reason}") from None
-    if longer := next((line["name"] for line in lines if None in line and "name" in line), None):
-        raise DescriptorError(f"--baseline: {path} has more cells in the line of {longer} than in the first line")
-    columns = [column for column in (lines[0] if lines else {}) if column not in (*NOT_FEATURES, None)]
+    columns = [column for column in (lines[0] if lines else {}) if column not in NOT_FEATURES]
     if not columns or "name" not in lines[0]:
         raise DescriptorError(f"--baseline: {path} needs a first line with name and columns of numbers beside it")
     by_name: Mapping[str, Mapping[str, str]] = {line["name"]: line for line in lines}

@@ -35,7 +35,7 @@ def read_manifest(manifest: Path, directory: Path) -> list[Recording]:
     Raises
     ------
     CorpusError
-        The file cannot be read, has no column path, lists nothing, or lists a path twice or none in a line.
+        The file cannot be read, has no column path, lists nothing, or lists a path twice, or none that can be in a line.
     """
     try:
         reader = TableReader(io.StringIO(read_regular(manifest, "utf-8-sig"), newline=""))
@@ -47,8 +47,8 @@ def read_manifest(manifest: Path, directory: Path) -> list[Recording]:
         raise CorpusError(f"--manifest: cannot read {manifest}: {reason}. It must be a CSV file in UTF-8") from None
     if "path" not in columns:
         raise CorpusError(
-            f"--manifest: {manifest} needs a first line with a column path, and any of {', '.join(COLUMNS[1:])}; got "
-            f"{', '.join(columns) or 'an empty file'}"
+            f"--manifest: {manifest} needs a first line with a column path, and any of {', '.join(COLUMNS[1:])}, with "
+            f"commas between them; got {', '.join(columns) or 'an empty file'}"
         )
     if not lines:
         raise CorpusError(f"--manifest: {manifest} lists no recording. Write one a line below {', '.join(columns)}")
@@ -59,6 +59,8 @@ def read_manifest(manifest: Path, directory: Path) -> list[Recording]:
         path = Path(cells["path"])
         if not cells["path"]:
             raise CorpusError(f"--manifest: line {number} of {manifest} has no path")
+        if "\0" in cells["path"]:
+            raise CorpusError(f"--manifest: line {number} of {manifest} has a zero byte in its path. Take it out")
         if path in paths:
             raise CorpusError(f"--manifest: {path} is in {manifest} twice, in lines {paths[path]} and {number}")
         paths[path] = number

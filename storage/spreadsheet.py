@@ -36,10 +36,33 @@ def csv_lines(rows: Iterable[Iterable[object]]) -> Iterator[str]:
 
 
 class TableReader(csv.DictReader):
-    """csv.DictReader that gives the cells as they were before they were guarded."""
+    """csv.DictReader that gives the cells as they were before they were guarded, and takes none for another.
+
+    Raises
+    ------
+    csv.Error
+        While lines are taken: two columns have one name, a line has more cells than there are columns, or quotation
+        marks are not in pairs, which would make one cell of all lines up to the next.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        super().__init__(lines, strict=True)
 
     def __next__(self) -> Any:
-        return {column: unguard(cell) if isinstance(cell, str) else cell for column, cell in super().__next__().items()}
+        try:
+            row = super().__next__()
+        except csv.Error as error:
+            raise csv.Error(
+                f"{error} after line {self.line_num}; look there for a quotation mark that is not closed"
+            ) from None
+        names = [name for name in self.fieldnames or () if name]
+        if len(set(names)) < len(names):
+            raise csv.Error(f"it has two columns {max(names, key=names.count)}")
+        if any(row.pop(None, ())):
+            raise csv.Error(
+                f"line {self.line_num} has more cells than the first. A cell that holds a comma needs quotation marks"
+            )
+        return {column: unguard(cell) if isinstance(cell, str) else cell for column, cell in row.items()}
 
 
 class _Echo:

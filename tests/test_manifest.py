@@ -41,16 +41,29 @@ def test_any_subset_of_the_columns(tmp_path: Path, columns: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "needs a first line with a column path, and any of label, speaker, text, fold; got an empty file"),
+        (
+            "",
+            "needs a first line with a column path, and any of .*, with commas between them; got an empty file",
+        ),
         ("file,label\na.wav,x\n", "needs a first line with a column path, and any of .*; got file, label"),
         ("path,label\n", "lists no recording. Write one a line below path, label"),
         ("path,label\na.wav,x\n,y\n", "line 3 of .* has no path"),
         ("path\na.wav\nb.wav\na.wav\n", "a.wav is in .* twice, in lines 2 and 4"),
+        ("path,text,fold\na.wav,well, how,1\n", "line 2 has more cells than the first. .* needs quotation marks"),
+        ('path,text\na.wav,"x\nb.wav,y\n', "unexpected end of data after line 1; look there for a quotation mark"),
+        ("path,label,Label\na.wav,x,y\n", "it has two columns label"),
+        ("path,label\na\0.wav,x\n", "line 2 of .* has a zero byte in its path. Take it out"),
+        ("path;label\na.wav;x\n", "any of label, speaker, text, fold, with commas between them; got path;label"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(CorpusError, match=sentence):
         read_manifest(write(tmp_path, text), tmp_path)
+
+
+def test_empty_cells_beyond_the_columns_and_columns_without_a_name_are_passed_over(tmp_path: Path) -> None:
+    (recording,) = read_manifest(write(tmp_path, 'path,label,,\na.wav,"x, ""y""",,,,\n'), tmp_path)
+    assert (recording.name, recording.label) == ("a", 'x, "y"')
 
 
 def test_what_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
