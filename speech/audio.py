@@ -21,6 +21,7 @@ from speech.silence import CANCELLED, ROUNDING_STEPS, SMALLEST_RANGE, STEPS, bet
 
 SAMPLE_RATE_HZ = 16_000  # what the networks hear
 LARGEST_PEAK = 1e30  # so that no later step overflows float32
+LONGEST_NAME = 1023  # of a path that libsndfile opens [bytes]
 BLOCK_SAMPLES = 2**20  # that are read at once
 Source = Path | Callable[[], tuple[np.ndarray, int]]
 
@@ -182,6 +183,8 @@ class Blocks:
         pieces = mend_header(file)
         # As bytes: a name that is not UTF-8 is none that soundfile can encode.
         name: str | bytes = str(path) if os.name == "nt" else os.fsencode(path)
+        if pieces is None and len(name) > LONGEST_NAME:
+            pieces = [(0, path.stat().st_size)]
         sound = open_forward(name if pieces is None else PatchedFile(file, pieces))
         try:
             streams: list[tuple[list[Piece] | None, int]] = [(None, 0)]
