@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speech.split import SplitError, split_clips
+from speech.split import SplitError, split_clips, split_off
 
 
 @settings(deadline=None)
@@ -55,4 +55,12 @@ def test_what_cannot_be_split_says_why() -> None:
     with pytest.raises(SplitError, match="1 clips without"):
         split_clips(["a", "b", "", "a", "b"], by="speaker", rng=rng)
     with pytest.raises(SplitError, match="too few clips are left to train on: 1 outside the test speakers"):
-        split_clips(["a"] * 5 + ["b"], by="speaker", rng=np.random.default_rng(3))
+        split_off(np.array([True] * 5 + [False]), rng=rng)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_speaker_of_most_clips_is_learned_from(seed: int) -> None:
+    for speakers in (["a"] * 7 + ["b"], ["a"] * 60 + ["b"] * 10 + ["c"] * 10):
+        split = split_clips(speakers, by="speaker", rng=np.random.default_rng(seed))
+        assert "a" not in {speakers[i] for i in split.test}
+        assert len(split.test) <= len(speakers) / 4
