@@ -56,7 +56,8 @@ def test_every_setting_is_an_option() -> None:
         arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
     settings = read_arguments(arguments).settings
     written = settings.written()
-    assert written == given | {"channels": [2, 3], "leave_out": ["anna"]}
+    whole = {name: str(Path(name[0]).absolute()) for name in ("manifest", "folds")}
+    assert written == given | {"channels": [2, 3], "leave_out": ["anna"]} | whole
     assert json.loads(json.dumps(written)) == written
     for field in dataclasses.fields(Configuration):
         assert field.name == "pooling" or getattr(settings, field.name) != field.default, field.name

@@ -78,6 +78,36 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         find_corpus("savee", tmp_path, manifest=tmp_path / "list.csv")
 
 
+def test_a_run_finds_its_manifest_and_folds_from_any_folder_and_where_they_were_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_recordings(tmp_path / "data")
+    names = [f"{'calm' if i % 2 == 0 else 'loud'}/take{i}" for i in range(12)]
+    write(tmp_path, "path,label\n" + "".join(f"{name}.wav,x\n" for name in names))
+    (tmp_path / "folds.csv").write_text("name,fold\n" + "".join(f"{name},{i % 3}\n" for i, name in enumerate(names)))
+    monkeypatch.chdir(tmp_path)
+    train(
+        *SMALL, "--db", "folder", "--data-dir", data, "--manifest", "list.csv", "--folds", "folds.csv", "--out", "run"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    train("--resume", tmp_path / "run")
+    for option, name in (("manifest", "list.csv"), ("folds", "folds.csv")):
+        (tmp_path / name).rename(name)
+        failed = train("--resume", tmp_path / "run", expect=2)
+        assert failed.stderr == (
+            f"train.py: --resume: the run has its {option} from {tmp_path / name}, which is not there any more. If the "
+            f"file was moved, name its new place: python train.py --resume RUN --{option} FILE.csv\n"
+        )
+        train("--resume", tmp_path / "run", f"--{option}", name)
+        train("--resume", tmp_path / "run")
+    Path("other.csv").write_text("name,fold\n" + "".join(f"{name},{i % 4}\n" for i, name in enumerate(names)))
+    failed = train("--resume", tmp_path / "run", "--folds", "other.csv", expect=2)
+    assert "are not those that the run began with: their split differs" in failed.stderr
+    failed = train("--resume", tmp_path / "run", "--fold", "1", expect=2)
+    assert "--resume: fold cannot change within a run: the run has None; got 1" in failed.stderr
+
+
 def test_training_by_the_folds_of_a_manifest(tmp_path: Path) -> None:
     data = make_recordings(tmp_path / "data")
     lines = [f"{'calm' if i % 2 == 0 else 'loud'}/take{i}.wav,s{i // 4},{'ab'[i // 8]}" for i in range(12)]

@@ -238,12 +238,17 @@ class Configuration:
                     f"{field.name} is settled when shards are made (python -m training shards). Leave it out"
                 )
 
+    def tables(self) -> dict[str, Path]:
+        """The files that say which recordings there are and which of them test, by the names of their settings."""
+        folds = None if self.folds in (None, "speaker", "manifest") else Path(str(self.folds))
+        return {name: path for name, path in (("manifest", self.manifest), ("folds", folds)) if path is not None}
+
     def written(self) -> dict[str, Any]:
-        """The settings as JSON can hold them."""
+        """The settings as JSON can hold them; tables by whole paths, since a run is gone on with from any folder."""
         return {
             name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
-        }
+        } | {name: str(path.absolute()) for name, path in self.tables().items()}
 
     @classmethod
     def read(cls, written: dict[str, Any]) -> Configuration:
@@ -269,7 +274,7 @@ class Configuration:
             before = getattr(self, name)
             if name in EXTENDS and value < before:
                 raise ConfigurationError(f"--resume: {name} may be raised only: the run has {before}; got {value}")
-            if name not in (*EXTENDS, *FREE):
+            if name not in (*EXTENDS, *FREE, *self.tables()):  # of a table that was moved; its recordings are checked
                 raise ConfigurationError(
                     f"--resume: {name} cannot change within a run: the run has {before}; got {value}. Leave it out, or "
                     "start a new run"

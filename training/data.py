@@ -190,6 +190,12 @@ def prepare_again(
             f"{who}: the recordings were in {printable(before)}, which is not there any more. If the folder was moved, "
             "name its new place with --data-dir"
         )
+    for name, path in settings.tables().items():
+        if not path.exists():
+            raise CorpusError(
+                f"{who}: the run has its {name} from {printable(path)}, which is not there any more. If the file was "
+                f"moved, name its new place: python train.py --resume RUN --{name} FILE.csv"
+            )
     work = prepare(settings, data_dir or (before if there else settings.data_dir), ranks, new=False)
     if work.shards is not None and config.get("clips_sha256") != work.config["clips_sha256"]:
         raise CorpusError(
