@@ -24,6 +24,18 @@ def test_options_go_before_the_file_and_the_file_before_defaults(tmp_path: Path)
     assert settings.fine_tune_epochs == Configuration().fine_tune_epochs
 
 
+def test_a_file_that_begins_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("epochs = 7\r\n", encoding="utf-8-sig")
+    assert read_arguments(["--config", str(tmp_path / "run.toml")]).settings.epochs == 7
+
+
+@pytest.mark.parametrize("option", ["--data-dir", "--manifest", "--cache-dir", "--out"])
+def test_an_empty_path_is_not_the_folder_at_hand(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        read_arguments([option, ""])
+    assert capsys.readouterr().err == f"train.py: {option}: must be a path; got ''\n"
+
+
 def test_no_options_give_the_defaults() -> None:
     assert read_arguments(["--db", "emodb"]).settings == Configuration(db="emodb")
 
@@ -115,6 +127,7 @@ def test_several_corpora_and_speakers(tmp_path: Path) -> None:
             "db must be one of demo, emodb, savee, ravdess, cremad, tess, folder, shards; got 'emdb'; did you mean",
         ),
         ('out = "a\\u0000b"', "out must be a path, which has no zero byte in it; got 'a\\x00b'"),
+        ('data_dir = ""', "data_dir must be a path; got ''"),
         ("epochs = 3 # \0", "is not TOML: Found invalid character '\\x00'"),
         ("epochs = 2.5", "epochs must be an integer; got 2.5"),
         ("epochs = true", "epochs must be an integer; got True"),

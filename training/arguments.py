@@ -83,9 +83,11 @@ def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 
     def read(text: str) -> Any:
         try:
-            return kind(text)
+            if text or kind is not Path:  # an empty path would be the folder at hand
+                return kind(text)
         except ValueError:
-            raise ArgumentTypeError(f"must be {NAMES[kind]}; got {text!r}") from None
+            pass
+        raise ArgumentTypeError(f"must be {NAMES[kind]}; got {text!r}")
 
     return read
 
@@ -117,7 +119,7 @@ def _default_text(field: dataclasses.Field[Any]) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        text = read_regular(path)
+        text = read_regular(path, "utf-8-sig")
         settings = tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigurationError(f"--config: {path}: there is no such file") from None

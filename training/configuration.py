@@ -71,6 +71,7 @@ NAMES = {
     int: "an integer",
     float: "a number",
     bool: "true or false",
+    Path: "a path",
     integers: "a list of integers",
     texts: "a list of texts",
 }
@@ -347,7 +348,7 @@ def converted(settings: dict[str, Any]) -> dict[str, Any]:
             raise ConfigurationError(f"an unknown setting {name}{nearest(name, kinds) or f'; known are {listed}'}")
     converted = dict(settings)
     for name, value in settings.items():
-        if kinds[name] is Path and isinstance(value, str):
+        if kinds[name] is Path and isinstance(value, str) and value:
             converted[name] = Path(value)
         if kinds[name] is integers and isinstance(value, list) and all(type(number) is int for number in value):
             converted[name] = tuple(value)
