@@ -242,7 +242,8 @@ def evaluate(options: argparse.Namespace) -> None:
         return si_sdr(clips.waveform(clip), clips.unscale(clip, rebuilt)[: clips.valid[clip]])
 
     variance = float(np.mean([take_rows(clips.samples, np.array([i])).var() for i in range(len(clips))]))
-    results: dict[str, Any] = {"run": options.run.name, "db": options.db, "clips": len(clips), "variance": variance}
+    run = options.run.resolve().name
+    results: dict[str, Any] = {"run": run, "db": options.db, "clips": len(clips), "variance": variance}
     with Workers(threads) as workers:
         for phase, model in models.items():
             kind = "own" if model.masks else "none"
@@ -257,7 +258,7 @@ def evaluate(options: argparse.Namespace) -> None:
             results[phase] = {"masks": kind} | errors[kind]
     if options.output is not None:
         write_atomic(options.output, (json.dumps(results, indent=2) + "\n").encode())
-    print(f"{corpus_title(options.db)}, {len(clips)} clips with a variance of {variance:.5f}, by {options.run.name}")
+    print(f"{corpus_title(options.db)}, {len(clips)} clips with a variance of {variance:.5f}, by {run}")
     for phase in models:
         figures = results[phase]
         db = figures["test_si_sdr_db"]
@@ -344,8 +345,9 @@ def named_recordings(paths: Sequence[Path]) -> tuple[list[Recording], list[tuple
     left_out: list[tuple[str, str]] = []
     runs: list[Path] = []
     for path in paths:
-        inside = [Recording(unique_names([Path(path.name)])[0], path)]
-        if path.is_dir():
+        if not path.is_dir():
+            inside = [Recording(unique_names([Path(path.name)])[0], path)]
+        else:
             inside, unusable = list_recordings(path, runs)
             unusable = [(f"{printable(path)}/{name}", reason) for name, reason in unusable]
             left_out += unusable

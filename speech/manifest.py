@@ -35,7 +35,7 @@ def read_manifest(manifest: Path, directory: Path) -> list[Recording]:
     Raises
     ------
     CorpusError
-        The file cannot be read, has no column path, lists nothing, or lists a path twice, or none that can be in a line.
+        The file cannot be read, has no column path, lists nothing, or lists a path twice or none in a line.
     """
     try:
         reader = TableReader(io.StringIO(read_regular(manifest, "utf-8-sig"), newline=""))

@@ -222,6 +222,15 @@ def test_audio_of_other_kinds_is_named(run: Path, recordings: Path, tmp_path: Pa
     )
 
 
+def test_the_folder_at_hand_is_a_folder_of_recordings_or_a_run(run: Path, recordings: Path, tmp_path: Path) -> None:
+    inference("encode", run, ".", "-o", tmp_path / "f.npz", cwd=recordings)
+    inference("encode", ".", recordings, "-o", tmp_path / "g.npz", cwd=run)
+    assert np.load(tmp_path / "f.npz").files == np.load(tmp_path / "g.npz").files
+    corpus = ("--db", "folder", "--data-dir", recordings)
+    done = inference("evaluate", ".", *corpus, "-o", tmp_path / "e.json", cwd=run)
+    assert f", by {run.name}\n" in done.stdout and json.loads((tmp_path / "e.json").read_text())["run"] == run.name
+
+
 def test_both_decoders_are_measured_on_a_corpus(run: Path, recordings: Path, tmp_path: Path) -> None:
     options = ("--db", "folder", "--data-dir", recordings)
     done = inference("evaluate", run, *options, "-o", tmp_path / "e.json")
