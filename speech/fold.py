@@ -127,5 +127,5 @@ def read_folds(path: Path) -> dict[str, str]:
     for line in lines:
         if line["name"] in folds:
             raise SplitError(f"--folds: {path} names {line['name']} twice")
-        folds[line["name"]] = line["fold"] or ""
+        folds[line["name"]] = (line["fold"] or "").strip(" ")  # as a manifest's; a file's name may end with a blank
     return folds

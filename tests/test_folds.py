@@ -74,6 +74,11 @@ def test_a_mistake_in_a_file_of_folds_is_one_sentence(tmp_path: Path, text: str,
         find_folds(str(tmp_path / "no.csv"), recordings)
 
 
+def test_blanks_around_a_fold_are_none_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "folds.csv").write_text("name, fold\na , x\nb,y \n")
+    assert read_folds(tmp_path / "folds.csv") == {"a ": "x", "b": "y"}
+
+
 def test_folds_without_speakers_are_refused() -> None:
     with pytest.raises(
         SplitError, match="folds need the speaker of every recording and at least 2 of them; got 1 and 1"
