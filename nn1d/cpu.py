@@ -38,7 +38,7 @@ def windows(length: int, kernel_size: int, stride: int, padding: int, outputs: i
     Every m-th window, m = ⌈K / s⌉, is clear of the one before, so the signal holds m groups of windows that are the
     rows of a matrix without a copy. A group is cut into products of at most `most_rows` rows. The rest are the windows
     that hang over an end of the signal, where zeros are seen, and the few that do not fill the last product: None if
-    these see more than MOST_COPIED samples.
+    these see more than MOST_COPIED samples, or if there is no sample to see.
     """
     groups = -(-kernel_size // stride)
     first = min(max(0, -(-padding // stride)), outputs)  # the first window that starts inside
@@ -47,7 +47,7 @@ def windows(length: int, kernel_size: int, stride: int, padding: int, outputs: i
     fewest = max(1, -(-rows // most_rows))
     products = min(range(fewest, 2 * fewest), key=lambda count: rows % count)
     rows //= products
-    if (outputs - products * groups * rows) * kernel_size > MOST_COPIED:
+    if not length or (outputs - products * groups * rows) * kernel_size > MOST_COPIED:
         return None
     ends = np.r_[:first, first + products * groups * rows : outputs]
     samples = ends[:, None] * stride - padding + np.arange(kernel_size)

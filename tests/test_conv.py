@@ -291,6 +291,17 @@ def test_windows_are_not_taken_from_another_geometry() -> None:
         close(layer.forward(x)[0], loops.conv(x, layer.parameters["weight"], None, 1, 1))
 
 
+def test_a_signal_of_padding_alone_gives_the_bias() -> None:
+    layer = Conv1d(2, 3, 3, 2, 2, rng=0, dtype=np.float64)
+    layer.parameters["bias"][:] = 1, 2, 3
+    y, cache = layer.forward(np.zeros((2, 0, 2)))
+    close(y, np.tile([[1.0, 2.0, 3.0]], (2, 1, 1)))
+    dx, grads = layer.backward(np.ones_like(y), cache)
+    assert dx.shape == (2, 0, 2)
+    close(grads["weight"], np.zeros((3, 2, 3)))
+    close(grads["bias"], np.full(3, 2.0))
+
+
 own: dict[str, Any] = {"rng": np.random.default_rng(0)}
 
 MESSAGES = [
