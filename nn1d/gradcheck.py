@@ -15,7 +15,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +28,7 @@ from nn1d.conv import Conv1d, ConvTranspose1d
 from nn1d.dropout import Dropout
 from nn1d.fold import Fold1d, Unfold1d
 from nn1d.gradient import GradientError, GradientReport, check_gradients
+from nn1d.layer import ShapeError
 from nn1d.linear import Linear
 from nn1d.loss import cross_entropy, mse
 from nn1d.norm import LayerNorm
@@ -151,7 +152,7 @@ def _check(arguments: list[str] | None) -> int:
     print(f"{'layer':<44} {'gradient of':<44} {'relative error':>14} {'seconds':>8}")
     failed, checked = 0, 0
     for module in modules:
-        for name, layer, x, *context in module.gradient_cases(np.random.default_rng(options.seed)):
+        for name, layer, x, *context in _cases(module, options.seed):
             rng = np.random.default_rng([options.seed, checked])  # not the stream of x, or dy would be x
             try:
                 report = check_gradients(layer, x, *context, rng=rng, name=name)
@@ -161,6 +162,10 @@ def _check(arguments: list[str] | None) -> int:
             except Exception as error:
                 frames = traceback.extract_tb(error.__traceback__)
                 lines = [frame for frame in frames if frame.filename == module.__file__]
+                is_call = isinstance(error, TypeError) and frames[-1].name == check_gradients.__name__  # of a method
+                if not lines and (is_call or isinstance(error, ShapeError)):
+                    print(f"{name}: {error}")
+                    return 1
                 if not lines or module.__name__ == __name__:
                     raise
                 where = f"in line {lines[-1].lineno} of {Path(lines[-1].filename).name}"
@@ -173,6 +178,20 @@ def _check(arguments: list[str] | None) -> int:
             _print_rows(report)
     print("\n".join([*absent, f"{checked - failed} of {checked} right"]))
     return 1 if failed else 0
+
+
+def _cases(module: ModuleType, seed: int) -> Iterator[tuple[Any, ...]]:
+    """What gradient_cases yields, if that is cases, and at least one."""
+    wanted, case = f"{module.__name__}: gradient_cases(rng) must yield (name, layer, x, *context)", None
+    cases = module.gradient_cases(np.random.default_rng(seed))
+    if not isinstance(cases, Iterable):
+        raise ModuleError(f"{wanted}; it returned {type(cases).__name__}")
+    for case in cases:
+        if not isinstance(case, (tuple, list)) or len(case) < 3:
+            raise ModuleError(f"{wanted}; got {case!r}")
+        yield tuple(case)
+    if case is None:
+        raise ModuleError(f"{wanted}; it yielded nothing")
 
 
 def _seed(text: str) -> int:

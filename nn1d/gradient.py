@@ -25,8 +25,10 @@ from nn1d.layer import (
     map_leaves,
     named_leaves,
     named_parameters,
+    require,
     require_apart,
     require_array,
+    require_number,
 )
 
 
@@ -125,10 +127,12 @@ def check_gradients(
     ------
     GradientError
         A slope is wrong, or a promise of the protocol is broken: backward must not write into its arguments, forward
-        must not change the layer, gradients must have the form, shapes and dtype of what they are gradients of.
+        must not change the layer, and must give finite numbers as precise as x; gradients must have the form, shapes
+        and dtype of what they are gradients of.
     ShapeError
-        x or a parameter is not float64: differences need the digits. Or two parameters that are not the same array have
-        memory in common.
+        x or a parameter is not float64, since differences need the digits; or is empty, read-only or not finite. Two
+        parameters that are not the same array have memory in common. What is checked is no layer, or epsilon or
+        tolerance is not positive.
 
     Source
     ------
@@ -144,8 +148,10 @@ def check_gradients(
     True
     """
     started = time.perf_counter()
-    if not hasattr(layer, "parameters"):
-        raise ShapeError(f"check_gradients: needs a layer, with parameters; got {type(layer).__name__}")
+    _require_layer(layer)
+    for setting, value in (("epsilon", epsilon), ("tolerance", tolerance)):
+        require_number("check_gradients", setting, value)
+        require(value > 0, f"check_gradients: {setting} must be positive; got {value!r}")
     title = name or repr(layer)
     leaves = {"input": x} if hasattr(x, "dtype") else {f"input.{path}": leaf for path, leaf in named_leaves(x)}
     first = first_names(layer.parameters)  # a parameter that layers share moves under all its names at once
@@ -153,20 +159,19 @@ def check_gradients(
     # a seed is likely that of x as well: another stream, or dy would be x
     rng = rng if isinstance(rng, np.random.Generator) else generator("check_gradients", rng).spawn(1)[0]
     for path, leaf in leaves.items():
-        require_array("check_gradients", leaf, "x" if path == "input" else path)
-        if leaf.dtype != np.float64:
-            raise ShapeError(
-                f"check_gradients: {path} of {title} must be float64; got {leaf.dtype}. Pass dtype=np.float64"
-            )
-
+        _require_movable(leaf, path, title)
     require_apart("check_gradients", leaves)
     arguments = {"input": x, "parameters": layer.parameters}
     before = map_leaves(lambda leaf: leaf.copy(), arguments)
-    y, cache = layer.forward(x, *context)
+    answer = layer.forward(x, *context)
+    faults = _faults_of_answer(answer)
+    if faults:
+        raise GradientError(GradientReport(title, [], faults, tolerance, time.perf_counter() - started))
+    y, cache = answer
     dy = map_leaves(lambda leaf: _random_like(leaf, rng), y)
     answers = {"output": y, "dy": dy}
     kept = map_leaves(lambda leaf: leaf.copy(), answers)
-    faults = _differences(arguments, before, "forward changed {}")
+    faults += _differences(arguments, before, "forward changed {}")
     returned = layer.backward(dy, cache)
     faults += _differences(arguments, before, "backward changed {}")
     faults += _differences(answers, kept, "backward changed {}")
@@ -174,7 +179,7 @@ def check_gradients(
         dx, grads = returned
     else:
         dx, grads = x, layer.parameters  # of the right form: one fault is enough
-        faults.append(f"backward must return dx and the gradients of the parameters; got one {type(returned).__name__}")
+        faults.append(f"backward must return dx and the gradients of the parameters; got {_count(returned)}")
 
     slopes: list[Slope] = []
     gradients = {"input": dx} if hasattr(x, "dtype") else {f"input.{path}": leaf for path, leaf in named_leaves(dx)}
@@ -216,6 +221,54 @@ def check_gradients(
     if not report.ok:
         raise GradientError(report)
     return report
+
+
+def _require_layer(layer: Any) -> None:
+    needs = "check_gradients: needs a layer, with parameters, forward and backward; got"
+    if isinstance(layer, type):
+        raise ShapeError(f"{needs} the class {layer.__name__}. Make one: {layer.__name__}(...)")
+    for part in ("parameters", "forward", "backward"):
+        require(hasattr(layer, part), f"{needs} {type(layer).__name__}, which has no {part}")
+
+
+def _require_movable(leaf: Any, path: str, title: str) -> None:
+    """Raise ShapeError unless the input or a parameter can be moved a small way, in place."""
+    word = "x" if path == "input" else path
+    require_array("check_gradients", leaf, word, "np.float64")
+    who, xp = f"check_gradients: {path} of {title}", array_module(leaf)
+    cure = f"Convert it: {word}.astype(np.float64)" if path.startswith("input") else "Pass dtype=np.float64"
+    require(leaf.dtype == np.float64, f"{who} must be float64; got {leaf.dtype}. {cure}")
+    require(leaf.size > 0, f"{who} has no numbers to move; got {leaf.shape}")
+    require(
+        xp is not np or leaf.flags.writeable,
+        f"{who} is read-only or a number by itself, and is moved in place. Copy it: np.array({word})",
+    )
+    require(bool(xp.isfinite(leaf).all()), f"{who} has NaN or infinity")
+
+
+def _faults_of_answer(answer: Any) -> list[str]:
+    """What keeps the answer of forward from being compared with another."""
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+        return [f"forward must return y and what backward needs; got {_count(answer)}"]
+    outputs = dict(named_leaves({"output": answer[0]}))
+    faults = [
+        f"{path} is {_form(leaf)}, and must be an array. Wrap it: np.array([y])"
+        for path, leaf in outputs.items()
+        if not hasattr(leaf, "dtype")
+    ]
+    if faults:
+        return faults
+    for path, leaf in outputs.items():
+        if leaf.dtype.kind == "f" and leaf.dtype.itemsize < 8:
+            faults.append(f"{path} is {leaf.dtype} where x is float64")
+        elif leaf.dtype.kind == "f" and not array_module(leaf).isfinite(leaf).all():
+            faults.append(f"{path} has NaN or infinity")
+    return faults
+
+
+def _count(returned: Any) -> str:
+    kind = type(returned).__name__
+    return f"a {kind} of {len(returned)}" if isinstance(returned, (tuple, list)) else f"one {kind}"
 
 
 def _form(leaf: Any) -> str:

@@ -283,8 +283,9 @@ def test_a_signal_while_a_command_works(number: signal.Signals, word: str, tmp_p
 
 
 def test_what_a_shell_keeps_from_a_background_job_stays_kept(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text("import os, signal\n\ndef gradient_cases(rng):\n"
-                                     "    os.kill(os.getpid(), signal.SIGINT)\n    return []\n")  # fmt: skip
+    (tmp_path / "own.py").write_text("import os, signal\nfrom nn1d import ELU\n\ndef gradient_cases(rng):\n"
+                                     "    os.kill(os.getpid(), signal.SIGINT)\n"
+                                     "    return [('ELU', ELU(), rng.standard_normal((1, 4, 1)))]\n")  # fmt: skip
     script = f"trap '' INT; exec {sys.executable} -m nn1d.gradcheck own"
     done = subprocess.run(
         ["sh", "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True

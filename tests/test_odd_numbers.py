@@ -364,7 +364,7 @@ def test_a_matrix_is_named_with_the_cure(layer: Any) -> None:
 def test_what_is_no_network_is_named(value: Any) -> None:
     with refused("FlatParameters: needs arrays by name, such as network.parameters; got "):
         FlatParameters(value)
-    with refused("check_gradients: needs a layer, with parameters; got "):
+    with refused("check_gradients: needs a layer, with parameters, forward and backward; got "):
         check_gradients(value, np.ones((1, 8, 1)), rng=0)
 
 
