@@ -41,7 +41,9 @@ def load_parameters(parameters: Tree, arrays: Mapping[str, np.ndarray]) -> None:
     faults += [
         f"{name} must equal {first[name]}, which is the same parameter"
         for name in arrays
-        if name in first and first[name] in arrays and not np.array_equal(arrays[name], arrays[first[name]])
+        if first.get(name, name) != name
+        and first[name] in arrays
+        and not np.array_equal(arrays[name], arrays[first[name]], equal_nan=True)
     ]
     faults += [
         f"{name} must be {leaves[name].shape}, got {tuple(arrays[name].shape)}"
@@ -85,8 +87,16 @@ def to_torch(parameters: Tree) -> dict[str, np.ndarray]:
     Shapes
     ------
     Conv1d (K, C, O) -> (O, C, K); ConvTranspose1d (K, O, C) -> (C, O, K); Linear (C, O) -> (O, C); vectors as they are
+
+    Raises
+    ------
+    ShapeError
+        The parameters are no arrays by name.
     """
-    return {name: np.ascontiguousarray(_reversed_axes(to_numpy(array))) for name, array in named_leaves(parameters)}
+    leaves = dict(named_leaves(parameters))
+    for name, leaf in leaves.items():
+        require_array("to_torch", leaf, name or "the network")
+    return {name: np.ascontiguousarray(_reversed_axes(to_numpy(array))) for name, array in leaves.items()}
 
 
 def _check_arrays(function: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -95,6 +105,10 @@ def _check_arrays(function: str, arrays: Mapping[str, np.ndarray]) -> None:
         f"{function}: needs arrays by name, such as dict(...); got {type(arrays).__name__}",
     )
     for name, array in arrays.items():
+        require(
+            not isinstance(array, Mapping),
+            f"{function}: {name} is a dict, where arrays stand under dotted names. Walk it: dict(named_leaves(...))",
+        )
         require_array(function, array, str(name))
         require(array.dtype.kind in "fiu", f"{function}: {name} must hold numbers; got {array.dtype}")
 

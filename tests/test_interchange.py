@@ -101,6 +101,32 @@ def test_a_torch_layer_that_is_not_the_twin_is_refused() -> None:
         from_torch(network(1).parameters, state)
 
 
+def test_weights_that_are_nan_are_loaded_as_they_are() -> None:
+    """What overflowed is for the caller to look at; it is no parameter that differs from itself."""
+    one, shared = network(0), Conv1d(3, 3, 3, 1, 1, rng=0)
+    load_parameters(one.parameters, {name: array * np.nan for name, array in arrays(1).items()})
+    assert np.isnan(flatten(one.parameters)).all()
+    tied = Sequential(shared, shared)
+    state = {name: leaf * np.nan for name, leaf in named_leaves(tied.parameters)}
+    load_parameters(tied.parameters, state)
+    assert np.isnan(shared.parameters["weight"]).all()
+    with pytest.raises(ShapeError, match=r"1\.bias must equal 0\.bias, which is the same parameter$"):
+        load_parameters(tied.parameters, state | {"1.bias": np.zeros(3)})
+
+
+def test_what_is_no_tree_of_arrays_is_named_with_the_cure() -> None:
+    one: Any = network(0)
+    with pytest.raises(
+        ShapeError, match=r"^to_torch: the network must be arrays by name; got the layer .*\.parameters$"
+    ):
+        to_torch(one)
+    for function in (load_parameters, from_torch):
+        with pytest.raises(
+            ShapeError, match=rf"^{function.__name__}: first is a dict.*: dict\(named_leaves\(\.\.\.\)\)$"
+        ):
+            function(one.parameters, network(1).parameters)
+
+
 def test_one_vector_for_all_parameters() -> None:
     one = network(0)
     before = flatten(one.parameters)
