@@ -116,7 +116,7 @@ def adam_step(parameters: Array, gradient: Array, m: Array, v: Array, adam: Adam
     m += (1 - adam.beta1) * gradient
     v *= adam.beta2
     v += (1 - adam.beta2) * gradient * gradient
-    size = xp.sqrt(v)
+    size = xp.sqrt(v, out=xp.empty_like(v))  # a single number would be no array
     size *= 1 / (1 - adam.beta2**adam.steps) ** 0.5
     size += adam.epsilon
     xp.divide(m, size, out=size)

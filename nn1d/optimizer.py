@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nn1d.backend import Array, array_module
-from nn1d.layer import ShapeError, require, require_array
+from nn1d.layer import FlatParameters, ShapeError, require, require_array
 
 
 class Stepped:
@@ -30,7 +30,12 @@ class Stepped:
         """Raise ShapeError unless the gradient fits, and the parameters are those that the moment belongs to."""
         if self._last is None or self._last() is not parameters:
             self._take(parameters, moment)
-        require_array(self.optimizer, gradient, "gradient")
+        self._require_array(gradient, "gradient", "Flatten it: flatten(gradient)")
+        require(
+            gradient.dtype.kind == "f",
+            f"{self.optimizer}: the gradient must be floats, such as float32; got {gradient.dtype}. Convert it: "
+            "gradient.astype(np.float32)",
+        )
         require(
             parameters.shape == gradient.shape,
             f"{self.optimizer}: the gradient must have the shape of the parameters, {parameters.shape}; got "
@@ -39,7 +44,8 @@ class Stepped:
 
     def _take(self, parameters: Array, moment: Array | None) -> None:
         """Let the moment belong to this array; not if it has another shape, or its own array is still there."""
-        require_array(self.optimizer, parameters, "parameters")
+        cure = "Flatten them once: weights = FlatParameters(network.parameters), and hand over weights.vector"
+        self._require_array(parameters, "parameters", cure)
         require(
             parameters.dtype.kind == "f",
             f"{self.optimizer}: the parameters must be floats, such as float32; got {parameters.dtype}. Convert them: "
@@ -60,6 +66,13 @@ class Stepped:
                 f"Make one {name} for each array, or join them: FlatParameters(layer.parameters).vector"
             )
         self._last, self._home = weakref.ref(parameters), home
+
+    def _require_array(self, array: Any, name: str, cure: str) -> None:
+        """Raise ShapeError unless it is one array: a tree, or what holds one, is a vector after the cure."""
+        is_tree = isinstance(array, (dict, list, tuple, FlatParameters)) or hasattr(array, "forward")
+        kind = type(array).__name__
+        require(not is_tree, f"{self.optimizer}: {name} must be an array of NumPy or CuPy; got {kind}. {cure}")
+        require_array(self.optimizer, array, name)
 
 
 class _Home:

@@ -31,8 +31,8 @@ class SGD:
     Raises
     ------
     ShapeError
-        A setting is out of range, parameters or gradient are no arrays, the gradient has another shape than the
-        parameters, or these are not the array that was stepped before.
+        A setting is out of range, parameters or gradient are no arrays of floats, the gradient has another shape than
+        the parameters, or these are not the array that was stepped before.
 
     Source
     ------

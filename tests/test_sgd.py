@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nn1d import SGD, ShapeError
+from nn1d import SGD, Adam, Conv1d, FlatParameters, ShapeError
 from tests import loops
 from tests.twin import import_torch
 from tests.wrong import SGDWithARunningMean
@@ -48,6 +48,43 @@ def test_a_running_mean_is_no_momentum() -> None:
     options = {"momentum": 0.9}
     wrong = walked(SGDWithARunningMean(**options), p, gradients)
     assert not np.allclose(wrong, by_definition(p, gradients, options), rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_a_single_number_is_an_array_too(kind: Any) -> None:
+    single, several = np.array(1.0), np.ones(3)
+    one, other = kind(0.1), kind(0.1)
+    for _ in range(3):
+        one.step(single, np.array(0.5))
+        other.step(several, np.full(3, 0.5))
+    np.testing.assert_array_equal(several, single)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_a_tree_in_place_of_its_vector_is_named_with_the_cure(kind: Any) -> None:
+    layer, name = Conv1d(1, 1, 3, rng=0), kind.__name__
+    weights = FlatParameters(layer.parameters)
+    must = "must be an array of NumPy or CuPy; got"
+    trees: list[Any] = [layer.parameters, (weights.vector, {}), [weights.vector]]
+    for gradient in trees:
+        said = f"{name}: gradient {must} {type(gradient).__name__}. Flatten it: flatten(gradient)"
+        with pytest.raises(ShapeError, match=f"^{re.escape(said)}$"):
+            kind().step(weights.vector, gradient)
+    holders: list[Any] = [layer.parameters, layer, weights]
+    for parameters in holders:
+        said = f"{name}: parameters {must} {type(parameters).__name__}. Flatten them once: weights = FlatParameters("
+        with pytest.raises(ShapeError, match=f"^{re.escape(said)}"):
+            kind().step(parameters, weights.vector)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+@pytest.mark.parametrize("dtype", [int, bool, complex, str, object])
+def test_a_gradient_is_of_floats(kind: Any, dtype: Any) -> None:
+    p = np.ones(3)
+    said = f"{kind.__name__}: the gradient must be floats, such as float32; got "
+    with pytest.raises(ShapeError, match=f"^{said}"):
+        kind().step(p, np.ones(3, dtype))
+    np.testing.assert_array_equal(p, 1)
 
 
 def test_a_schedule_may_change_the_learning_rate() -> None:
