@@ -103,7 +103,8 @@ class _FilterBank:
         """(N, L, C) -> (N, outputs, O), and x."""
         require_signal(self, x, self.in_channels)
         w, b = self.parameters["weight"], self.parameters.get("bias")
-        return self._map(x, w, self.stride, self.padding, self.outputs(x.shape[1]), b, self.dilation), x
+        y = self._map(x, w, self.stride, self.padding, self.outputs(x.shape[1]), b, self.dilation)
+        return y.astype(x.dtype, copy=False), x
 
     def backward(self, dy: Array, cache: Array) -> tuple[Array, dict[str, Array]]:
         """dx, and {"weight": dw, "bias": db}."""

@@ -16,7 +16,7 @@ from nn1d.layer import ShapeError, generator, require_dtype, require_floats, req
 def linear(x: Array, w: Array, b: Array | None = None) -> Array:
     """y[..., o] = b[o] + Σ_c x[..., c] · w[c, o]."""
     y = x @ w
-    return y if b is None else y + b
+    return (y if b is None else y + b).astype(x.dtype, copy=False)
 
 
 @accelerated(half="widened")

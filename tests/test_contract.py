@@ -122,6 +122,16 @@ def check_dtypes_stay(case: Case) -> None:
             assert leaf.dtype == dtype, f"{name} of {np.dtype(dtype)} came out as {leaf.dtype}"
 
 
+def check_single_signals_meet_double_parameters(case: Case) -> None:
+    """As a student has it who built a layer for the checker, and then trains it: backward takes what is like y."""
+    layer, arguments = case.build(np.float64), inputs(case, 0, np.float32)
+    y, cache = layer.forward(*arguments)
+    for name, leaf in leaves(y):
+        assert leaf.dtype == np.float32, f"{name} came out as {leaf.dtype}"
+    dx, _ = layer.backward(gradient_of(y, 0), cache)
+    assert dx.dtype == np.float32
+
+
 def check_double_precision_throughout(case: Case) -> None:
     """Single precision differs from double by rounding, and double has digits that single does not."""
     single, double = case.build(np.float32), case.build(np.float64)
@@ -242,6 +252,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
         check_two_clips_in_flight,
         check_any_layout,
         check_dtypes_stay,
+        check_single_signals_meet_double_parameters,
         check_double_precision_throughout,
         check_half_signals_meet_single_parameters,
         check_the_same_bits_again,

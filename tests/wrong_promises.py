@@ -97,6 +97,12 @@ class PromotesItsGradient(ELU):
         return dx.astype(np.float64), grads
 
 
+class TakesTheTypeOfItsParameters(Conv1d):
+    def forward(self, x: Any) -> Any:
+        y, cache = super().forward(x)
+        return y.astype(self.parameters["weight"].dtype), cache
+
+
 class SingleInTheMiddle(Upsample1d):
     def forward(self, x: Any) -> Any:
         y, cache = super().forward(x.astype(np.float32))
@@ -171,6 +177,7 @@ PROMISES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "ReadsMemoryInItsOwnOrder": (_plain(ReadsMemoryInItsOwnOrder), "any_layout"),
     "Promotes": (_plain(Promotes), "dtypes_stay"),
     "PromotesItsGradient": (_plain(PromotesItsGradient), "dtypes_stay"),
+    "TakesTheTypeOfItsParameters": (_filters(TakesTheTypeOfItsParameters), "single_signals_meet_double_parameters"),
     "SingleInTheMiddle": (_plain(SingleInTheMiddle, 2), "double_precision_throughout"),
     "SumsInHalf": (_filters(SumsInHalf), "half_signals_meet_single_parameters"),
     "MixesClips": (_plain(MixesClips), "clips_are_independent"),
