@@ -17,7 +17,7 @@ import numpy as np
 from nn1d.backend import Array, array_module
 from nn1d.dispatch import accelerated
 from nn1d.initial import Initializer, glorot_uniform
-from nn1d.layer import generator, require, require_dtype, require_like, require_signal, require_size
+from nn1d.layer import drawn, require, require_dtype, require_like, require_signal, require_size
 
 
 @accelerated(half="rounded")
@@ -168,7 +168,8 @@ class Conv1d(_FilterBank):
     Raises
     ------
     ShapeError
-        A size is not a positive integer, dtype or rng is none of those, x is not (N, L, C), or L + 2p < d·(K - 1) + 1.
+        A size is not a positive integer, dtype, rng or initial is none of those, x is not (N, L, C), or
+        L + 2p < d·(K - 1) + 1.
 
     Source
     ------
@@ -195,7 +196,7 @@ class Conv1d(_FilterBank):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
         _check_sizes("Conv1d", {**sizes, "stride": stride, "padding": padding, "dilation": dilation}, {"padding": 0})
         require_dtype("Conv1d", dtype)
-        weight = initial(generator("Conv1d", rng), (kernel_size, in_channels, out_channels))
+        weight = drawn("Conv1d", initial, rng, (kernel_size, in_channels, out_channels))
         self.in_channels, self.out_channels, self.kernel_size = int(in_channels), int(out_channels), int(kernel_size)
         self.stride, self.padding, self.dilation = int(stride), int(padding), int(dilation)
         self.parameters = _parameters(weight, out_channels, bias, dtype)
@@ -250,8 +251,8 @@ class ConvTranspose1d(_FilterBank):
     Raises
     ------
     ShapeError
-        A size is not a positive integer, output_padding is not smaller than the stride, dtype or rng is none of those,
-        x is not (N, L, C), or nothing of the output would be left.
+        A size is not a positive integer, output_padding is not smaller than the stride, dtype, rng or initial is none
+        of those, x is not (N, L, C), or nothing of the output would be left.
 
     Source
     ------
@@ -285,7 +286,7 @@ class ConvTranspose1d(_FilterBank):
         )
         require_dtype("ConvTranspose1d", dtype)
         # drawn as (K, C, O), so that fan_in counts what an output is the sum of
-        weight = initial(generator("ConvTranspose1d", rng), (kernel_size, in_channels, out_channels)).swapaxes(1, 2)
+        weight = drawn("ConvTranspose1d", initial, rng, (kernel_size, in_channels, out_channels)).swapaxes(1, 2)
         self.in_channels, self.out_channels, self.kernel_size = int(in_channels), int(out_channels), int(kernel_size)
         self.stride, self.padding = int(stride), int(padding)
         self.parameters = _parameters(weight, out_channels, bias, dtype)

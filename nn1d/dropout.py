@@ -59,7 +59,17 @@ class Dropout:
         Shapes
         ------
         shape -> bool array of that shape
+
+        Raises
+        ------
+        ShapeError
+            rng is no generator, which would give another mask in each step.
         """
+        require(
+            isinstance(rng, np.random.Generator),
+            f"{self!r}: rng must be a numpy.random.Generator, so that each step has a mask of its own; got {rng!r}. "
+            "Make one for all steps: np.random.default_rng(0)",
+        )
         return rng.random(shape) >= self.rate
 
     def forward(self, x: Array, kept: Array | None = None) -> tuple[Array, tuple[Array | None, tuple[int, ...]]]:

@@ -97,6 +97,16 @@ def generator(layer: str, rng: np.random.Generator | int) -> np.random.Generator
     return np.random.default_rng(int(rng))
 
 
+def drawn(layer: str, initial: Any, rng: np.random.Generator | int, shape: tuple[int, int, int]) -> np.ndarray:
+    """Initial weights of this shape; raise ShapeError unless `initial` is a function that draws them."""
+    cure = "Take one of nn1d.initial: initial=nn1d.initial.he_normal"
+    require(callable(initial), f"{layer}: initial must be a function (rng, shape) -> array; got {initial!r}. {cure}")
+    weight = initial(generator(layer, rng), shape)
+    form = getattr(weight, "shape", type(weight).__name__)
+    require(form == shape, f"{layer}: initial must draw an array {shape}; got {form}. {cure}")
+    return cast(np.ndarray, weight)
+
+
 def require_dtype(layer: str, dtype: Any) -> None:
     """Raise ShapeError unless parameters of this type can be trained: float32, or float64."""
     with suppress(TypeError):

@@ -9,7 +9,7 @@ import numpy as np
 from nn1d.backend import Array
 from nn1d.dispatch import accelerated
 from nn1d.initial import Initializer, glorot_uniform
-from nn1d.layer import ShapeError, generator, require_dtype, require_floats, require_like, require_size
+from nn1d.layer import ShapeError, drawn, require_dtype, require_floats, require_like, require_size
 
 
 @accelerated(half="rounded")
@@ -61,7 +61,7 @@ class Linear:
     Raises
     ------
     ShapeError
-        A size is not a positive integer, or the last axis of x is not C.
+        A size is not a positive integer, dtype, rng or initial is none of those, or the last axis of x is not C.
 
     Source
     ------
@@ -81,7 +81,7 @@ class Linear:
         self.in_channels = require_size("Linear", "in_channels", in_channels)
         self.out_channels = require_size("Linear", "out_channels", out_channels)
         require_dtype("Linear", dtype)
-        weight = initial(generator("Linear", rng), (1, self.in_channels, self.out_channels))[0]
+        weight = drawn("Linear", initial, rng, (1, self.in_channels, self.out_channels))[0]
         self.parameters: dict[str, Array] = {"weight": weight.astype(dtype)}
         if bias:
             self.parameters["bias"] = np.zeros(out_channels, dtype)

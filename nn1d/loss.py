@@ -92,6 +92,7 @@ def cross_entropy(x: Array, target: Array) -> tuple[Array, Array]:
         x.dtype in (np.float32, np.float64),
         f"cross_entropy: x must be float32 or float64; got {x.dtype}. Convert it: x.astype(np.float32)",
     )
+    require(x.ndim > 0, "cross_entropy: x must have an axis, of classes; got a single number")
     require(x.size > 0, f"cross_entropy: no rows, or rows of no classes, have no loss; got {x.shape}")
     require(
         target.shape == x.shape[:-1],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nn1d.backend import Array, array_module
-from nn1d.layer import require_floats, require_like
+from nn1d.layer import require, require_floats, require_like
 
 
 class Softmax:
@@ -29,7 +29,7 @@ class Softmax:
     Raises
     ------
     ShapeError
-        x is not an array of floats.
+        x is not an array of floats, or has no numbers along the last axis.
 
     Source
     ------
@@ -46,6 +46,7 @@ class Softmax:
     def forward(self, x: Array) -> tuple[Array, Array]:
         """y, twice. Less its maximum, no number overflows, and the fraction stays what it was."""
         require_floats(self, x)
+        require(x.shape[-1] > 0, f"{self!r}: no numbers add up to 1; got {x.shape}")
         y = array_module(x).exp(x - x.max(-1, keepdims=True))
         y /= y.sum(-1, keepdims=True)
         return y, y

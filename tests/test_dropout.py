@@ -73,6 +73,11 @@ MESSAGES = [
         lambda: Dropout().forward(np.zeros((2, 3)), np.ones((2, 3))),
         "Dropout(0.5): the mask must be bool (2, 3); got float64 (2, 3). Draw it: draw(rng, x.shape)",
     ),
+    (
+        lambda: Dropout().draw(0, (2, 3)),  # type: ignore[arg-type]
+        "Dropout(0.5): rng must be a numpy.random.Generator, so that each step has a mask of its own; got 0. "
+        "Make one for all steps: np.random.default_rng(0)",
+    ),
 ]
 
 

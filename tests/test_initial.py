@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nn1d import Conv1d, ConvTranspose1d, initial
+from nn1d import Conv1d, ConvTranspose1d, Linear, ShapeError, initial
 
 SHAPES = [(3, 100, 400), (5, 300, 80)]
 TAPS_IN_OUT = (3, 64, 32)
@@ -85,3 +85,19 @@ def test_fan_in_counts_what_an_output_is_the_sum_of(layer_class: Any) -> None:
     x = rng.standard_normal((1, 400, 200))
     y, _ = layer.forward(x)
     assert y[:, 3:-3].var() == pytest.approx(1, rel=0.2)
+
+
+@pytest.mark.parametrize("kind", [Conv1d, ConvTranspose1d, Linear])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("he_normal", r"be a function \(rng, shape\) -> array; got 'he_normal'"),
+        (initial, r"be a function \(rng, shape\) -> array; got <module"),
+        (lambda rng, shape: rng.normal(size=shape[1:]), r"draw an array \(\d, 2, 3\); got \(2, 3\)"),
+        (lambda rng, shape: [0.0], r"draw an array \(\d, 2, 3\); got list"),
+    ],
+)
+def test_what_draws_no_weights_is_named_with_the_cure(kind: Any, wrong: Any, said: str) -> None:
+    sizes = (2, 3) if kind is Linear else (2, 3, 4)
+    with pytest.raises(ShapeError, match=rf"^{kind.__name__}: initial must {said}.*\. Take one of nn1d\.initial: "):
+        kind(*sizes, rng=0, initial=wrong)

@@ -123,6 +123,11 @@ MESSAGES = [
         "cross_entropy: target must be integers; got float64. Convert it: target.astype(int)",
     ),
     (
+        lambda: cross_entropy(np.array(1.0), np.array(0)),
+        "cross_entropy: x must have an axis, of classes; got a single number",
+    ),
+    (lambda: Softmax().forward(np.zeros((2, 0))), "Softmax(): no numbers add up to 1; got (2, 0)"),
+    (
         lambda: cross_entropy(np.zeros((2, 3)), np.array([0, 3])),
         "cross_entropy: a class must be from 0 to 2; got 0 to 3",
     ),
