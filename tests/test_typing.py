@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.block import blocks
+
 ROOT = Path(__file__).parents[1]
 PROGRAM = """\
 import numpy as np
@@ -85,6 +87,13 @@ def errors(packages: Path, programs: dict[str, str]) -> list[str]:
     )
     assert done.stderr == ""
     return [line for line in done.stdout.splitlines() if ": error: " in line]
+
+
+@pytest.mark.parametrize("page", ["README.md", "nn1d/README.md"])
+def test_the_program_of_the_readme_passes(packages: Path, page: str) -> None:
+    """At the top of a file `_` has one type: that of the loop, or that of the gradient of x."""
+    (program,) = (block.text for block in blocks(ROOT / page) if "FlatParameters(" in block.text)
+    assert [line for line in errors(packages, {"readme": program}) if line.startswith("readme.py")] == []
 
 
 def test_a_right_program_passes_and_mistakes_are_found(packages: Path) -> None:
