@@ -110,3 +110,14 @@ def test_the_drawing_names_every_module() -> None:
         modules = {path.stem for path in (ROOT / room).glob("*.py")} - {"__init__"}
         assert modules <= words, f"{room}: {modules - words}"
     assert {"train.py", "benchmarks/", "docs/", "cupy"} <= words
+
+
+def test_the_file_that_imports_cupy_is_the_one_that_the_page_names() -> None:
+    files = [
+        path.relative_to(ROOT).as_posix()
+        for room in ("nn1d", "models", "training", "inference", "speech", "report", "storage")
+        for path in (ROOT / room).rglob("*.py")
+        if re.search(r"^ *(import|from) cupy\b", path.read_text("utf-8"), re.MULTILINE)
+    ]
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    assert re.findall(r"`(\S+)` is the only file that imports CuPy", page) == files
