@@ -24,10 +24,10 @@ class Block(NamedTuple):
 def blocks(page: Path) -> list[Block]:
     """In the order of the page."""
     text = page.read_text("utf-8")
-    found = list(FENCE.finditer(text))
+    fences = list(FENCE.finditer(text))
     listed = []
-    for i, fence in enumerate(found):
-        following = found[i + 1] if i + 1 < len(found) else None
+    for i, fence in enumerate(fences):
+        following = fences[i + 1] if i + 1 < len(fences) else None
         claims = following is not None and following[1] == "text" and not text[fence.end() : following.start()].strip()
         output = following[2] if following is not None and claims else None
         listed.append(Block(text.count("\n", 0, fence.start()) + 2, fence[1], fence[2], output))
@@ -46,8 +46,8 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def inline_commands(page: Path) -> Iterator[list[str]]:
     """Commands within a sentence; of a|b the first."""
-    for found in INLINE.finditer(FENCE.sub("", page.read_text("utf-8"))):
-        command = re.sub(r"\|\S+", "", " ".join(found[1].split()))
+    for match in INLINE.finditer(FENCE.sub("", page.read_text("utf-8"))):
+        command = re.sub(r"\|\S+", "", " ".join(match[1].split()))
         yield from commands(command if command.startswith("python") else f"python {command}")
 
 

@@ -95,8 +95,8 @@ def outcome(run: Path) -> dict[str, Any]:
     results = json.loads((run / "results.json").read_text())
     for phase in ("pre_training", "fine_tuning"):
         del results[phase]["seconds"]
-    found: dict[str, Any] = {"results": results, "split": json.loads((run / "config.json").read_text())["split"]}
-    found["history"] = [{name: value for name, value in row.items() if name != "seconds"}
+    contents: dict[str, Any] = {"results": results, "split": json.loads((run / "config.json").read_text())["split"]}
+    contents["history"] = [{name: value for name, value in row.items() if name != "seconds"}
                         for row in rows(run / "history.csv")]  # fmt: skip
     for name in (
         "features.npy",
@@ -104,19 +104,19 @@ def outcome(run: Path) -> dict[str, Any]:
         "checkpoints/pretrained.safetensors",
         "checkpoints/finetuned.safetensors",
     ):
-        found[name] = (run / name).read_bytes()
+        contents[name] = (run / name).read_bytes()
     for phase in ("pre_training", "fine_tuning"):
         arrays = load_file(run / "checkpoints" / f"{phase}.state.safetensors")
-        found[f"state of {phase}"] = {name: array.tobytes() for name, array in arrays.items()}
+        contents[f"state of {phase}"] = {name: array.tobytes() for name, array in arrays.items()}
     for path in (run / "metrics.csv", *run.glob("audio/*"), *run.glob("figures/*")):
         if path.is_file():
-            found[path.relative_to(run).as_posix()] = path.read_bytes()
-    found["page"] = (run / "report.html").is_file()
-    return found
+            contents[path.relative_to(run).as_posix()] = path.read_bytes()
+    contents["page"] = (run / "report.html").is_file()
+    return contents
 
 
 def compare(run: Path, expected: dict[str, Any]) -> None:
     """AssertionError that names in what a run has come to another end than the one expected."""
-    found = outcome(run)
-    other = [name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)]
+    compared = outcome(run)
+    other = [name for name in compared.keys() | expected.keys() if compared.get(name) != expected.get(name)]
     assert not other, f"{run} came to another end: {', '.join(other)}"

@@ -27,12 +27,12 @@ SAMPLES, CHANNELS, TAPS = 2000, 8, 3
 
 def milliseconds(work: Callable[[], Any], times: int) -> float:
     """The fastest of several."""
-    found = []
+    rounds_ms = []
     for _ in range(times):
         start = time.perf_counter()
         work()
-        found.append(time.perf_counter() - start)
-    return float(f"{1000 * min(found):.3g}")
+        rounds_ms.append(time.perf_counter() - start)
+    return float(f"{1000 * min(rounds_ms):.3g}")
 
 
 def forms(name: str, function: Any, by_loops: Callable[[], Any], *arguments: Any) -> dict[str, Any]:
@@ -69,12 +69,12 @@ def measure() -> dict[str, Any]:
 
 def line(name: str) -> str:
     """What a page says of its layer."""
-    found = json.loads(PATH.read_text("utf-8"))
-    row = found["milliseconds"][name]
+    written = json.loads(PATH.read_text("utf-8"))
+    row = written["milliseconds"][name]
     fast = f", the fast form {row['fast']:g} ms" if row["fast"] else ""
     return (
         f"One clip of {SAMPLES:,} samples of {CHANNELS} channels, forward: the loops take {row['loops']:g} ms, the "
-        f"arrays {row['arrays']:g} ms{fast} (`python -m tests.cost`, NumPy {found['numpy']}). Trust the ratios."
+        f"arrays {row['arrays']:g} ms{fast} (`python -m tests.cost`, NumPy {written['numpy']}). Trust the ratios."
     )
 
 
@@ -82,9 +82,9 @@ def main() -> int:
     """Write the file."""
     Parser(command="tests.cost", description=__doc__).parse_args()
     with threadpool_limits(1):  # as in a training, where each thread takes a clip of its own
-        found = {"numpy": np.__version__, "milliseconds": measure()}
-    PATH.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    print(json.dumps(found["milliseconds"], indent=1))
+        measured = {"numpy": np.__version__, "milliseconds": measure()}
+    PATH.write_text(json.dumps(measured, indent=1) + "\n", "utf-8")
+    print(json.dumps(measured["milliseconds"], indent=1))
     return 0
 
 

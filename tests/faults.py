@@ -35,29 +35,29 @@ def main() -> int:
     )
     parser.add_argument("--times", type=int, help="how many; 50 kills, or all that there are")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if given.fault == "write":
-            count, failed = write(Path(folder), given.times, given.seed)
+        if options.fault == "write":
+            count, failed = write(Path(folder), options.times, options.seed)
             print(f"{count} writes, {failed} made to fail; every run went on to the same end")
-        elif given.fault in ("foreign", "damage", "permission", "locale"):
-            if given.fault == "damage":
-                counts = damage(Path(folder), given.times, given.seed)
-            elif given.fault == "foreign":
+        elif options.fault in ("foreign", "damage", "permission", "locale"):
+            if options.fault == "damage":
+                counts = damage(Path(folder), options.times, options.seed)
+            elif options.fault == "foreign":
                 one, many = Path(folder) / "one", Path(folder) / "many"
                 counts = keep_foreign(one) + keep_foreign_of_many(many)
             else:
                 harnesses = {"permission": permissions, "locale": locales}
-                counts = harnesses[given.fault](Path(folder))
+                counts = harnesses[options.fault](Path(folder))
             print(f"{counts.total()} tried: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
         else:
-            times = given.times or 50
-            if given.fault == "shards":
-                found = kill_shards(times, Path(folder), given.seed)
+            times = options.times or 50
+            if options.fault == "shards":
+                endings = kill_shards(times, Path(folder), options.seed)
             else:
-                found = kill(times, Path(folder), given.seed, given.fault == "ranks")
-            print(f"{found.total()} kills; every run came to the same end. Where they struck:")
-            for name, count in found.most_common():
+                endings = kill(times, Path(folder), options.seed, options.fault == "ranks")
+            print(f"{endings.total()} kills; every run came to the same end. Where they struck:")
+            for name, count in endings.most_common():
                 print(f"  {name:<28} {count}")
     return 0
 

@@ -41,28 +41,28 @@ finally:
 
 def write(folder: Path, times: int | None = None, seed: int = 0) -> tuple[int, int]:
     """Let each write of a run fail, or `times` of them at random; how many there are, and how many failed."""
-    given = whole_run(folder)
-    done = run_failing(0, 0, *given, "--out", str(folder / "whole"))
+    options = whole_run(folder)
+    done = run_failing(0, 0, *options, "--out", str(folder / "whole"))
     assert done.returncode == 0, done.stderr
     expected, count = outcome(folder / "whole"), int(done.stdout.split("writes:")[1])
     numbers = random.Random(seed).sample(range(1, count + 1), times or count)
     for fails in numbers:
         run = folder / f"run{fails}"
         shutil.rmtree(folder / "cache")  # so that its file is written again
-        done = run_failing(fails, 16, *given, "--out", str(run))
+        done = run_failing(fails, 16, *options, "--out", str(run))
         assert done.returncode == 2 and "Traceback" not in done.stderr, (fails, done.stdout, done.stderr)
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
         assert not list(run.rglob(f".*{SUFFIX}"))
         if (run / "config.json").exists():
             train("--resume", run)
         else:
-            train(*given, "--out", run)
+            train(*options, "--out", run)
         compare(run, expected)
     return count, len(numbers)
 
 
-def run_failing(fails: int, size: int, *given: str) -> subprocess.CompletedProcess[str]:
+def run_failing(fails: int, size: int, *options: str) -> subprocess.CompletedProcess[str]:
     """The command, whose write number `fails` cannot grow beyond `size` bytes."""
     program = FAIL.format(fails=fails, bytes=size)
-    command = [sys.executable, "-c", program, *given]
+    command = [sys.executable, "-c", program, *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)

@@ -64,18 +64,18 @@ def mutated(content: bytes, rng: random.Random, most: int = 6) -> bytes:
     for _ in range(rng.randint(1, most)):
         if not data:
             break
-        at = rng.randrange(min(len(data), 100)) if rng.random() < 0.6 else rng.randrange(len(data))
+        place = rng.randrange(min(len(data), 100)) if rng.random() < 0.6 else rng.randrange(len(data))
         way = rng.randrange(6)
         if way == 0:
-            data[at] = rng.randrange(256)
+            data[place] = rng.randrange(256)
         elif way == 1:
-            data[at : at + 4] = rng.choice([b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0", b"\0\0\0\x80"])
+            data[place : place + 4] = rng.choice([b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0", b"\0\0\0\x80"])
         elif way == 2:
-            data[at] ^= 1 << rng.randrange(8)
+            data[place] ^= 1 << rng.randrange(8)
         elif way == 3:
-            del data[at : at + rng.randint(1, 40)]
+            del data[place : place + rng.randint(1, 40)]
         elif way == 4:
-            data[at:at] = rng.randbytes(rng.randint(1, 40))
+            data[place:place] = rng.randbytes(rng.randint(1, 40))
         elif len(data) > 2:
             del data[rng.randrange(len(data)) :]
     return bytes(data)
@@ -134,11 +134,11 @@ def checkpoints(folder: Path, rng: random.Random) -> Iterator[str]:
     while True:
         path.write_bytes(mutated(content, rng))
         try:
-            found, _ = load_checkpoint(path, shapes)
+            trees, _ = load_checkpoint(path, shapes)
         except CheckpointError as error:
             yield str(error).removeprefix(f"{path}: ").split(":")[0].split("(")[0][:40]
         else:
-            assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
+            assert all(np.array_equal(trees[name], arrays[name]) for name in arrays)
             yield "the same weights"
 
 
@@ -222,11 +222,11 @@ def shapes(folder: Path, rng: random.Random) -> Iterator[str]:
 
     def layer() -> Any:
         c, o, k, s, p = (rng.choice([-1, 0, 1, 2, 3, 4]) for _ in range(5))
-        given: dict[str, Any] = {"rng": draw}
+        arguments: dict[str, Any] = {"rng": draw}
         return rng.choice([
-            lambda: Conv1d(c, o, k, s, p, **given), lambda: ConvTranspose1d(c, o, k, s, p, **given),
+            lambda: Conv1d(c, o, k, s, p, **arguments), lambda: ConvTranspose1d(c, o, k, s, p, **arguments),
             lambda: ELU(), lambda: HardSigmoid(), lambda: MaxPool1d(k), lambda: MaxUnpool1d(k), lambda: Upsample1d(k),
-            lambda: ResidualBlock(c, k, **given), lambda: Sequential(a=ELU(), b=Conv1d(c, o, k, **given)),
+            lambda: ResidualBlock(c, k, **arguments), lambda: Sequential(a=ELU(), b=Conv1d(c, o, k, **arguments)),
             lambda: Autoencoder((2, 3), rng=draw),
         ])()  # fmt: skip
 
@@ -276,7 +276,7 @@ KINDS: dict[str, Callable[[Path, random.Random], Iterator[str]]] = {
 
 def fuzz(kind: str, examples: int, folder: Path, seed: int = 0) -> collections.Counter[str]:
     """What came of so many examples of a kind; any other error than ours is raised as it is."""
-    rng, found = random.Random(seed), collections.Counter[str]()
+    rng, endings = random.Random(seed), collections.Counter[str]()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     folder.mkdir(parents=True, exist_ok=True)
     tries = KINDS[kind](folder, rng)
@@ -284,11 +284,11 @@ def fuzz(kind: str, examples: int, folder: Path, seed: int = 0) -> collections.C
         began = time.monotonic()
         if (outcome := next(tries, None)) is None:  # there are no more of a kind that can be counted
             break
-        found[outcome] += 1
+        endings[outcome] += 1
         assert time.monotonic() - began < SLOWEST_S, f"{kind}: took {time.monotonic() - began:.0f} s"
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     assert grown < MEMORY, f"{kind}: took {grown >> 20} MiB"
-    return found
+    return endings
 
 
 def main() -> int:
@@ -297,12 +297,12 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=2000, help="of each kind (default: %(default)s)")
     parser.add_argument("--kind", choices=KINDS, nargs="+", default=list(KINDS))
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
-        for i, kind in enumerate(given.kind):
-            found = fuzz(kind, given.examples, Path(folder) / str(i), given.seed)
-            print(f"{found.total()} {kind}: " + ", ".join(f"{name} {count}" for name, count in found.most_common()))
+        for i, kind in enumerate(options.kind):
+            endings = fuzz(kind, options.examples, Path(folder) / str(i), options.seed)
+            print(f"{endings.total()} {kind}: " + ", ".join(f"{name} {count}" for name, count in endings.most_common()))
     return 0
 
 

@@ -73,16 +73,16 @@ def main() -> int:
         reach = folder / "reach"
         reach.write_text(REACH)
         reach.chmod(0o700)
-        given = ("--db", "folder", "--data-dir", str(make_recordings(folder / "recordings")), *SMALL,
+        options = ("--db", "folder", "--data-dir", str(make_recordings(folder / "recordings")), *SMALL,
                  "--cache-dir", str(folder / "cache"), "--batch-size", "6", "--threads", "1")  # fmt: skip
-        train(*given, "--out", folder / "alone")
+        train(*options, "--out", folder / "alone")
         expected = outcome(folder / "alone")
         for count in (2, 3):
             run = folder / f"on{count}"
             with hosts(count) as addresses:
                 command = ["ip", "netns", "exec", NAMES[0], str(MPIEXEC), "-launcher", "ssh",
                            "-launcher-exec", str(reach), "-hosts", ",".join(addresses),
-                           "-ppn", "2", "-n", str(2 * count), "-iface", "eth0", sys.executable, "train.py", *given,
+                           "-ppn", "2", "-n", str(2 * count), "-iface", "eth0", sys.executable, "train.py", *options,
                            "--out", str(run)]  # fmt: skip
                 done = subprocess.run(
                     command, cwd=ROOT, env=os.environ | OVER_TCP, capture_output=True, text=True, timeout=300,

@@ -50,8 +50,8 @@ def training(workers: Workers) -> DualTraining:
 
 
 def run(network: Autoencoder, workers: Workers, **changes: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {"clips": TEST, "score": score, "rng": np.random.default_rng(7), "executor": workers}
-    return mask_ablation(network, SAMPLES, **{**given, **changes})
+    options: dict[str, Any] = {"clips": TEST, "score": score, "rng": np.random.default_rng(7), "executor": workers}
+    return mask_ablation(network, SAMPLES, **{**options, **changes})
 
 
 def by_hand(network: Autoencoder, clip: int, masks: list[np.ndarray] | None) -> tuple[float, float]:
@@ -67,81 +67,81 @@ def masks_of(network: Autoencoder, clip: int) -> list[np.ndarray]:
 
 def test_each_kind_of_masks_is_what_the_decoder_makes_of_it(training: DualTraining, workers: Workers) -> None:
     net = training.network
-    found = run(net, workers)
+    ablation = run(net, workers)
     streams = np.random.default_rng(7).spawn(4)
-    given: dict[str, list[Any]] = {
+    sent_masks: dict[str, list[Any]] = {
         "own": [masks_of(net, clip) for clip in TEST],
         "another": [masks_of(net, clip) for clip in (9, 11, 8, 10)],
         "random": [random_masks(masks_of(net, 0), stream) for stream in streams],
         "none": [None] * 4,
     }
-    for kind, masks in given.items():
+    for kind, masks in sent_masks.items():
         errors, scores = np.transpose([by_hand(net, clip, mask) for clip, mask in zip(TEST, masks, strict=True)])
-        assert found[kind]["test_mse"] == pytest.approx(errors.mean(), rel=1e-5), kind
-        assert found[kind]["test_si_sdr_db"] == pytest.approx(scores.mean(), abs=1e-3), kind
-        assert found[kind]["clips_without_si_sdr"] == 0
-    assert found["own"]["test_mse"] == pytest.approx(training.evaluate_autoencoder(TEST).loss, rel=1e-5)
-    assert len({found[kind]["test_mse"] for kind in MASKS}) == 4
-    assert found["own"]["test_mse"] < min(found[kind]["test_mse"] for kind in MASKS[1:])
+        assert ablation[kind]["test_mse"] == pytest.approx(errors.mean(), rel=1e-5), kind
+        assert ablation[kind]["test_si_sdr_db"] == pytest.approx(scores.mean(), abs=1e-3), kind
+        assert ablation[kind]["clips_without_si_sdr"] == 0
+    assert ablation["own"]["test_mse"] == pytest.approx(training.evaluate_autoencoder(TEST).loss, rel=1e-5)
+    assert len({ablation[kind]["test_mse"] for kind in MASKS}) == 4
+    assert ablation["own"]["test_mse"] < min(ablation[kind]["test_mse"] for kind in MASKS[1:])
 
 
 def test_bits_are_those_that_the_decoder_receives(training: DualTraining, workers: Workers) -> None:
-    found = run(training.network, workers)
+    ablation = run(training.network, workers)
     # 64 samples are 4 ms: 16 frames of 4 numbers, and windows of two: 32 in each of 3 channels, 16 in each of 4
     representation, masks = 16 * 4 * 32 / 0.004, (32 * 3 + 16 * 4) * math.log2(2) / 0.004
     for kind in MASKS:
-        own = 0 if kind == "none" else masks
-        assert found[kind]["representation_bits_per_second"] == pytest.approx(representation)
-        assert found[kind]["mask_bits_per_second"] == pytest.approx(own)
-        assert found[kind]["bits_per_second"] == pytest.approx(representation + own)
-    assert found["pool"] == 2
+        mask_bits = 0 if kind == "none" else masks
+        assert ablation[kind]["representation_bits_per_second"] == pytest.approx(representation)
+        assert ablation[kind]["mask_bits_per_second"] == pytest.approx(mask_bits)
+        assert ablation[kind]["bits_per_second"] == pytest.approx(representation + mask_bits)
+    assert ablation["pool"] == 2
 
 
 def test_tied_windows_are_counted(training: DualTraining, workers: Workers) -> None:
     assert run(training.network, workers)["tied_windows"] < 0.2
     flat = np.zeros_like(SAMPLES)
-    found = mask_ablation(training.network, flat, TEST, lambda clip, y: math.nan, rng=np.random.default_rng(0),
+    ablation = mask_ablation(training.network, flat, TEST, lambda clip, y: math.nan, rng=np.random.default_rng(0),
                           executor=workers)  # fmt: skip
     tied = windows = 0
     for h in training.network.encoder.forward(flat[:1, :, None])[0].encoded:
         for l, c in itertools.product(range(0, h.shape[1], 2), range(h.shape[2])):
             tied += h[0, l, c] == h[0, l + 1, c]
             windows += 1
-    assert found["tied_windows"] == pytest.approx(tied / windows)
-    assert found["tied_windows"] > 0.7
+    assert ablation["tied_windows"] == pytest.approx(tied / windows)
+    assert ablation["tied_windows"] > 0.7
 
 
 def test_clips_without_a_score_are_counted_and_left_out(training: DualTraining, workers: Workers) -> None:
     values = {8: math.nan, 9: 4.0, 10: -math.inf, 11: 6.0}
-    found = run(training.network, workers, score=lambda clip, y: values[clip])
-    assert found["own"]["test_si_sdr_db"] == 5
-    assert found["own"]["clips_without_si_sdr"] == 2
-    found = run(training.network, workers, score=lambda clip, y: math.nan)
-    assert found["own"]["test_si_sdr_db"] is None
-    json.dumps(found, allow_nan=False)
+    ablation = run(training.network, workers, score=lambda clip, y: values[clip])
+    assert ablation["own"]["test_si_sdr_db"] == 5
+    assert ablation["own"]["clips_without_si_sdr"] == 2
+    ablation = run(training.network, workers, score=lambda clip, y: math.nan)
+    assert ablation["own"]["test_si_sdr_db"] is None
+    json.dumps(ablation, allow_nan=False)
 
 
 def test_the_same_seed_gives_the_same_figures_on_any_number_of_threads(
     training: DualTraining, workers: Workers
 ) -> None:
-    found = run(training.network, workers)
+    ablation = run(training.network, workers)
     with Workers(1) as one:
-        assert run(training.network, one) == found
+        assert run(training.network, one) == ablation
     other = run(training.network, workers, rng=np.random.default_rng(8))
-    assert other["random"] != found["random"]
-    assert other["another"] == found["another"]
+    assert other["random"] != ablation["random"]
+    assert other["another"] == ablation["another"]
 
 
 def test_one_clip_takes_the_masks_of_the_next_one_of_the_corpus(training: DualTraining, workers: Workers) -> None:
-    found = run(training.network, workers, clips=np.array([11]))
+    ablation = run(training.network, workers, clips=np.array([11]))
     expected, _ = by_hand(training.network, 11, masks_of(training.network, 0))
-    assert found["another"]["test_mse"] == pytest.approx(expected, rel=1e-5)
+    assert ablation["another"]["test_mse"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_only_the_kinds_asked_for(training: DualTraining, workers: Workers) -> None:
-    found = run(training.network, workers, masks=("none",))
-    assert set(found) == {"pool", "tied_windows", "none"}
-    assert found["none"] == run(training.network, workers)["none"]
+    ablation = run(training.network, workers, masks=("none",))
+    assert set(ablation) == {"pool", "tied_windows", "none"}
+    assert ablation["none"] == run(training.network, workers)["none"]
     with pytest.raises(ValueError, match="masks must be of own, another, random, none; got 'mine'"):
         run(training.network, workers, masks=("mine",))
 

@@ -116,8 +116,8 @@ def test_a_trace_without_its_middle_gives_the_same_gradients() -> None:
     for slopes in (Trace(dy, [], []), silent):
         other_dx, other_grads = net.backward(slopes, whole_cache)
         np.testing.assert_array_equal(dx, other_dx)
-        for (name, own), (_, other) in zip(named_leaves(grads), named_leaves(other_grads), strict=True):
-            np.testing.assert_array_equal(own, other, err_msg=name)
+        for (name, gradient), (_, other) in zip(named_leaves(grads), named_leaves(other_grads), strict=True):
+            np.testing.assert_array_equal(gradient, other, err_msg=name)
 
 
 @pytest.mark.parametrize("masked", [True, False])

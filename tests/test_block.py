@@ -100,11 +100,11 @@ def understand_module(module: str, arguments: list[str]) -> None:
     if module in ("inference", "report") and len(arguments) > 1:
         importlib.import_module(f"{module}.arguments").read_arguments(arguments)
         return
-    found = importlib.util.find_spec(module)
-    assert found is not None, module
+    spec = importlib.util.find_spec(module)
+    assert spec is not None, module
     if module.split(".")[0] in ("nn1d", "models", "speech", "report", "benchmarks", "tests", "docs"):
-        assert found.origin is not None
-        file = Path(found.origin)
+        assert spec.origin is not None
+        file = Path(spec.origin)
         source = (file.parent / "__main__.py" if file.name == "__init__.py" else file).read_text("utf-8")
         assert "__main__" in source, f"{module} is no command"
         absent = [option for option in arguments if option.startswith("--") and option not in source]

@@ -47,7 +47,7 @@ def test_the_demo_has_defaults_of_its_own_which_options_override() -> None:
 
 
 def test_every_setting_is_an_option() -> None:
-    given = {
+    options = {
         "db": "savee", "data_dir": "d", "manifest": "m", "cache_dir": "c", "limit": 9, "strict": True,
         "clip_samples": 320,
         "scale": "corpus", "split": "speaker", "leave_out": "anna", "folds": "f", "fold": "1",
@@ -62,14 +62,14 @@ def test_every_setting_is_an_option() -> None:
         "gpu_memory": "8GB", "tf32": True, "half": True, "threads": 4,
         "out": "o", "force": True, "no_report": True, "checkpoint_every": 2.5,
     }  # fmt: skip
-    assert list(given) == [field.name for field in dataclasses.fields(Configuration)]
+    assert list(options) == [field.name for field in dataclasses.fields(Configuration)]
     arguments = []
-    for name, value in given.items():
+    for name, value in options.items():
         arguments += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
     settings = read_arguments(arguments).settings
     written = settings.written()
     whole = {name: str(Path(name[0]).absolute()) for name in ("manifest", "folds")}
-    assert written == given | {"channels": [2, 3], "leave_out": ["anna"]} | whole
+    assert written == options | {"channels": [2, 3], "leave_out": ["anna"]} | whole
     assert json.loads(json.dumps(written)) == written
     for field in dataclasses.fields(Configuration):
         assert field.name == "pooling" or getattr(settings, field.name) != field.default, field.name

@@ -58,13 +58,13 @@ def described(lines: list[str]) -> set[str]:
 def raised(function: Any) -> set[str]:
     """Names of the errors that the body of a function raises, by itself or by a check that it calls."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    found = set()
+    errors = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            found.add(ast.unparse(node.exc.func))
+            errors.add(ast.unparse(node.exc.func))
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in CHECKS:
-            found.add(CHECKS[ast.unparse(node.func)])
-    return found
+            errors.add(CHECKS[ast.unparse(node.func)])
+    return errors
 
 
 def is_error(item: Any) -> bool:
@@ -103,13 +103,13 @@ def test_a_docstring_begins_with_one_sentence(name: str) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_has_all_that_applies(name: str) -> None:
     layer = getattr(nn1d, name)
-    found = parts(layer)
-    assert any(is_equation(paragraph) for paragraph in paragraphs(found[""])), "no equation"
+    sections = parts(layer)
+    assert any(is_equation(paragraph) for paragraph in paragraphs(sections[""])), "no equation"
     taken = list(inspect.signature(layer).parameters)
     needed = {"Shapes", "Gradient", "Cache", "Raises"} | ({"Parameters"} if taken else set())
     needed |= set() if name == "Sequential" else {"Source"}  # nobody's
-    assert needed <= set(found), f"{needed - set(found)} missing"
-    text = " ".join(found["Gradient"])
+    assert needed <= set(sections), f"{needed - set(sections)} missing"
+    text = " ".join(sections["Gradient"])
     assert re.search(r"\bdx\b", text)
     if name.startswith("Conv"):
         assert "dw[" in text
@@ -128,14 +128,14 @@ def test_parameters_are_those_of_the_signature(name: str) -> None:
     item = find(name)
     if getattr(item, "_is_protocol", False):  # nobody calls it
         return
-    own = set(inspect.signature(item).parameters)
-    found = parts(item)
-    if "Parameters" in found:
-        assert described(found["Parameters"]) == own
+    parameters = set(inspect.signature(item).parameters)
+    sections = parts(item)
+    if "Parameters" in sections:
+        assert described(sections["Parameters"]) == parameters
         return
-    spoken = " ".join(line for lines in found.values() for line in lines)
-    plain = {each for each in own if each.endswith("_hz") or each in ("rng", "seed")}
-    assert [each for each in own - plain if not re.search(rf"\b{each}\b", spoken) and not is_plain(item)] == []
+    spoken = " ".join(line for lines in sections.values() for line in lines)
+    plain = {each for each in parameters if each.endswith("_hz") or each in ("rng", "seed")}
+    assert [each for each in parameters - plain if not re.search(rf"\b{each}\b", spoken) and not is_plain(item)] == []
 
 
 def is_plain(item: Any) -> bool:
@@ -154,13 +154,13 @@ def test_errors_are_named(name: str) -> None:
 def test_errors_of_a_class_are_named(name: str) -> None:
     """In the docstring of the class, or of the method that raises."""
     kind = find(name)
-    own = described(parts(kind).get("Raises", []))
+    named = described(parts(kind).get("Raises", []))
     for title, method in vars(kind).items():
         if title.startswith("_") and title != "__init__":
             continue
         function = method.__func__ if isinstance(method, classmethod) else method
         if inspect.isfunction(function) and function.__module__ == kind.__module__ and is_written(function):
-            assert raised(function) <= own | described(parts(function).get("Raises", [])), function
+            assert raised(function) <= named | described(parts(function).get("Raises", [])), function
 
 
 def is_written(function: Any) -> bool:

@@ -60,9 +60,9 @@ def test_onnx_runtime_gives_our_numbers_with_folds(tmp_path: Path, part: str, ti
         x = clips(samples)
         z = net.encoder.represent(x)
         whole = {"representation": z, "reconstruction": net.decoder.forward(z)[0]}
-        found = run_onnx(path, **({"representation": z} if part == "decoder" else {"clips": x}))
-        assert set(found) == {"both": set(whole), "encoder": {"representation"}, "decoder": {"reconstruction"}}[part]
-        for name, values in found.items():
+        outputs = run_onnx(path, **({"representation": z} if part == "decoder" else {"clips": x}))
+        assert set(outputs) == {"both": set(whole), "encoder": {"representation"}, "decoder": {"reconstruction"}}[part]
+        for name, values in outputs.items():
             np.testing.assert_allclose(values, whole[name], rtol=0, atol=1e-5)
     onnx: Any = pytest.importorskip("onnx", reason="needs pip install -e '.[test]'")
     stored = [constant.name for constant in onnx.load(path).graph.initializer]
@@ -92,29 +92,29 @@ def test_onnx_runtime_gives_our_numbers(
         assert y.std() > 0.01
 
         export_onnx(net, path, ABOUT, "encoder", masks)
-        found = run_onnx(path, clips=x)
-        assert list(found) == ["representation", *(named_masks(encoding.masks) if masks else [])]
-        np.testing.assert_allclose(found["representation"], encoding.representation, rtol=1e-5, atol=1e-5)
+        outputs = run_onnx(path, clips=x)
+        assert list(outputs) == ["representation", *(named_masks(encoding.masks) if masks else [])]
+        np.testing.assert_allclose(outputs["representation"], encoding.representation, rtol=1e-5, atol=1e-5)
         if masks:
             for i, (mask, h) in enumerate(zip(encoding.masks, encoding.encoded, strict=True)):
                 windows = h.reshape(2, samples >> i + 1, 2, -1)
                 clear = abs(windows[:, :, 0] - windows[:, :, 1]) > 1e-5  # elsewhere rounding may decide
                 assert clear.mean() > 0.4
-                assert found[f"mask_{i}"].dtype == bool
-                other = (found[f"mask_{i}"] != mask).reshape(windows.shape).any(axis=2)
+                assert outputs[f"mask_{i}"].dtype == bool
+                other = (outputs[f"mask_{i}"] != mask).reshape(windows.shape).any(axis=2)
                 assert not other[clear].any()
 
         export_onnx(net, path, ABOUT, "decoder", masks)
         inputs = named_masks(encoding.masks) if masks else {}
-        found = run_onnx(path, representation=encoding.representation, **inputs)
-        np.testing.assert_allclose(found["reconstruction"], y, rtol=0, atol=1e-5)
+        outputs = run_onnx(path, representation=encoding.representation, **inputs)
+        np.testing.assert_allclose(outputs["reconstruction"], y, rtol=0, atol=1e-5)
 
         export_onnx(net, path, ABOUT, "both", masks)
-        found = run_onnx(path, clips=x)
-        assert list(found) == ["reconstruction", "representation"]
+        outputs = run_onnx(path, clips=x)
+        assert list(outputs) == ["reconstruction", "representation"]
         sure = slice(0, 1) if masks else slice(None)  # where it is silent rounding decides over the masks
-        np.testing.assert_allclose(found["reconstruction"][sure], y[sure], rtol=0, atol=1e-5)
-        np.testing.assert_allclose(found["representation"], encoding.representation, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(outputs["reconstruction"][sure], y[sure], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(outputs["representation"], encoding.representation, rtol=1e-5, atol=1e-5)
 
 
 LENGTHS = (1, 16, 33, 34, 36, 63, 96, 1000)
@@ -154,10 +154,10 @@ def test_of_equal_samples_the_first_is_the_maximum(tmp_path: Path) -> None:
     for _, leaf in named_leaves(net.parameters):
         leaf *= leaf.ndim == 1  # only biases are left: every sample of a stage is the same
     export_onnx(net, path, ABOUT, "encoder")
-    found = run_onnx(path, clips=clips(64))
+    outputs = run_onnx(path, clips=clips(64))
     for i, mask in enumerate(net.encoder.forward(clips(64))[0].masks):
         assert mask[:, ::2].all()
-        np.testing.assert_array_equal(found[f"mask_{i}"], mask)
+        np.testing.assert_array_equal(outputs[f"mask_{i}"], mask)
 
 
 def test_the_decoder_of_the_graph_obeys_its_masks(tmp_path: Path) -> None:
@@ -166,10 +166,10 @@ def test_the_decoder_of_the_graph_obeys_its_masks(tmp_path: Path) -> None:
     encoding = net.encoder.forward(clips(64))[0]
     others = [~mask for mask in encoding.masks]
     (y, _), _ = net.decoder.forward(encoding.representation, others)
-    found = run_onnx(path, representation=encoding.representation, **named_masks(others))["reconstruction"]
-    np.testing.assert_allclose(found, y, rtol=0, atol=1e-5)
-    (own, _), _ = net.decoder.forward(encoding.representation, encoding.masks)
-    assert abs(y - own).max() > 1e-3
+    exported = run_onnx(path, representation=encoding.representation, **named_masks(others))["reconstruction"]
+    np.testing.assert_allclose(exported, y, rtol=0, atol=1e-5)
+    (original, _), _ = net.decoder.forward(encoding.representation, encoding.masks)
+    assert abs(y - original).max() > 1e-3
 
 
 def test_a_dilated_convolution_keeps_its_dilation(tmp_path: Path) -> None:
@@ -177,8 +177,8 @@ def test_a_dilated_convolution_keeps_its_dilation(tmp_path: Path) -> None:
     net, path, x = network(), tmp_path / "model.onnx", clips(64)[:1]
     net.encoder.stages[0].layers["convolution"] = Conv1d(1, 3, 3, 1, 2, 2, rng=np.random.default_rng(5))
     export_onnx(net, path, ABOUT, "encoder")
-    found = run_onnx(path, clips=x)
-    np.testing.assert_allclose(found["representation"], net.encoder.forward(x)[0].representation, atol=1e-5)
+    outputs = run_onnx(path, clips=x)
+    np.testing.assert_allclose(outputs["representation"], net.encoder.forward(x)[0].representation, atol=1e-5)
 
 
 def test_the_graph_says_where_it_comes_from_and_holds_no_weight_that_it_does_not_use(tmp_path: Path) -> None:
@@ -232,19 +232,19 @@ def test_a_torch_twin_takes_the_weights_and_gives_our_numbers(
     with torch.no_grad():
         z, places, _ = other.encode(twin.signal(x))
         np.testing.assert_allclose(twin.array(z), encoding.representation, rtol=1e-5, atol=1e-5)
-        for masks, given in ((encoding.masks, places), (None, None)):
+        for masks, torch_masks in ((encoding.masks, places), (None, None)):
             (y, _), _ = net.decoder.forward(encoding.representation, masks)
-            np.testing.assert_allclose(twin.array(other.decode(z, given)[0]), y, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(twin.array(other.decode(z, torch_masks)[0]), y, rtol=0, atol=1e-5)
 
 
 def test_the_torch_file_has_the_names_and_layout_of_torch(tmp_path: Path) -> None:
     net = network((3, 4), 5)
     export_torch(net, tmp_path / "w.safetensors", ABOUT)
-    found = load_file(tmp_path / "w.safetensors")
-    assert len(found) == 24
+    tensors = load_file(tmp_path / "w.safetensors")
+    assert len(tensors) == 24
     ours = net.encoder.stages[1].layers["convolution"].parameters["weight"]
-    assert found["encoder.1.convolution.weight"].shape == (4, 3, 5)  # (O, C, K)
-    assert found["encoder.1.convolution.weight"][3, 2, 1] == ours[1, 2, 3]
-    assert found["decoder.0.convolution.weight"].shape == (4, 3, 5)  # (C, O, K)
-    assert found["decoder.0.convolution.weight"][3, 2, 1] == net.decoder.stages[0].layers["convolution"].parameters[
+    assert tensors["encoder.1.convolution.weight"].shape == (4, 3, 5)  # (O, C, K)
+    assert tensors["encoder.1.convolution.weight"][3, 2, 1] == ours[1, 2, 3]
+    assert tensors["decoder.0.convolution.weight"].shape == (4, 3, 5)  # (C, O, K)
+    assert tensors["decoder.0.convolution.weight"][3, 2, 1] == net.decoder.stages[0].layers["convolution"].parameters[
         "weight"][1, 2, 3]  # fmt: skip

@@ -24,12 +24,12 @@ from training.seed import generator
 FOUND = json.loads(PATH.read_text("utf-8"))
 
 
-def check_chain(found: dict[str, Any], depth: int, tolerance: float) -> None:
+def check_chain(walk: dict[str, Any], depth: int, tolerance: float) -> None:
     """Each layer's dx is the dy of the next, a block adds its two ways, and a pool keeps every number."""
-    way = [note for note in found["layers"] if not note["name"].endswith(".body")]
-    bodies = {note["name"]: note for note in found["layers"] if note["name"].endswith(".body")}
+    way = [note for note in walk["layers"] if not note["name"].endswith(".body")]
+    bodies = {note["name"]: note for note in walk["layers"] if note["name"].endswith(".body")}
     assert way[0]["name"] == "decoder.output"
-    assert way[0]["dy"] == pytest.approx(found["dy"], rel=tolerance)
+    assert way[0]["dy"] == pytest.approx(walk["dy"], rel=tolerance)
     for before, after in pairwise(way):
         assert after["dy"] == pytest.approx(before["dx"], rel=tolerance), after["name"]
     assert len(bodies) == 2 * depth
@@ -53,29 +53,29 @@ def test_a_small_network_is_followed_to_its_first_filter() -> None:
         return Autoencoder((3, 4, 5), rng=np.random.default_rng(1), dtype=np.float64)
 
     x = np.random.default_rng(0).uniform(0, 1, (2, 32, 1))
-    found = follow(network(), x)
-    check_chain(found, 3, 1e-12)
+    walk = follow(network(), x)
+    check_chain(walk, 3, 1e-12)
 
     # the same without anybody watching
     plain = network()
     trace, cache = plain.forward(x)
     loss, d_trace = objective(trace, x)
     dx, grads = plain.backward(d_trace, cache)
-    assert found["loss"] == pytest.approx(float(loss.total), rel=1e-12)
-    assert found["layers"][-1]["dx"] == pytest.approx(length(dx), rel=1e-12)
-    assert list(found["weights"]) == [name for name, _ in named_leaves(grads)]
+    assert walk["loss"] == pytest.approx(float(loss.total), rel=1e-12)
+    assert walk["layers"][-1]["dx"] == pytest.approx(length(dx), rel=1e-12)
+    assert list(walk["weights"]) == [name for name, _ in named_leaves(grads)]
     for name, leaf in named_leaves(grads):
-        assert found["weights"][name]["length"] == pytest.approx(np.linalg.norm(leaf.ravel()), rel=1e-12)
-        assert found["weights"][name]["shape"] == str(leaf.shape)
+        assert walk["weights"][name]["length"] == pytest.approx(np.linalg.norm(leaf.ravel()), rel=1e-12)
+        assert walk["weights"][name]["shape"] == str(leaf.shape)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_the_file_is_of_the_whole_network(when: str) -> None:
-    found = FOUND[when]
-    check_chain(found, 5, 1e-4)
-    assert len(found["weights"]) == 60
+    walk = FOUND[when]
+    check_chain(walk, 5, 1e-4)
+    assert len(walk["weights"]) == 60
     # the gradient of a mean of squares is as long as its value says
-    assert found["dy"] == pytest.approx(2 * (found["loss"] / 64_000) ** 0.5, rel=1e-4)
+    assert walk["dy"] == pytest.approx(2 * (walk["loss"] / 64_000) ** 0.5, rel=1e-4)
     assert FOUND["after"]["loss"] < FOUND["before"]["loss"] / 5
 
 
@@ -88,9 +88,9 @@ def test_the_walk_before_training_is_what_the_code_gives_today() -> None:
     number = int(FOUND["clip"].rsplit("-", 1)[1])
     clips, _ = load_clips([list_recordings(number + 1)[number]])
     network = Autoencoder(rng=generator(0, "weights"), residual_gain=0.1, dtype=np.float64)
-    found = follow(network, clips.samples[:, :, None].astype(np.float64))
-    assert found["loss"] == pytest.approx(FOUND["before"]["loss"], rel=1e-3)
-    for now, then in zip(found["layers"], FOUND["before"]["layers"], strict=True):
+    walk = follow(network, clips.samples[:, :, None].astype(np.float64))
+    assert walk["loss"] == pytest.approx(FOUND["before"]["loss"], rel=1e-3)
+    for now, then in zip(walk["layers"], FOUND["before"]["layers"], strict=True):
         assert (now["name"], now["shape"]) == (then["name"], then["shape"])
         assert now["dx"] == pytest.approx(then["dx"], rel=0.05), now["name"]
 

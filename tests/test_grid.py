@@ -53,10 +53,10 @@ def shown(tab: Any) -> dict[str, dict[int, float]]:
         "[...document.querySelectorAll('td.lab-cell')].filter(td => 'value' in td.dataset)"
         ".map(td => [`${td.pass}:${td.array.name}`, td.index, Number(td.dataset.value)])"
     )
-    found: dict[str, dict[int, float]] = {}
+    numbers: dict[str, dict[int, float]] = {}
     for name, place, value in rows:
-        found.setdefault(name, {})[place] = value
-    return found
+        numbers.setdefault(name, {})[place] = value
+    return numbers
 
 
 # terms of formulas in which something has no name or no number
@@ -74,16 +74,16 @@ def cell(tab: Any, key: str) -> Any:
     return tab.evaluate_handle(f"document.querySelector('[data-lab]').lab.elements['{key}']").as_element()
 
 
-def compare(tab: Any, spec: dict[str, Any], given: Values, dy: np.ndarray | None) -> None:
-    values, gradients = by_nn1d(spec, given, dy)
-    found = shown(tab)
+def compare(tab: Any, spec: dict[str, Any], arrays: Values, dy: np.ndarray | None) -> None:
+    values, gradients = by_nn1d(spec, arrays, dy)
+    numbers = shown(tab)
     expected = {f"forward:{name}": array for name, array in values.items()}
     constants = {op["in"][1] for op in spec["ops"] if op["kind"] in ("mse", "cross_entropy", "unpool", "dropout")}
     output = set() if dy is not None else {spec["output"]}  # a loss has no dy to show
     expected |= {f"backward:{name}": array for name, array in gradients.items() if name not in constants | output}
-    assert set(found) == set(expected)
+    assert set(numbers) == set(expected)
     for name, array in expected.items():
-        cells = [found[name][place] for place in range(array.size)]
+        cells = [numbers[name][place] for place in range(array.size)]
         np.testing.assert_allclose(cells, np.asarray(array, float).ravel(), atol=1e-9, err_msg=name)
 
 
@@ -91,14 +91,14 @@ def compare(tab: Any, spec: dict[str, Any], given: Values, dy: np.ndarray | None
 def test_every_number_is_that_of_nn1d(name: str, chromium: Any, tmp_path: Path) -> None:
     """As the page stands, after random edits, and nothing is wrong until the reader breaks it."""
     spec = CASES[name]
-    given = {array: np.array(one["data"], float) for array, one in spec["arrays"].items()}
+    arrays = {array: np.array(one["data"], float) for array, one in spec["arrays"].items()}
     dy = np.array(spec["dy"], float) if "dy" in spec else None
     draw = random.Random(name)
     with browser.opened(chromium, page_with(tmp_path, spec), 400, "dark") as tab:
-        compare(tab, spec, given, dy)
+        compare(tab, spec, arrays, dy)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 400
         assert tab.evaluate(browser.SMALL) == [], "too small for a finger"
-        editable = [("forward", array, place) for array in given for place in range(given[array].size)]
+        editable = [("forward", array, place) for array in arrays for place in range(arrays[array].size)]
         editable += [("backward", spec["output"], place) for place in range(dy.size if dy is not None else 0)]
         for step in range(6):
             kind, array, place = draw.choice(editable)
@@ -106,10 +106,10 @@ def test_every_number_is_that_of_nn1d(name: str, chromium: Any, tmp_path: Path) 
             cell(tab, f"{kind}:{array}:{place}").query_selector("input").fill(
                 str(value).replace("-", "−" if step else "-")
             )
-            target = dy if kind == "backward" else given[array]
+            target = dy if kind == "backward" else arrays[array]
             assert target is not None
             target.ravel()[place] = value
-            compare(tab, spec, given, dy)
+            compare(tab, spec, arrays, dy)
         assert tab.query_selector(".lab-check [data-verdict=wrong]") is None
         assert tab.evaluate(NAMELESS) == []
         tab.click("button:text-is('start again')")
@@ -160,9 +160,9 @@ def test_the_keyboard_is_enough(chromium: Any, tmp_path: Path) -> None:
             tab.keyboard.press(key)
         assert tab.evaluate(focused) == "x[0, 2, 1]"
         tab.keyboard.type("-4")
-        given = {array: np.array(one["data"], float) for array, one in spec["arrays"].items()}
-        given["x"][0, 2, 1] = -4
-        compare(tab, spec, given, np.array(spec["dy"], float))
+        arrays = {array: np.array(one["data"], float) for array, one in spec["arrays"].items()}
+        arrays["x"][0, 2, 1] = -4
+        compare(tab, spec, arrays, np.array(spec["dy"], float))
         for _ in range(4):
             tab.keyboard.press("Tab")
         assert tab.evaluate(focused) == "y[0, 0, 0]"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,33 @@ def test_the_file_that_imports_cupy_is_the_one_that_the_page_names() -> None:
     ]
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     assert re.findall(r"`(\S+)` is the only file that imports CuPy", page) == files
+
+
+def bound_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The line and the name of each variable and argument; a field of a class has the name that its file has."""
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    fields = {id(field.target) for kind in classes for field in kind.body if isinstance(field, ast.AnnAssign)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in fields:
+            yield node.lineno, node.id
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+
+
+def test_a_variable_is_named_after_what_it_holds() -> None:
+    """Not after where it comes from: these say nothing to a reader."""
+    empty = {"own", "found", "given", "told", "at"}
+    assert list(bound_names(ast.parse("def f(at):\n    given, x = at\n    print(own)"))) == [
+        (1, "at"), (2, "given"), (2, "x"),
+    ]  # fmt: skip
+    rooms = [room for floor in house.FLOORS for room in floor if not room.endswith(".py")]
+    files = [
+        file for room in {*rooms, "tests", "benchmarks", "docs", "exercises"} for file in (ROOT / room).rglob("*.py")
+    ]
+    assert len(files) > 300
+    assert [
+        f"{file.relative_to(ROOT)}:{line}: {name}"
+        for file in sorted([*files, ROOT / "train.py"])
+        for line, name in bound_names(ast.parse(file.read_text("utf-8")))
+        if name in empty
+    ] == []

@@ -12,12 +12,12 @@ CLOSE = {"float16": 1e-3, "float32": 1e-5, "float64": 1e-12}
 FLOATS = list(CLOSE)
 
 
-def close(found: Any, expected: np.ndarray, within: float = 0.0) -> None:
+def close(actual: Any, expected: np.ndarray, within: float = 0.0) -> None:
     """Equal to what the type gives, or to `within`, in units of the largest number."""
-    found = to_numpy(found)
-    assert found.shape == expected.shape
+    actual = to_numpy(actual)
+    assert actual.shape == expected.shape
     size = max(1.0, float(abs(expected).max(initial=0)))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=max(within, CLOSE[found.dtype.name]) * size)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=max(within, CLOSE[actual.dtype.name]) * size)
 
 
 def elu(x: np.ndarray, alpha: float) -> np.ndarray:

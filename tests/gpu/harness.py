@@ -91,7 +91,7 @@ def _shared_memory(program: Path) -> list[str]:
     """Addresses and sizes of the static variables of functions, which is what __shared__ becomes."""
     listed = subprocess.run(["nm", "-S", str(program)], capture_output=True, text=True, check=True).stdout
     return [
-        word for found in re.findall(r"^(\w+) (\w+) [bd] _ZZ(?:N12_GLOBAL__N_1|\d)", listed, re.M) for word in found
+        word for words in re.findall(r"^(\w+) (\w+) [bd] _ZZ(?:N12_GLOBAL__N_1|\d)", listed, re.M) for word in words
     ]
 
 
@@ -202,17 +202,17 @@ class RawModule:
         blocks: range | None = None,
     ) -> None:
         sizes = {"grid": grid, "block": block}
-        for what, given in sizes.items():
-            if len(given) > 3 or any(not 0 < size <= most for size, most in zip(given, MOST[what], strict=False)):
-                raise KernelError(f"{name}: {what} {given} is out of range")
+        for what, argument in sizes.items():
+            if len(argument) > 3 or any(not 0 < size <= most for size, most in zip(argument, MOST[what], strict=False)):
+                raise KernelError(f"{name}: {what} {argument} is out of range")
         if np.prod(block) > 1024 or shared_mem:
             raise KernelError(f"{name}: {np.prod(block)} threads, {shared_mem} bytes: at most 1024 and none")
         signature = self.program.signatures[name]
         if len(signature) != len(args):
             raise KernelError(f"{name} takes {len(signature)} arguments; got {len(args)}")
         arrays, message = [], []
-        for i, (word, given) in enumerate(zip(signature, args, strict=True)):
-            numbers, before = given if isinstance(given, Part) else (given, 0)
+        for i, (word, argument) in enumerate(zip(signature, args, strict=True)):
+            numbers, before = argument if isinstance(argument, Part) else (argument, 0)
             is_array, start, size = _bytes(f"{name}, argument {i}", word, numbers)
             content = ctypes.string_at(start, size) if is_array else numbers.tobytes()
             skew, missing = start % 16 if is_array and not before else 0, before * numbers.itemsize
@@ -230,19 +230,19 @@ class RawModule:
                 raise KernelError(f"{name} writes into argument {i}, which is const")
 
 
-def _bytes(what: str, word: str, given: Any) -> tuple[bool, int, int]:
+def _bytes(what: str, word: str, argument: Any) -> tuple[bool, int, int]:
     """Whether an argument is an array, its address and its bytes. CuPy hands over whatever it gets; this does not."""
-    if isinstance(given, np.generic):
+    if isinstance(argument, np.generic):
         if word[0] in "pP":
-            if given != 0 or given.dtype != np.uintp:
-                raise KernelError(f"{what} is a pointer; got {given!r}")
-        elif word != given.dtype.str[1:]:
-            raise KernelError(f"{what} is {word}; got {given.dtype.str[1:]}")
+            if argument != 0 or argument.dtype != np.uintp:
+                raise KernelError(f"{what} is a pointer; got {argument!r}")
+        elif word != argument.dtype.str[1:]:
+            raise KernelError(f"{what} is {word}; got {argument.dtype.str[1:]}")
         return False, 0, 0
-    if not isinstance(given, np.ndarray):
-        raise KernelError(f"{what}: a number must say its type, as np.int32 does; got {given!r}")
-    if word[0] not in "pP" or word[1:] != given.dtype.str[1:]:
-        raise KernelError(f"{what} is {word}; got an array of {given.dtype.str[1:]}")
-    if not given.flags.c_contiguous:
-        raise KernelError(f"{what}: a kernel knows no strides; got {given.strides} for {given.shape}")
-    return True, given.ctypes.data, given.nbytes
+    if not isinstance(argument, np.ndarray):
+        raise KernelError(f"{what}: a number must say its type, as np.int32 does; got {argument!r}")
+    if word[0] not in "pP" or word[1:] != argument.dtype.str[1:]:
+        raise KernelError(f"{what} is {word}; got an array of {argument.dtype.str[1:]}")
+    if not argument.flags.c_contiguous:
+        raise KernelError(f"{what}: a kernel knows no strides; got {argument.strides} for {argument.shape}")
+    return True, argument.ctypes.data, argument.nbytes

@@ -115,16 +115,16 @@ def test_convolution(
     plus = g.numbers(g.clips, g.outputs, g.outs)
     stored = np.ascontiguousarray(w[::-1].swapaxes(1, 2)) if backwards else w
     with g.products():
-        found = convolution.convolve(
+        y = convolution.convolve(
             *(cupy.asarray(x), cupy.asarray(stored), g.padding, g.outputs),
             backwards=backwards,
             b=cupy.asarray(b) if biased else None,
             alpha=alpha,
             plus=cupy.asarray(plus) if summed else None,
         )
-    assert found.dtype == g.dtype
+    assert y.dtype == g.dtype
     expected = convolve(g.activated(x, alpha), g.factor(w), 1, g.padding, g.outputs)
-    close(found, expected + biased * b + summed * plus, g.within(alpha))
+    close(y, expected + biased * b + summed * plus, g.within(alpha))
 
 
 @pytest.mark.parametrize("kinds", [PLAIN, TENSOR])
@@ -135,7 +135,7 @@ def test_input_gradient(cupy: Any, kinds: Any, data: st.DataObject, alpha: float
     dy, w = g.numbers(g.clips, g.outputs, g.outs), g.parameters(g.taps, g.channels, g.outs)
     h, plus = g.numbers(g.clips, g.length, g.channels), g.numbers(g.clips, g.length, g.channels)[::-1]
     with g.products():
-        found = convolution.convolve(
+        actual = convolution.convolve(
             *(cupy.asarray(dy), cupy.asarray(w), g.taps - 1 - g.padding, g.length),
             backwards=True,
             activated=cupy.asarray(h) if alpha else None,
@@ -143,7 +143,7 @@ def test_input_gradient(cupy: Any, kinds: Any, data: st.DataObject, alpha: float
             plus=cupy.asarray(plus) if summed else None,
         )
     dx = convolve_transposed(g.factor(dy), g.factor(w), 1, g.padding, g.length)
-    close(found, dx * (elu_slope(h.astype(np.float64), alpha) if alpha else 1) + summed * plus)
+    close(actual, dx * (elu_slope(h.astype(np.float64), alpha) if alpha else 1) + summed * plus)
 
 
 @pytest.mark.parametrize("kinds", [PLAIN, TENSOR])

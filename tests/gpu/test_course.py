@@ -51,24 +51,24 @@ def test_a_layer_on_the_device(cupy: Any, name: str) -> None:
     dy = rng.standard_normal(y.shape).astype(np.float32)
     dx, grads = layer.backward(dy, cache)
     on_device(cupy, layer.parameters)
-    found, cache = layer.forward(cupy.asarray(x), *context)
-    found_dx, found_grads = layer.backward(cupy.asarray(dy), cache)
-    assert type(found) is type(found_dx) is type(cupy.asarray(x))
-    close(found, y)
-    close(found_dx, dx)
+    actual, cache = layer.forward(cupy.asarray(x), *context)
+    actual_dx, actual_grads = layer.backward(cupy.asarray(dy), cache)
+    assert type(actual) is type(actual_dx) is type(cupy.asarray(x))
+    close(actual, y)
+    close(actual_dx, dx)
     for part, gradient in grads.items():
-        close(found_grads[part], gradient)
+        close(actual_grads[part], gradient)
 
 
 def test_cross_entropy_and_sgd_on_the_device(cupy: Any) -> None:
     rng = np.random.default_rng(0)
     x, target = rng.standard_normal((5, 4)).astype(np.float32), rng.integers(0, 4, 5)
     loss, dx = cross_entropy(x, target)
-    found_loss, found = cross_entropy(cupy.asarray(x), cupy.asarray(target))
-    close(found, dx)
-    np.testing.assert_allclose(float(found_loss), loss, rtol=1e-6)
+    actual_loss, actual = cross_entropy(cupy.asarray(x), cupy.asarray(target))
+    close(actual, dx)
+    np.testing.assert_allclose(float(actual_loss), loss, rtol=1e-6)
     p, there = x.copy(), cupy.asarray(x)
-    for optimiser, place, gradient in ((SGD(0.1, 0.9), p, dx), (SGD(0.1, 0.9), there, found)):
+    for optimiser, place, gradient in ((SGD(0.1, 0.9), p, dx), (SGD(0.1, 0.9), there, actual)):
         optimiser.step(place, gradient)
         optimiser.step(place, gradient)
     np.testing.assert_allclose(to_numpy(there), p, rtol=1e-6)

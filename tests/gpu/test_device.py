@@ -276,14 +276,14 @@ def test_the_doctor_on_a_gpu(
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("CUPY_TF32", "1")
     assert doctor.main([]) == 0
-    found = {line[:23].strip(): line[23:] for line in capsys.readouterr().out.splitlines()}
-    assert [found[f"step {number}, {name}"][:4] for number, (name, _) in enumerate(CHECKS, 1)] == ["ok: "] * 4
-    assert found["step 2, device"] == "ok: 1, in use Stand-in (compute capability 9.0)"
-    assert found["driver"] == "serves CUDA 13.2"
-    assert found["memory"] == "4.3 GB, 4.3 free"
-    assert found["TF32"] == "on (CUPY_TF32)"
-    assert found["compiled kernels"] == f"1 in {tmp_path}"
-    assert found["in use by default"] == "GPU Stand-in, CuPy 14.2.0, 4.3 GB free"
+    steps = {line[:23].strip(): line[23:] for line in capsys.readouterr().out.splitlines()}
+    assert [steps[f"step {number}, {name}"][:4] for number, (name, _) in enumerate(CHECKS, 1)] == ["ok: "] * 4
+    assert steps["step 2, device"] == "ok: 1, in use Stand-in (compute capability 9.0)"
+    assert steps["driver"] == "serves CUDA 13.2"
+    assert steps["memory"] == "4.3 GB, 4.3 free"
+    assert steps["TF32"] == "on (CUPY_TF32)"
+    assert steps["compiled kernels"] == f"1 in {tmp_path}"
+    assert steps["in use by default"] == "GPU Stand-in, CuPy 14.2.0, 4.3 GB free"
     monkeypatch.setattr(cp.cuda.runtime, "driverGetVersion", lambda: 0)
     monkeypatch.delenv("CUPY_TF32")
     assert doctor.main([]) == 0

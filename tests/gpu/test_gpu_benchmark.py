@@ -42,22 +42,22 @@ def test_ours_and_theirs_compute_the_same(cupy: Any, work: str, precision: str) 
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     sizes = SIZES | {"precision": precision}
-    own = gpu_sides.ours(work, **sizes)
-    found = [own(), own()]
-    assert found[0]["value"] == found[1]["value"]  # before the first step
-    assert all(each["seconds"] > 0 and each["held_mib"] > 0 for each in found)
+    measure_ours = gpu_sides.ours(work, **sizes)
+    ours = [measure_ours(), measure_ours()]
+    assert ours[0]["value"] == ours[1]["value"]  # before the first step
+    assert all(each["seconds"] > 0 and each["held_mib"] > 0 for each in ours)
     on_gpu = device == "cuda" and os.environ.get("NN1D_GPU") == "1"
-    assert bool(found[0]["launches"]) == bool(found[0]["kernels"]) == on_gpu
+    assert bool(ours[0]["launches"]) == bool(ours[0]["kernels"]) == on_gpu
     for layout in gpu.LAYOUTS:
         rival = gpu_sides.theirs(work, **sizes, layout=layout, mode="eager", device=device)()
-        assert rival["value"] == pytest.approx(found[0]["value"], rel=1e-4 if precision == "float32" else 2e-2)
+        assert rival["value"] == pytest.approx(ours[0]["value"], rel=1e-4 if precision == "float32" else 2e-2)
 
 
 @pytest.mark.parametrize(("precision", "most"), [("float32", 1e-4), ("half", 3e-2)])
 def test_the_gradient_is_held_against_that_of_numpy(cupy: Any, precision: str, most: float) -> None:
-    found = gpu_run.gradient(320, precision, batch=2)()
-    assert 0 < found["gradient"] < most
-    assert found["loss"] < most
+    difference = gpu_run.gradient(320, precision, batch=2)()
+    assert 0 < difference["gradient"] < most
+    assert difference["loss"] < most
 
 
 @needs_audio
@@ -65,11 +65,11 @@ def test_a_whole_run_is_timed_and_held_against_one_on_the_cpu(tmp_path: Path) ->
     sizes = ["--db", "demo", "--limit", "6", "--clip-samples", "3200", "--channels", "2,3"]
     sizes += ["--epochs", "1", "--fine-tune-epochs", "1"]
     train(*sizes, "--device", "cpu", "--no-report", "--out", tmp_path / "run")
-    found = gpu_run.whole(sizes, tmp_path / "run", device="cpu")
-    assert found is not None
-    assert found["seconds"] > 0
-    assert found["test_loss"] == found["cpu_test_loss"] == gpu_run.losses(tmp_path / "run")
-    line = gpu_run.summary(found | {"seconds": 150.4})
+    run = gpu_run.whole(sizes, tmp_path / "run", device="cpu")
+    assert run is not None
+    assert run["seconds"] > 0
+    assert run["test_loss"] == run["cpu_test_loss"] == gpu_run.losses(tmp_path / "run")
+    line = gpu_run.summary(run | {"seconds": 150.4})
     assert line.startswith("whole run: 150 s from start to end, test loss of pre_training ")
     assert line.count("(1.000 times the CPU's)") == 2
     assert gpu_run.summary(gpu_run.whole(["--db", "nobody"], None, device="cpu")) == "whole run: failed; see above"
@@ -179,9 +179,9 @@ def test_a_verdict_against_the_targets(
         "eager, channels-last": sides["eager, channels-last"],
         "graph, contiguous": RIVAL,
     }
-    told = gpu.verdict({CASE: {"nn1d": sides["nn1d"], "torch": torch}}, f"device: GPU NVIDIA {device}, CuPy")
-    assert told[0].endswith(f"float32: {speed}")
-    assert told[1].endswith(f"best eager: {ratio}")
+    lines = gpu.verdict({CASE: {"nn1d": sides["nn1d"], "torch": torch}}, f"device: GPU NVIDIA {device}, CuPy")
+    assert lines[0].endswith(f"float32: {speed}")
+    assert lines[1].endswith(f"best eager: {ratio}")
     assert "not measured" in gpu.verdict({}, "NVIDIA H200")[0]
 
 

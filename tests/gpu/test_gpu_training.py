@@ -55,12 +55,12 @@ def both(training: DualTraining) -> tuple[list[Epoch], np.ndarray, np.ndarray]:
     return first.history + second.history, to_numpy(training.flat.vector), features
 
 
-def assert_alike(found: list[Epoch], expected: list[Epoch], rtol: float = 1e-4) -> None:
-    assert [line.epoch for line in found] == [line.epoch for line in expected]
-    for own, other in zip(found, expected, strict=True):
-        assert own[1:3] == pytest.approx(other[1:3], rel=rtol)
-        assert own.val_accuracy == pytest.approx(other.val_accuracy, abs=0.02)  # a sample more or less
-        assert own.learning_rate == other.learning_rate
+def assert_alike(actual: list[Epoch], expected: list[Epoch], rtol: float = 1e-4) -> None:
+    assert [line.epoch for line in actual] == [line.epoch for line in expected]
+    for epoch, other in zip(actual, expected, strict=True):
+        assert epoch[1:3] == pytest.approx(other[1:3], rel=rtol)
+        assert epoch.val_accuracy == pytest.approx(other.val_accuracy, abs=0.02)  # a sample more or less
+        assert epoch.learning_rate == other.learning_rate
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,12 @@ def test_both_phases_come_to_what_numpy_comes_to(cupy: Any, changes: dict[str, A
 def test_the_step_is_captured_as_a_graph(cupy: Any, quick_kernels: bool, caplog: pytest.LogCaptureFixture) -> None:
     training = make(cupy, executor=(executor := GpuExecutor(cupy)), middle_weight=0.1)
     with caplog.at_level(logging.WARNING):
-        found = [training.gradient(TRAIN) for _ in range(3)]
+        gradients = [training.gradient(TRAIN) for _ in range(3)]
     assert (executor.step.bytes_held > 0) == quick_kernels  # the plain form multiplies by cuBLAS
     assert len(caplog.records) == (0 if quick_kernels else 1)
-    for loss, slope in found[1:]:
-        assert float(loss) == float(found[0][0])
-        assert to_numpy(slope).tobytes() == to_numpy(found[0][1]).tobytes()
+    for loss, slope in gradients[1:]:
+        assert float(loss) == float(gradients[0][0])
+        assert to_numpy(slope).tobytes() == to_numpy(gradients[0][1]).tobytes()
 
 
 def test_two_runs_come_to_the_same_bits(cupy: Any) -> None:
@@ -92,8 +92,8 @@ def test_two_runs_come_to_the_same_bits(cupy: Any) -> None:
 
 
 def test_the_gradient_of_the_whole_network_is_that_of_numpy(cupy: Any) -> None:
-    own, other = make(cupy, middle_weight=0.1), make(np, middle_weight=0.1)
-    loss, slope = own.gradient(TRAIN)
+    on_gpu, other = make(cupy, middle_weight=0.1), make(np, middle_weight=0.1)
+    loss, slope = on_gpu.gradient(TRAIN)
     expected_loss, expected = other.gradient(TRAIN)
     assert float(loss) == pytest.approx(float(expected_loss), rel=1e-5)
     error = np.linalg.norm(to_numpy(slope) - expected) / np.linalg.norm(expected)
@@ -174,7 +174,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_where_it_does_on_the_cpu(
 ) -> None:
     clips = CLIPS.copy()
     clips[3, 3] = np.nan
-    found = []
+    ends = []
     for module in (np, cupy):
         training = make(module, clips)
         trainer = training.pre_training(TRAIN, VALIDATION)
@@ -190,26 +190,26 @@ def test_a_loss_that_is_not_finite_ends_the_run_where_it_does_on_the_cpu(
         finally:
             run.release()
         message = str(training.diverged("pre_training", trainer, caught.value, [f"clip{i}" for i in range(7)]))
-        found.append((message, trainer.adam.steps, to_numpy(training.flat.vector)))
-    (expected, steps, weights), (own, own_steps, own_weights) = found
-    assert own == expected
-    assert "the first of it was the output of encoder.0.convolution" in own
-    assert own_steps == steps
-    np.testing.assert_allclose(own_weights, weights, rtol=1e-3, atol=1e-5)
+        ends.append((message, trainer.adam.steps, to_numpy(training.flat.vector)))
+    (expected, steps, weights), (gpu_message, gpu_steps, gpu_weights) = ends
+    assert gpu_message == expected
+    assert "the first of it was the output of encoder.0.convolution" in gpu_message
+    assert gpu_steps == steps
+    np.testing.assert_allclose(gpu_weights, weights, rtol=1e-3, atol=1e-5)
 
 
 def test_mask_ablation_gives_the_same(cupy: Any) -> None:
     def score(clip: int, rebuilt: np.ndarray) -> float:
         return float(np.mean((rebuilt - CLIPS[clip]) ** 2))
 
-    found = [
+    scores = [
         mask_ablation(
             training.network, CLIPS, VALIDATION, score, rng=np.random.default_rng(1), executor=training.executor
         )
         for training in (make(np), make(cupy))
     ]
     for kind in ("own", "another", "random", "none"):
-        assert found[1][kind] == pytest.approx(found[0][kind], rel=1e-4)
+        assert scores[1][kind] == pytest.approx(scores[0][kind], rel=1e-4)
 
 
 @pytest.mark.parametrize(("precision", "most"), [("float32", 1e-4), ("tf32", 2e-2), ("half", 2e-2)])
@@ -280,10 +280,10 @@ def test_a_run_of_train_py_moves_from_gpu_to_cpu_and_back(
     command(monkeypatch, *corpus, "--device", "cpu", "--out", only_cpu, "--no-report")
     for more in ("2", "3"):
         command(monkeypatch, "--resume", only_cpu, "--epochs", more, "--no-report")
-    found, expected = rows(run / "history.csv"), rows(only_cpu / "history.csv")
-    assert len(found) == len(expected) == 4
-    for own, other in zip(found, expected, strict=True):
-        assert float(own["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-2)
+    moved, expected = rows(run / "history.csv"), rows(only_cpu / "history.csv")
+    assert len(moved) == len(expected) == 4
+    for row, other in zip(moved, expected, strict=True):
+        assert float(row["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-2)
 
 
 @needs_audio

@@ -78,7 +78,7 @@ def test_an_index_out_of_range(old: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "found"),
+    ("code", "message"),
     [
         (REVERSE.replace("__syncthreads();", ""), "argument 1 hangs on the order of threads: a barrier is missing"),
         (REVERSE.replace("tile[i] =", "tile[i + 1] ="), "kernel.cu:4|buffer-overflow|out of bounds"),
@@ -95,13 +95,13 @@ def test_an_index_out_of_range(old: str) -> None:
         (REVERSE.replace("y[i] =", "y[i] = -"), None),
     ],
 )
-def test_what_threads_do_to_each_other(code: str, found: str | None) -> None:
+def test_what_threads_do_to_each_other(code: str, message: str | None) -> None:
     x, y = np.arange(32, dtype="f"), np.zeros(32, "f")
     reverse = RawModule(code).get_function("reverse")
-    if found is None:
+    if message is None:
         reverse((1,), (32,), (x, y, np.int32(32)))
         return
-    with pytest.raises(KernelError, match=found):
+    with pytest.raises(KernelError, match=message):
         reverse((1,), (32,), (x, y, np.int32(32)))
 
 
@@ -130,9 +130,9 @@ def test_a_product_of_a_warp() -> None:
     code = kernel.with_headers("tensor.cuh", set()) + PRODUCT
     a, b = np.round(4 * numbers(16, 8)), np.round(4 * numbers(8, 8))
     a[3, 4] = 2049  # is 2050
-    found = product(code, 64, a, b)
+    rounded = product(code, 64, a, b)
     a[3, 4] = 2050
-    np.testing.assert_array_equal(found, np.stack([2 * a @ b] * 2))
+    np.testing.assert_array_equal(rounded, np.stack([2 * a @ b] * 2))
     with pytest.raises(KernelError, match="a product of a warp of which threads are missing"):
         product(code.replace("{};\n    multiply", "{};\n    if (member) multiply"), 32, a, b)
     with pytest.raises(KernelError, match="a product of a warp of which threads are missing"):
@@ -162,12 +162,14 @@ __global__ void narrowed(const float* x, float16* y, int count) {
     finite = halves[np.isfinite(halves)].astype("f")
     between = (finite[1:] + finite[:-1]) / 2
     edges = np.array([65519.99, 65520, 1e30, np.inf, -np.inf, 1e-30, -0.0, 2**-25, np.nan], "f")
-    given = np.concatenate([finite, between, np.nextafter(between, np.float32(9e4)), np.nextafter(between, 0), edges])
+    floats_to_round = np.concatenate(
+        [finite, between, np.nextafter(between, np.float32(9e4)), np.nextafter(between, 0), edges]
+    )
     with np.errstate(over="ignore"):
-        expected = given.astype(np.float16)
-    found = np.zeros(len(given), np.float16)
-    module.get_function("narrowed")((1,), (32,), (given, found, np.int32(len(given))))
-    np.testing.assert_array_equal(found, expected)
+        expected = floats_to_round.astype(np.float16)
+    rounded = np.zeros(len(floats_to_round), np.float16)
+    module.get_function("narrowed")((1,), (32,), (floats_to_round, rounded, np.int32(len(floats_to_round))))
+    np.testing.assert_array_equal(rounded, expected)
 
 
 def test_shared_memory_holds_nothing_at_first() -> None:
@@ -204,9 +206,9 @@ def test_arguments_that_are_not_the_kernels(changed: dict[int, Any], message: st
         2: np.int32(40),
         3: np.float32(2),
     } | changed
-    given = [each for each in arguments.values() if each is not None]
+    passed = [each for each in arguments.values() if each is not None]
     with pytest.raises(KernelError, match=message):
-        scaled(SCALE, *given)
+        scaled(SCALE, *passed)
 
 
 def test_what_cannot_be_launched() -> None:
@@ -370,7 +372,7 @@ BARRIERS = [(file, i) for file in CHECKS for i in range(kernel.source(file).coun
 @pytest.mark.parametrize(("file", "which"), BARRIERS)
 def test_every_barrier_is_needed(cp: Any, monkeypatch: pytest.MonkeyPatch, file: str, which: int) -> None:
     """Without it the answer is wrong, or hangs on the order of threads."""
-    places = [found.start() for found in re.finditer(r"__syncthreads\(\)", kernel.source(file))]
+    places = [match.start() for match in re.finditer(r"__syncthreads\(\)", kernel.source(file))]
     code = kernel.source(file)
     check_altered(monkeypatch, cp, file, f"{code[: places[which]]}{code[places[which] + len('__syncthreads()') :]}")
 

@@ -21,8 +21,8 @@ def launch(file: str, kernel: str, blocks: int, columns: int, threads: int, *arg
     """The last block of every column of a grid (blocks, columns)."""
     run = RawModule(source(file), ("-std=c++17",), (kernel,)).get_function(kernel)
     for column in range(columns):
-        at = blocks * (column + 1) - 1
-        run((blocks, columns), (threads,), arguments, blocks=range(at, at + 1))
+        end = blocks * (column + 1) - 1
+        run((blocks, columns), (threads,), arguments, blocks=range(end, end + 1))
 
 
 def numbers(*shape: int) -> np.ndarray:
@@ -127,11 +127,11 @@ def test_vectors() -> None:
     )
     np.testing.assert_allclose(y, np.where(x > 0, x, np.expm1(x)), atol=1e-6)
     dx = empty(256)
-    given = (Part(x, before), Part(y, before), Part(dx, before))
-    launch("activation", "elu_backward<float, 1>", blocks, 1, 256, *given, np.int64(MANY), np.float32(1))
+    parts = (Part(x, before), Part(y, before), Part(dx, before))
+    launch("activation", "elu_backward<float, 1>", blocks, 1, 256, *parts, np.int64(MANY), np.float32(1))
     np.testing.assert_allclose(dx, x * np.where(x > 0, 1, np.exp(x)), atol=1e-6)
     rest = Part(rows, blocks - 1), np.int64(MANY), np.int64(256), np.float32(2)
-    launch("loss", "squared_difference<float>", blocks, 1, 256, *given, *rest)
+    launch("loss", "squared_difference<float>", blocks, 1, 256, *parts, *rest)
     np.testing.assert_allclose(dx, 2 * (x - y), atol=1e-6)
     np.testing.assert_allclose(rows[0], ((x - y) ** 2).sum(), rtol=1e-6)
     p, gradient, mean, square = (numbers(4, 256)[i] ** 2 for i in range(4))

@@ -62,9 +62,9 @@ def test_arithmetic_is_that_of_numpy(cp: Any) -> None:
         (x.swapaxes(0, 1).reshape(-1), a.T.ravel()), (cp.concatenate([x, x], 1), np.concatenate([a, a], 1)),
         (cp.stack([y, y], 1), np.stack([b, b], 1)), (x.copy().reshape(2, 10), a.reshape(2, 10)),
     ]  # fmt: skip
-    for found, expected in pairs:
-        np.testing.assert_array_equal(found.get(), expected)
-        assert found.dtype == expected.dtype
+    for actual, expected in pairs:
+        np.testing.assert_array_equal(actual.get(), expected)
+        assert actual.dtype == expected.dtype
     x += 1
     x[1:3, ::2] *= 2
     x[:, np.array([0])] = 5
