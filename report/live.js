@@ -96,7 +96,8 @@ function makeLive(section) {
     player.buffers = buffers;
     if (player.sources.length) player.seek(player.position()); // go on with the new sound
     const db = siSdr(original, rebuilt);
-    message.textContent = `decoded in ${seconds.toFixed(2)} s, SI-SDR ${signed(db, 1)} dB`;
+    const level = Number.isFinite(db) ? `SI-SDR ${signed(db, 1)} dB` : "no SI-SDR: one of the two is constant";
+    message.textContent = `decoded in ${seconds.toFixed(2)} s, ${level}`;
     const most = Math.max(1e-9, ...buffers.map((buffer) => buffer.getChannelData(0).reduce((a, b) => Math.max(a, Math.abs(b)), 0)));
     wave.replaceChildren(...buffers.map((buffer, i) => path(`w${i} v${i}`, shape(buffer.getChannelData(0), most))));
     section.result = rebuilt;
@@ -157,15 +158,20 @@ function makeLive(section) {
   section.run = run;
 }
 
-/** SI-SDR in dB of a rebuilt sound, against the original's own direction. */
+/** SI-SDR in dB of a rebuilt sound, as speech/snr.py has it: means removed; NaN where either is constant. */
 function siSdr(original, rebuilt) {
+  const mean = (sound) => sound.reduce((sum, y) => sum + y, 0) / sound.length;
+  const [meanX, meanY] = [mean(original), mean(rebuilt)];
+  const rounding = 1e-20 * original.length; // what is left of a constant, against the square of its mean
   let [xx, xy, yy] = [0, 0, 0];
   for (let i = 0; i < original.length; i++) {
-    xx += original[i] ** 2;
-    xy += original[i] * rebuilt[i];
-    yy += rebuilt[i] ** 2;
+    const [x, y] = [original[i] - meanX, rebuilt[i] - meanY];
+    xx += x * x;
+    xy += x * y;
+    yy += y * y;
   }
-  const target = xx > 0 ? xy ** 2 / xx : 0;
+  if (xx <= rounding * meanX ** 2 || yy <= rounding * meanY ** 2) return NaN;
+  const target = xy ** 2 / xx;
   return 10 * Math.log10(target / Math.max(1e-12, yy - target));
 }
 

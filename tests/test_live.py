@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from inference.model import WEIGHTS, Model, load_run
 from nn1d.layer import named_parameters
 from report import live
+from speech.snr import si_sdr
 from tests.browser import chromium, opened, wait_for
 from training.configuration import Configuration
 from training.network import build_network
@@ -108,6 +110,18 @@ def test_levels_of_a_channel_are_at_equal_steps(browser: Any) -> None:
             nearest = levels[abs(z[:, channel, None] - levels).argmin(1)]
             assert abs(quantised[:, channel] - nearest).max() < 1e-5
     tab.close()
+
+
+def test_the_si_sdr_of_what_was_decoded_is_that_of_the_table(wide: Any) -> None:
+    """A decoder that has hardly learned rebuilds every clip a little too high: the means are removed on both sides."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(0, 0.1, 4000)
+    rebuilt = {"near": x + rng.normal(0, 0.05, 4000), "high": 0.2 + 0.1 * x + rng.normal(0, 0.01, 4000)}
+    for y in rebuilt.values():
+        shown = wide.evaluate("([x, y]) => siSdr(Float64Array.from(x), Float64Array.from(y))", [x.tolist(), y.tolist()])
+        assert shown == pytest.approx(si_sdr(x, y), abs=1e-6)
+    constant = "(level) => siSdr(Float32Array.of(0.1, -0.1, 0.2), Float32Array.of(level, level, level))"
+    assert all(math.isnan(wide.evaluate(constant, level)) for level in (0, 0.25, 0.1))
 
 
 ENCODED = """async (k) => {
