@@ -56,8 +56,10 @@ def main(options: argparse.Namespace) -> None:
 def side_by_side(paths: list[Path], out: Path | None, data_dir: Path | None) -> None:
     """Write one page of several runs."""
     place = out or paths[0] / PAGE
-    for path in paths:
+    for k, path in enumerate(paths):
         read_config(path, "run")
+        if path.resolve() in [other.resolve() for other in paths[:k]]:
+            raise RunError(f"report: {path} is named twice. Leave it out once")
     check_place(place)
     text = compare([read_compared(path, data_dir) for path in paths])
     if out is None:

@@ -108,7 +108,7 @@ function makeLive(section) {
     const { playing, version } = player;
     play.textContent = playing ? "❚❚" : "▶";
     play.setAttribute("aria-label", playing ? "Pause" : "Play what was decoded, or the original");
-    section.querySelector(".card").dataset.version = version;
+    showVersion(section.querySelector(".card"), version);
     fields.heard.closest("fieldset").querySelectorAll("input")[version].checked = true;
   }
 

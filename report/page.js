@@ -155,6 +155,12 @@ function hue(version) {
   return version && ((version - 1) % 2) + 1;
 }
 
+/** Draw the waveform of a version over the original, and its distortion with a whole line. */
+function showVersion(box, version) {
+  box.dataset.version = version;
+  for (const shape of box.querySelectorAll("svg path")) shape.classList.toggle("chosen", shape.matches(`.v${version}`));
+}
+
 function address(clip) {
   return `#clip=${encodeURIComponent(clip.name)}`;
 }
@@ -242,7 +248,7 @@ function makeDeck(clip) {
   function show() {
     const now = player.position();
     const { playing, version, loop } = player;
-    deck.dataset.version = version;
+    if (deck.dataset.version !== String(version)) showVersion(deck, version);
     deck.dataset.position = now;
     versions[version].checked = true;
     head.style.left = `${(100 * now) / seconds}%`;

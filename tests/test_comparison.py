@@ -113,6 +113,35 @@ def test_the_page_shows_tables_losses_and_what_differs(runs: tuple[Path, Path]) 
         assert deck.locator(".tall .plot canvas").count() == 5 + 4
 
 
+def test_five_runs_show_every_version_and_only_keys_that_there_are(
+    runs: tuple[Path, Path], listened: Path, tmp_path: Path
+) -> None:
+    copies = [Path(shutil.copytree(listened, tmp_path / f"run-{k}")) for k in range(3)]
+    page = tmp_path / "page.html"
+    report(*runs, *copies, "-o", page)
+    with chromium() as browser, opened(browser, page.as_uri(), 1400, "light") as tab:
+        deck = tab.locator(".deck").first
+        for version in (1, 8, 9, 10):
+            deck.locator(f"input[value='{version}']").check(force=True)
+            displays = "paths => paths.map(path => getComputedStyle(path).display)"
+            waves = deck.locator(".wave path").evaluate_all(displays)
+            assert [k for k, display in enumerate(waves) if display != "none"] == [0, version]
+            curves = deck.locator(".curve path:not(.zero)").evaluate_all(
+                "paths => paths.map(path => getComputedStyle(path).strokeDasharray)"
+            )
+            assert [k + 1 for k, dashes in enumerate(curves) if dashes == "none"] == [version]
+        keys = tab.locator("#listen .keys kbd").all_inner_texts()
+        assert keys == list("123456789")
+
+
+def test_a_run_is_not_compared_with_itself(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    """Its versions would have one name, and the page would not open."""
+    for again in (runs[0], runs[0] / "audio" / ".."):
+        with pytest.raises(RunError, match=r"first.* is named twice\. Leave it out once"):
+            report(*runs, again, "-o", tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_only_pages_of_ours_are_replaced(runs: tuple[Path, Path], tmp_path: Path) -> None:
     precious = tmp_path / "mine.html"
     precious.write_text("precious")
