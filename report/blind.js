@@ -211,7 +211,9 @@ for (const i of data.chosen) choices.clip.append(make("option", { value: i }, da
 for (const field of [choices.a, choices.b]) field.append(...data.phases.map((title, i) => make("option", { value: i }, title)));
 choices.b.value = 1;
 choices.kind.addEventListener("change", () => {
-  for (const label of blind.querySelectorAll("form .abx")) label.hidden = choices.kind.value !== "ABX";
+  for (const field of [choices.a, choices.b, choices.count]) {
+    field.disabled = field.parentElement.hidden = choices.kind.value !== "ABX"; // a wrong number keeps nobody from a rating
+  }
 });
 choices.kind.dispatchEvent(new Event("change"));
 blind.querySelector("form").addEventListener("submit", (event) => {

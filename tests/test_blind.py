@@ -110,6 +110,18 @@ def test_a_rating_with_a_hidden_reference_and_an_anchor(wide: Any) -> None:
     assert ratings == {titles[v]: (str(k + 1), str(marks[v])) for k, v in enumerate(order[1:])}
 
 
+def test_a_rating_begins_whatever_stands_in_the_fields_that_it_does_not_have(wide: Any) -> None:
+    """A browser sends no form with a wrong number in it, and cannot show what is wrong with a hidden one."""
+    wide.locator("#blind [name=count]").fill("")
+    wide.locator("#blind [name=kind]").select_option("rating")
+    wide.locator("#blind [type=submit]").click()
+    assert wide.locator("#blind .card h3").inner_text().startswith("Trial 1 of ")
+    wide.locator("#blind [name=kind]").select_option("ABX")
+    wide.locator("#blind [name=count]").fill("3")
+    wide.locator("#blind [type=submit]").click()
+    assert wide.locator("#blind .card h3").inner_text().startswith("Trial 1 of 3: ")
+
+
 def test_what_is_drawn_is_drawn_evenly(wide: Any) -> None:
     orders = wide.evaluate("Array.from({ length: 600 }, () => shuffled([0, 1, 2]).join(''))")
     counts = {order: orders.count(order) for order in set(orders)}
