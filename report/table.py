@@ -9,6 +9,8 @@ from inference.ablation import WORDS
 from speech.corpus import corpus_title
 from speech.snr import snr_db
 
+TERMINAL = 80  # columns that one has at least
+
 
 class Table(NamedTuple):
     """A table to be shown as text or in a page."""
@@ -64,7 +66,7 @@ def mask_table(masks: Mapping[str, Any]) -> Table:
     share = before["own"]["mask_bits_per_second"] / before["own"]["bits_per_second"]
     pre_trained, fine_tuned = (WORDS[min(WORDS, key=lambda kind: part[kind]["test_mse"])] for part in (before, after))
     return Table(
-        "Masks that the decoder was given",
+        "Masks that the decoder was given: mean squared error on [0, 1]",
         ["pre-trained", "SI-SDR [dB]", "fine-tuned", "SI-SDR [dB]", "kbit/s"],
         [
             (
@@ -89,10 +91,17 @@ def as_text(table: Table) -> str:
     """A table for the terminal; its notes alone where it has no rows."""
     if not table.rows:
         return "\n".join([table.title, *table.notes])
-    width = max(15, 2 + max(len(title) for title, _ in table.rows))
-    lines = [table.title, " " * width + "".join(f"{title:>14}" for title in table.columns)]
-    lines += [f"{title:<{width}}" + "".join(f"{cell:>14}" for cell in cells) for title, cells in table.rows]
-    return "\n".join([*lines, *table.notes])
+    longest = max(len(title) for title, _ in table.rows)
+    widths = [max(15, 2 + longest), *[14] * len(table.columns)]
+    if sum(widths) > TERMINAL:
+        columns = zip(table.columns, *(cells for _, cells in table.rows), strict=True)
+        widths = [longest, *(2 + max(map(len, column)) for column in columns)]
+    rows = [("", table.columns), *table.rows]
+    lines = [
+        f"{title:<{widths[0]}}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        for title, cells in rows
+    ]
+    return "\n".join([table.title, *lines, *table.notes])
 
 
 def _loss(value: float | None) -> str:
