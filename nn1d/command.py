@@ -46,8 +46,9 @@ class Parser(argparse.ArgumentParser):
             if option not in self._option_string_actions:
                 known = [name for name in self._option_string_actions if name.startswith("--")]
                 self.error(f"unknown option {option}{nearest(option, known) or self._help()}")
-        subcommands = any(isinstance(action, argparse._SubParsersAction) for action in self._actions)
-        parse = super().parse_known_args if subcommands else self.parse_known_intermixed_args
+        in_order = any(isinstance(action, argparse._SubParsersAction) for action in self._actions)
+        in_order = in_order or not {"-h", "--help"}.isdisjoint(arguments)  # argparse has no defaults while it mixes
+        parse = super().parse_known_args if in_order else self.parse_known_intermixed_args
         self._mixing = True
         try:
             namespace, rest = parse(arguments, namespace)

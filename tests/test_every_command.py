@@ -1,4 +1,4 @@
-"""Every module that python -m runs names the option that was meant, in one line."""
+"""Every module that python -m runs names the option that was meant, in one line, and answers --help."""
 
 from __future__ import annotations
 
@@ -47,3 +47,9 @@ def test_every_module_that_runs_names_the_option_that_was_meant(
         output, errors = capsys.readouterr()
     assert (code, output) == (2, "")
     assert errors.endswith("unknown option --hel; did you mean --help?\n") and errors.count("\n") == 1, errors
+    if path.stem != "__main__":
+        monkeypatch.setattr(sys, "argv", [module, "--help"])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_module(module, run_name="__main__")
+        assert int(end.value.code or 0) == 0
+        assert capsys.readouterr().out.startswith(f"usage: python -m {module} [-h]")
