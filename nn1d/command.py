@@ -128,7 +128,7 @@ def run_command(name: str, function: Callable[[], Result], *mistakes: type[Excep
             finally:
                 sys.stdout.flush()
     except mistakes as error:
-        say(f"{name}: {error}")
+        say(f"{name}: {str(error).removeprefix(f'{name}: ')}")
         raise SystemExit(2) from None
     except MemoryError as error:
         say(f"{name}: there is not enough memory{f': {error}' if str(error) else ''}")

@@ -137,6 +137,7 @@ def test_a_mistake_ends_the_process_with_2() -> None:
         (TRAIN, ["--epoch", "3"], "train.py: unknown option --epoch; did you mean --epochs?\n"),
         (TRAIN, ["--epochs", "0"], "train.py: epochs must be at least 1; got 0\n"),
         (REPORT, ["nowhere"], "report: run: nowhere holds no run (no config.json). Name the folder that train.py "),
+        (REPORT, ["RUN", "-o", "page.html"], "report: -o is for several runs; RUN has its page in its folder. "),
         (INFERENCE, ["encode", "nowhere", "-o./f.npz", "--", "-a.wav"], "inference: run: nowhere holds no run (no con"),
     ):
         done = run(command, *options)
