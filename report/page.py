@@ -118,10 +118,10 @@ def title(measure: str) -> str:
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """Three digits, or a dash."""
+    """Three digits, written out up to a million, or a dash."""
     if value is None or math.isnan(value):
         return "-"
-    return f"{value:.3g}{' ' if unit else ''}{unit}"
+    return f"{float(f'{value:.3g}'):g}{' ' if unit else ''}{unit}"
 
 
 def render(content: Mapping[str, Any], data: Mapping[str, Any], clips: Clips) -> str:

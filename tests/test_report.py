@@ -21,6 +21,7 @@ import soundfile
 
 from inference.model import load_run
 from report.listening import page_files
+from report.page import number
 from report.table import mask_table
 from speech.distortion import MEASURES
 from tests.command import QUICK, ROOT, SMALL, compare, make_recordings, outcome, rows, say_gpu, start, train
@@ -49,6 +50,13 @@ def page_data(page: str) -> dict[str, Any]:
 
 def numbers(metrics: Sequence[dict[str, str]], phase: str, measure: str) -> np.ndarray:
     return np.array([float(row[measure]) for row in metrics if row["phase"] == phase])
+
+
+def test_numbers_of_a_thousand_and_more_are_written_out() -> None:
+    """As the table of all clips has them: an F0 error of 1070 cent, not of 1.07e+03."""
+    shown = [number(value) for value in (1074.3, 12345.0, 24.96, 0.004661, -0.0112, 0.0, math.nan, None)]
+    assert shown == ["1070", "12300", "25", "0.00466", "-0.0112", "0", "-", "-"]
+    assert number(9.96, "dB") == "9.96 dB"
 
 
 def test_metrics_have_a_row_for_every_test_clip_and_phase(listened: Path) -> None:
