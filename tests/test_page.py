@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -338,6 +340,30 @@ def test_ticks_do_not_wrap_nor_leave_the_window(page: Any) -> None:
     edges = page.locator(".ticks span").evaluate_all("ticks => ticks.map(tick => tick.getBoundingClientRect())")
     width = page.evaluate("innerWidth")
     assert all(box["left"] >= 0 and box["right"] <= width and box["height"] < 24 for box in edges)
+
+
+TORN = """command => {
+    const texts = document.createTreeWalker(command, NodeFilter.SHOW_TEXT);
+    const torn = [];
+    while (texts.nextNode()) {
+        for (const { 0: option, index } of texts.currentNode.data.matchAll(/--[a-z-]+/g)) {
+            const range = document.createRange();
+            range.setStart(texts.currentNode, index);
+            range.setEnd(texts.currentNode, index + option.length);
+            if (new Set([...range.getClientRects()].map((box) => box.top)).size > 1) torn.push(option);
+        }
+    }
+    return torn;
+}"""
+
+
+def test_no_option_of_the_command_is_torn_between_two_lines(page: Any, listened: Path) -> None:
+    command = page.locator(".command").first
+    arguments = json.loads((listened / "config.json").read_text("utf-8"))["command"]
+    assert command.inner_text() == shlex.join(["python", *arguments])
+    for width in range(300, 420, 8):
+        command.evaluate("(command, width) => (command.style.width = `${width}px`)", width)
+        assert command.evaluate(TORN) == []
 
 
 def test_one_distribution_is_shown_and_another_can_be_chosen(page: Any) -> None:
