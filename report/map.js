@@ -69,7 +69,8 @@ plane.addEventListener("click", (event) => {
 });
 plane.addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-  if (step) point((current + step + points.length) % points.length);
+  const before = current < 0 && step < 0 ? 0 : current; // from none, back to the last
+  if (step) point((before + step + points.length) % points.length);
   else if (event.key === "Enter" || event.key === " ") hear();
   else return;
   event.preventDefault();

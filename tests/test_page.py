@@ -302,6 +302,12 @@ def test_the_map_answers_hover_and_click_and_leads_to_clips(page: Any) -> None:
     assert set(parts) == {"training clip", "validation clip", "test clip"}
 
 
+def test_the_first_arrow_key_goes_to_the_first_point_or_to_the_last(page: Any) -> None:
+    for key, index in (("ArrowLeft", -1), ("ArrowRight", 0), ("ArrowLeft", -1)):
+        page.locator("#plane").press(key)
+        assert page.evaluate("index => points.at(index).classList.contains('on')", index)
+
+
 def test_points_tell_label_or_speaker_by_colour_and_by_shape(page: Any) -> None:
     def looks() -> list[list[str]]:
         read = (
