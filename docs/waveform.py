@@ -1,8 +1,8 @@
 """python -m docs.waveform RUN: an original test clip against what a run on the demo corpus rebuilds of it.
 
-    python train.py --out runs/demo && python -m docs.waveform runs/demo -o waveform.svg
+    python train.py --out runs/demo && python -m docs.waveform runs/demo
 
-draws runs/demo-waveform.svg; with -o docs/figures/waveform.svg that is the picture of the README. Synthetic speech:
+draws runs/demo-waveform.svg; -o docs/figures/waveform.svg replaces the picture of the README. Synthetic speech:
 recordings of people are not ours to publish.
 """
 
@@ -108,7 +108,7 @@ def draw(name: str, signals: list[np.ndarray], rate_hz: int, path: Path) -> None
 
 def main(arguments: list[str] | None = None) -> int:
     """Draw; 2 where the run cannot be used."""
-    parser = Parser(command="docs.waveform", description=(__doc__ or "").split(": ", 1)[1])
+    parser = Parser(command="docs.waveform", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder that train.py printed")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: RUN-waveform.svg, beside the run")
     options = parser.parse_args(arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import waveform
 from tests.command import SMALL, make_recordings, train
 
 pytestmark = pytest.mark.commands
@@ -35,6 +37,11 @@ def test_the_picture_is_drawn_and_the_same_twice(tmp_path: Path) -> None:
     ElementTree.fromstring(drawn[0])
     text = drawn[0].decode()
     assert all(colour in text for colour in ("#8a8f98", "#2389b8", "#d9730d"))
+
+
+def test_readme_and_help_say_what_one_command_draws() -> None:
+    for text in ((ROOT / "README.md").read_text("utf-8"), waveform.__doc__ or ""):
+        assert re.search(r"python -m docs\.waveform runs/demo`?,?\s+(which )?draws `?runs/demo-waveform\.svg", text)
 
 
 def test_recordings_of_people_are_not_drawn(tmp_path: Path) -> None:
