@@ -126,6 +126,19 @@ def test_every_command_is_understood(page: Path) -> None:
         understand(words)
 
 
+def test_the_readme_installs_what_a_command_needs_before_it() -> None:
+    installed: set[str] = set()
+    for block in blocks(ROOT / "README.md"):
+        for words in commands(block.text) if block.language == "sh" else ():
+            first, *rest = program(words)
+            if first == "pip":
+                installed |= {
+                    extra for names in re.findall(r"\[([\w,-]+)\]", " ".join(rest)) for extra in names.split(",")
+                }
+            elif rest[:2] == ["-m", "inference"]:
+                assert {"export": "onnx", "probe": "probe"}.get(rest[2], "speech") in installed, rest
+
+
 @pytest.mark.parametrize(
     "text",
     [
