@@ -386,7 +386,7 @@ def test_slides_are_led_by_the_keyboard(site: Path, chromium: Any) -> None:
 
 
 def test_no_slide_is_wider_than_a_phone(site: Path, chromium: Any) -> None:
-    with browser.opened(chromium, "about:blank", 400, "light") as tab:
+    with browser.opened(chromium, "about:blank", 375, "light") as tab:
         for path in sorted((site / "slides").glob("lesson-*.html")):
             tab.goto(path.as_uri())
             for place in range(tab.evaluate("document.querySelectorAll('body > section').length")):
