@@ -96,16 +96,16 @@ def scaling(runs: dict[str, Any]) -> Figure:
     """Time of a clip and peak memory against each size."""
     curves = runs["scaling"]["curves"]
     figure, axes = plt.subplots(2, len(curves), figsize=(2.6 * len(curves), 4.2), squeeze=False)
-    for column, found_curve in enumerate(curves):
-        sizes = [point["size"] for point in found_curve["points"]]
+    for column, measured_curve in enumerate(curves):
+        sizes = [point["size"] for point in measured_curve["points"]]
         for row, (name, label) in enumerate((("clip_ms", "ms a clip"), ("peak_mib", "peak MiB"))):
             axis: Axes = axes[row][column]
-            axis.plot(sizes, [point[name] for point in found_curve["points"]], "o-", color=OURS, markersize=4)
+            axis.plot(sizes, [point[name] for point in measured_curve["points"]], "o-", color=OURS, markersize=4)
             axis.set(xscale="log", ylim=(0, None))
             if column == 0:
                 axis.set_ylabel(label)
             if row == 1:
-                axis.set_xlabel(f"{found_curve['name']} [{found_curve['unit']}]")
+                axis.set_xlabel(f"{measured_curve['name']} [{measured_curve['unit']}]")
             ticks = sizes if len(sizes) < 6 else sizes[::2]
             axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
             axis.minorticks_off()

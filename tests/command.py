@@ -97,7 +97,7 @@ def outcome(run: Path) -> dict[str, Any]:
         del results[phase]["seconds"]
     contents: dict[str, Any] = {"results": results, "split": json.loads((run / "config.json").read_text())["split"]}
     contents["history"] = [{name: value for name, value in row.items() if name != "seconds"}
-                        for row in rows(run / "history.csv")]  # fmt: skip
+                           for row in rows(run / "history.csv")]  # fmt: skip
     for name in (
         "features.npy",
         "clips.csv",
@@ -117,6 +117,6 @@ def outcome(run: Path) -> dict[str, Any]:
 
 def compare(run: Path, expected: dict[str, Any]) -> None:
     """AssertionError that names in what a run has come to another end than the one expected."""
-    compared = outcome(run)
-    other = [name for name in compared.keys() | expected.keys() if compared.get(name) != expected.get(name)]
+    actual = outcome(run)
+    other = [name for name in actual.keys() | expected.keys() if actual.get(name) != expected.get(name)]
     assert not other, f"{run} came to another end: {', '.join(other)}"

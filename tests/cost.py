@@ -27,12 +27,12 @@ SAMPLES, CHANNELS, TAPS = 2000, 8, 3
 
 def milliseconds(work: Callable[[], Any], times: int) -> float:
     """The fastest of several."""
-    rounds_ms = []
+    seconds = []
     for _ in range(times):
         start = time.perf_counter()
         work()
-        rounds_ms.append(time.perf_counter() - start)
-    return float(f"{1000 * min(rounds_ms):.3g}")
+        seconds.append(time.perf_counter() - start)
+    return float(f"{1000 * min(seconds):.3g}")
 
 
 def forms(name: str, function: Any, by_loops: Callable[[], Any], *arguments: Any) -> dict[str, Any]:
@@ -69,12 +69,12 @@ def measure() -> dict[str, Any]:
 
 def line(name: str) -> str:
     """What a page says of its layer."""
-    written = json.loads(PATH.read_text("utf-8"))
-    row = written["milliseconds"][name]
+    measured = json.loads(PATH.read_text("utf-8"))
+    row = measured["milliseconds"][name]
     fast = f", the fast form {row['fast']:g} ms" if row["fast"] else ""
     return (
         f"One clip of {SAMPLES:,} samples of {CHANNELS} channels, forward: the loops take {row['loops']:g} ms, the "
-        f"arrays {row['arrays']:g} ms{fast} (`python -m tests.cost`, NumPy {written['numpy']}). Trust the ratios."
+        f"arrays {row['arrays']:g} ms{fast} (`python -m tests.cost`, NumPy {measured['numpy']}). Trust the ratios."
     )
 
 

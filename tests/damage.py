@@ -21,8 +21,8 @@ def flipped(content: bytes, rng: random.Random) -> bytes:
     """One bit is another."""
     if not content:
         return b"\1"
-    place = rng.randrange(len(content))
-    return content[:place] + bytes([content[place] ^ 1 << rng.randrange(8)]) + content[place + 1 :]
+    i = rng.randrange(len(content))
+    return content[:i] + bytes([content[i] ^ 1 << rng.randrange(8)]) + content[i + 1 :]
 
 
 def zeroed(content: bytes, rng: random.Random) -> bytes:
@@ -50,7 +50,7 @@ def damage(folder: Path, times: int | None = None, seed: int = 0) -> collections
 
     A run that goes on comes to the end that it had, unless it was its config.json that was damaged.
     """
-    tampered, rng, endings = Tampered(folder), random.Random(seed), collections.Counter[str]()
+    tampered, rng, counts = Tampered(folder), random.Random(seed), collections.Counter[str]()
     expected = outcome_of_run(tampered.whole)
     whole_cache = folder / "whole_cache"
     shutil.copytree(tampered.cache, whole_cache)
@@ -72,5 +72,5 @@ def damage(folder: Path, times: int | None = None, seed: int = 0) -> collections
         assert code == 0 or (code == 2 and len(sentences) == 1), (*case, code, errors)
         if command == "resume" and code == 0 and path.name != "config.json":
             compare(tampered.run, expected)
-        endings[f"{way}: {'refused' if code else 'done'}"] += 1
-    return endings
+        counts[f"{way}: {'refused' if code else 'done'}"] += 1
+    return counts

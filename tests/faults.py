@@ -53,11 +53,11 @@ def main() -> int:
         else:
             times = options.times or 50
             if options.fault == "shards":
-                endings = kill_shards(times, Path(folder), options.seed)
+                kills = kill_shards(times, Path(folder), options.seed)
             else:
-                endings = kill(times, Path(folder), options.seed, options.fault == "ranks")
-            print(f"{endings.total()} kills; every run came to the same end. Where they struck:")
-            for name, count in endings.most_common():
+                kills = kill(times, Path(folder), options.seed, options.fault == "ranks")
+            print(f"{kills.total()} kills; every run came to the same end. Where they struck:")
+            for name, count in kills.most_common():
                 print(f"  {name:<28} {count}")
     return 0
 

@@ -29,13 +29,13 @@ COMMANDS = ("resume", "report", "evaluate", "encode", "reconstruct", "probe", "r
 
 def listing(folder: Path) -> dict[str, str]:
     """Every file below a folder with the hash of its content; a link with where it leads."""
-    entries = {}
+    contents = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
-            entries[path.relative_to(folder).as_posix()] = f"-> {path.readlink()}"
+            contents[path.relative_to(folder).as_posix()] = f"-> {path.readlink()}"
         elif path.is_file():
-            entries[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return entries
+            contents[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return contents
 
 
 def plant(folder: Path, *names: str) -> list[str]:
@@ -48,7 +48,7 @@ def plant(folder: Path, *names: str) -> list[str]:
 
 def keep_foreign(folder: Path) -> collections.Counter[str]:
     """Run every command on a run with foreign files, and on one whose folders are links; what came of it."""
-    tampered, endings = Tampered(folder), collections.Counter[str]()
+    tampered, counts = Tampered(folder), collections.Counter[str]()
     beside = plant(folder, *BESIDE)
     music = folder / "music"
     plant(music, "a.wav", "a.png", "take.original.wav")
@@ -76,8 +76,8 @@ def keep_foreign(folder: Path) -> collections.Counter[str]:
             assert code in (0, 2) and (code == 0 or errors.strip().count("\n") == 0), (command, code, errors)
             refused = {"force"} | ({"report"} if linked else set())
             assert (code == 2) == (command in refused), (command, linked, code, errors)
-            endings["refused" if code else "done"] += 1
-    return endings
+            counts["refused" if code else "done"] += 1
+    return counts
 
 
 def call(tampered: Tampered, command: str) -> None:
@@ -85,9 +85,9 @@ def call(tampered: Tampered, command: str) -> None:
     if command != "force":
         tampered.command(command)
         return
-    shared = ["--db", "folder", "--data-dir", str(tampered.recordings), "--cache-dir", str(tampered.cache), "--force"]
+    options = ["--db", "folder", "--data-dir", str(tampered.recordings), "--cache-dir", str(tampered.cache), "--force"]
     settings = read_arguments(
-        [*shared, "--out", str(tampered.run), "--clip-samples", "4000", "--device", "cpu"]
+        [*options, "--out", str(tampered.run), "--clip-samples", "4000", "--device", "cpu"]
     ).settings
     tampered.train["begin"](settings, Ranks())
 
@@ -175,7 +175,7 @@ def keep_foreign_of_many(folder: Path, times: int | None = None, seed: int = 0) 
             ("ranks", resume, link("run/checkpoints", "music"), 2),
             ("ranks", (*ranks, *run[1:], "--force"), files(), 0),
         ]
-    endings = collections.Counter[str]()
+    counts = collections.Counter[str]()
     for name, command, prepare, expected in cases if times is None else random.Random(seed).sample(cases, times):
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(whole, work)
@@ -192,8 +192,8 @@ def keep_foreign_of_many(folder: Path, times: int | None = None, seed: int = 0) 
         assert not outside, f"{case} wrote {', '.join(outside)}"
         assert done.returncode == expected and "Traceback" not in done.stderr, case
         assert expected != 2 or done.stderr.count("\n") == 1, case
-        endings["refused" if expected else "done"] += 1
-    return endings
+        counts["refused" if expected else "done"] += 1
+    return counts
 
 
 def call_python(words: tuple[str | Path, ...]) -> subprocess.CompletedProcess[str]:

@@ -64,18 +64,18 @@ def mutated(content: bytes, rng: random.Random, most: int = 6) -> bytes:
     for _ in range(rng.randint(1, most)):
         if not data:
             break
-        place = rng.randrange(min(len(data), 100)) if rng.random() < 0.6 else rng.randrange(len(data))
+        i = rng.randrange(min(len(data), 100)) if rng.random() < 0.6 else rng.randrange(len(data))
         way = rng.randrange(6)
         if way == 0:
-            data[place] = rng.randrange(256)
+            data[i] = rng.randrange(256)
         elif way == 1:
-            data[place : place + 4] = rng.choice([b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0", b"\0\0\0\x80"])
+            data[i : i + 4] = rng.choice([b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0", b"\0\0\0\x80"])
         elif way == 2:
-            data[place] ^= 1 << rng.randrange(8)
+            data[i] ^= 1 << rng.randrange(8)
         elif way == 3:
-            del data[place : place + rng.randint(1, 40)]
+            del data[i : i + rng.randint(1, 40)]
         elif way == 4:
-            data[place:place] = rng.randbytes(rng.randint(1, 40))
+            data[i:i] = rng.randbytes(rng.randint(1, 40))
         elif len(data) > 2:
             del data[rng.randrange(len(data)) :]
     return bytes(data)
@@ -134,11 +134,11 @@ def checkpoints(folder: Path, rng: random.Random) -> Iterator[str]:
     while True:
         path.write_bytes(mutated(content, rng))
         try:
-            trees, _ = load_checkpoint(path, shapes)
+            loaded, _ = load_checkpoint(path, shapes)
         except CheckpointError as error:
             yield str(error).removeprefix(f"{path}: ").split(":")[0].split("(")[0][:40]
         else:
-            assert all(np.array_equal(trees[name], arrays[name]) for name in arrays)
+            assert all(np.array_equal(loaded[name], arrays[name]) for name in arrays)
             yield "the same weights"
 
 
@@ -222,11 +222,10 @@ def shapes(folder: Path, rng: random.Random) -> Iterator[str]:
 
     def layer() -> Any:
         c, o, k, s, p = (rng.choice([-1, 0, 1, 2, 3, 4]) for _ in range(5))
-        arguments: dict[str, Any] = {"rng": draw}
         return rng.choice([
-            lambda: Conv1d(c, o, k, s, p, **arguments), lambda: ConvTranspose1d(c, o, k, s, p, **arguments),
+            lambda: Conv1d(c, o, k, s, p, rng=draw), lambda: ConvTranspose1d(c, o, k, s, p, rng=draw),
             lambda: ELU(), lambda: HardSigmoid(), lambda: MaxPool1d(k), lambda: MaxUnpool1d(k), lambda: Upsample1d(k),
-            lambda: ResidualBlock(c, k, **arguments), lambda: Sequential(a=ELU(), b=Conv1d(c, o, k, **arguments)),
+            lambda: ResidualBlock(c, k, rng=draw), lambda: Sequential(a=ELU(), b=Conv1d(c, o, k, rng=draw)),
             lambda: Autoencoder((2, 3), rng=draw),
         ])()  # fmt: skip
 
@@ -276,7 +275,7 @@ KINDS: dict[str, Callable[[Path, random.Random], Iterator[str]]] = {
 
 def fuzz(kind: str, examples: int, folder: Path, seed: int = 0) -> collections.Counter[str]:
     """What came of so many examples of a kind; any other error than ours is raised as it is."""
-    rng, endings = random.Random(seed), collections.Counter[str]()
+    rng, counts = random.Random(seed), collections.Counter[str]()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     folder.mkdir(parents=True, exist_ok=True)
     tries = KINDS[kind](folder, rng)
@@ -284,11 +283,11 @@ def fuzz(kind: str, examples: int, folder: Path, seed: int = 0) -> collections.C
         began = time.monotonic()
         if (outcome := next(tries, None)) is None:  # there are no more of a kind that can be counted
             break
-        endings[outcome] += 1
+        counts[outcome] += 1
         assert time.monotonic() - began < SLOWEST_S, f"{kind}: took {time.monotonic() - began:.0f} s"
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     assert grown < MEMORY, f"{kind}: took {grown >> 20} MiB"
-    return endings
+    return counts
 
 
 def main() -> int:
@@ -301,8 +300,8 @@ def main() -> int:
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         for i, kind in enumerate(options.kind):
-            endings = fuzz(kind, options.examples, Path(folder) / str(i), options.seed)
-            print(f"{endings.total()} {kind}: " + ", ".join(f"{name} {count}" for name, count in endings.most_common()))
+            counts = fuzz(kind, options.examples, Path(folder) / str(i), options.seed)
+            print(f"{counts.total()} {kind}: " + ", ".join(f"{name} {count}" for name, count in counts.most_common()))
     return 0
 
 

@@ -74,7 +74,7 @@ def main() -> int:
         reach.write_text(REACH)
         reach.chmod(0o700)
         options = ("--db", "folder", "--data-dir", str(make_recordings(folder / "recordings")), *SMALL,
-                 "--cache-dir", str(folder / "cache"), "--batch-size", "6", "--threads", "1")  # fmt: skip
+                   "--cache-dir", str(folder / "cache"), "--batch-size", "6", "--threads", "1")  # fmt: skip
         train(*options, "--out", folder / "alone")
         expected = outcome(folder / "alone")
         for count in (2, 3):

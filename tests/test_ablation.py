@@ -50,8 +50,8 @@ def training(workers: Workers) -> DualTraining:
 
 
 def run(network: Autoencoder, workers: Workers, **changes: Any) -> dict[str, Any]:
-    options: dict[str, Any] = {"clips": TEST, "score": score, "rng": np.random.default_rng(7), "executor": workers}
-    return mask_ablation(network, SAMPLES, **{**options, **changes})
+    defaults: dict[str, Any] = {"clips": TEST, "score": score, "rng": np.random.default_rng(7), "executor": workers}
+    return mask_ablation(network, SAMPLES, **{**defaults, **changes})
 
 
 def by_hand(network: Autoencoder, clip: int, masks: list[np.ndarray] | None) -> tuple[float, float]:
@@ -69,13 +69,13 @@ def test_each_kind_of_masks_is_what_the_decoder_makes_of_it(training: DualTraini
     net = training.network
     ablation = run(net, workers)
     streams = np.random.default_rng(7).spawn(4)
-    sent_masks: dict[str, list[Any]] = {
+    masks_by_kind: dict[str, list[Any]] = {
         "own": [masks_of(net, clip) for clip in TEST],
         "another": [masks_of(net, clip) for clip in (9, 11, 8, 10)],
         "random": [random_masks(masks_of(net, 0), stream) for stream in streams],
         "none": [None] * 4,
     }
-    for kind, masks in sent_masks.items():
+    for kind, masks in masks_by_kind.items():
         errors, scores = np.transpose([by_hand(net, clip, mask) for clip, mask in zip(TEST, masks, strict=True)])
         assert ablation[kind]["test_mse"] == pytest.approx(errors.mean(), rel=1e-5), kind
         assert ablation[kind]["test_si_sdr_db"] == pytest.approx(scores.mean(), abs=1e-3), kind
@@ -101,7 +101,7 @@ def test_tied_windows_are_counted(training: DualTraining, workers: Workers) -> N
     assert run(training.network, workers)["tied_windows"] < 0.2
     flat = np.zeros_like(SAMPLES)
     ablation = mask_ablation(training.network, flat, TEST, lambda clip, y: math.nan, rng=np.random.default_rng(0),
-                          executor=workers)  # fmt: skip
+                             executor=workers)  # fmt: skip
     tied = windows = 0
     for h in training.network.encoder.forward(flat[:1, :, None])[0].encoded:
         for l, c in itertools.product(range(0, h.shape[1], 2), range(h.shape[2])):

@@ -40,14 +40,14 @@ def writing(path: Path) -> subprocess.Popen[str]:
 
 
 def test_what_a_killed_program_left_is_removed_beside_one_that_writes(tmp_path: Path) -> None:
-    with writing(tmp_path / "killed.npy") as killed, writing(tmp_path / "at work.npy") as at_work:
+    with writing(tmp_path / "killed.npy") as killed, writing(tmp_path / "at work.npy") as working:
         killed.kill()
         killed.wait()
         assert len(list(tmp_path.iterdir())) == 2
         remove_unfinished(tmp_path)
         (left,) = tmp_path.iterdir()
         assert left.name.startswith(".at work-")
-        at_work.communicate("go on\n")
+        working.communicate("go on\n")
     assert [path.name for path in tmp_path.iterdir()] == ["at work.npy"]
     assert (tmp_path / "at work.npy").stat().st_size == 1000
 

@@ -73,8 +73,8 @@ def test_chunks_before_the_data_are_no_sound(tmp_path: Path) -> None:
 
 def test_a_wav_written_to_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     data = riff(fmt(), pcm(tone(RATE_HZ)))
-    place = data.index(b"data") + 4
-    (tmp_path / "pipe.wav").write_bytes(data[:place] + b"\xff\xff\xff\xff" + data[place + 4 :])
+    offset = data.index(b"data") + 4
+    (tmp_path / "pipe.wav").write_bytes(data[:offset] + b"\xff\xff\xff\xff" + data[offset + 4 :])
     assert_is_tone(read_waveform(tmp_path / "pipe.wav"), 1 / 32768)
 
 
@@ -291,9 +291,9 @@ def test_a_function_is_a_source_too() -> None:
     np.testing.assert_allclose(read_waveform(lambda: (stereo, RATE_HZ), seconds=0.5), tone(RATE_HZ, 0.5) / 2, atol=1e-7)
     with pytest.raises(RecordingError, match=r"^empty: it has no samples$"):
         read_waveform(lambda: (np.zeros(0), RATE_HZ))
-    waveform = tone(RATE_HZ).astype(np.float32)
-    read_waveform(lambda: (waveform, RATE_HZ))[:] = 7
-    assert waveform.max() < 1, "the caller's array was handed back"
+    samples = tone(RATE_HZ).astype(np.float32)
+    read_waveform(lambda: (samples, RATE_HZ))[:] = 7
+    assert samples.max() < 1, "the caller's array was handed back"
 
 
 FORM = "waveform: must be (samples,) or (samples, channels)"

@@ -135,8 +135,8 @@ def test_before_numpy_2_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def library(name: str, version: str | None, architecture: str | None = None, user_api: str = "blas") -> dict[str, Any]:
     """As threadpoolctl describes one."""
-    entry = {"user_api": user_api, "internal_api": name, "version": version, "num_threads": 2}
-    return entry if architecture is None else {**entry, "architecture": architecture}
+    description = {"user_api": user_api, "internal_api": name, "version": version, "num_threads": 2}
+    return description if architecture is None else {**description, "architecture": architecture}
 
 
 OPENMP = library("openmp", None, user_api="openmp")

@@ -45,12 +45,12 @@ def against() -> list[str]:
 
 
 def test_every_kind_of_step_is_measured(tmp_path: Path) -> None:
-    figures, printed = bench(
+    measured, printed = bench(
         "step", tmp_path / "step.json", "--batch", "2", "--threads", "1", "--samples", "640", "--steps", "2"
     )
-    assert [case["work"] for case in figures["cases"]] == ["train", "phase2", "forward", "encode"]
+    assert [case["work"] for case in measured["cases"]] == ["train", "phase2", "forward", "encode"]
     assert len(printed.strip().splitlines()) >= 4
-    for case in figures["cases"]:
+    for case in measured["cases"]:
         ours = case["nn1d"]
         assert 0 < ours["ms_least"] <= ours["ms"] <= ours["ms_most"]
         assert ours["peak_mib"] > 10
@@ -72,8 +72,8 @@ def test_a_step_against_pytorch_ends_at_the_same_loss(tmp_path: Path) -> None:
     if not against():
         pytest.skip("the rival needs pip install -e '.[oracle]'")
     sizes = ("--batch", "2", "--threads", "1", "--samples", "640", "--steps", "2")
-    figures, printed = bench("step", tmp_path / "step.json", "--work", "train", *sizes, "--against", "torch")
-    (case,) = figures["cases"]
+    measured, printed = bench("step", tmp_path / "step.json", "--work", "train", *sizes, "--against", "torch")
+    (case,) = measured["cases"]
     assert case["values"]["relative_difference"] < 1e-4
     assert case["torch"]["layout"] in ("contiguous", "channels-last")
     assert 0 < case["ratio"]["least"] <= case["ratio"]["median"] <= case["ratio"]["most"]
@@ -81,46 +81,46 @@ def test_a_step_against_pytorch_ends_at_the_same_loss(tmp_path: Path) -> None:
 
 
 def test_each_layer_is_measured(tmp_path: Path) -> None:
-    figures, _ = bench("layers", tmp_path / "layers.json", "--samples", "320", "--rounds", "1", *against())
-    kinds = {row["kind"] for row in figures["layers"]}
+    measured, _ = bench("layers", tmp_path / "layers.json", "--samples", "320", "--rounds", "1", *against())
+    kinds = {row["kind"] for row in measured["layers"]}
     assert {"Conv1d", "ConvTranspose1d", "ELU"} <= kinds
-    assert all(row["nn1d"][way] > 0 for row in figures["layers"] for way in ("forward", "backward"))
-    assert figures["product_gflops"] > 0 < figures["copy_gb_s"]
+    assert all(row["nn1d"][way] > 0 for row in measured["layers"] for way in ("forward", "backward"))
+    assert measured["product_gflops"] > 0 < measured["copy_gb_s"]
     network = {"Conv1d": 15, "ConvTranspose1d": 15, "MaxPool1d": 5, "MaxUnpool1d": 5}
     for kind, times in network.items():
-        assert sum(row["times"] for row in figures["layers"] if row["kind"] == kind) == times
+        assert sum(row["times"] for row in measured["layers"] if row["kind"] == kind) == times
 
 
 def test_growth_is_measured(tmp_path: Path) -> None:
     sizes = ("--batch", "1", "2", "--seconds", "1", "2", "--corpus", "2", "4", "--threads", "1")
-    figures, _ = bench("scaling", tmp_path / "scaling.json", *sizes, "--samples", "640", "--rounds", "1")
-    curves = {curve["name"]: curve["points"] for curve in figures["curves"]}
+    measured, _ = bench("scaling", tmp_path / "scaling.json", *sizes, "--samples", "640", "--rounds", "1")
+    curves = {curve["name"]: curve["points"] for curve in measured["curves"]}
     assert [point["size"] for point in curves["batch"]] == [1, 2]
     assert all(point["peak_mib"] > 10 for points in curves.values() for point in points)
 
 
 def test_each_trick_can_be_switched_off(tmp_path: Path) -> None:
     options = ("--batch", "2", "--samples", "640", "--steps", "1", "--threads", "1")
-    figures, _ = bench("trick", tmp_path / "trick.json", *options)
-    assert len(figures["tricks"]) >= 8
-    assert all(row["ratio"]["median"] > 0 for row in figures["tricks"])
-    assert all(row["difference"] < 1e-5 for row in figures["tricks"])  # the plain form computes the same
+    measured, _ = bench("trick", tmp_path / "trick.json", *options)
+    assert len(measured["tricks"]) >= 8
+    assert all(row["ratio"]["median"] > 0 for row in measured["tricks"])
+    assert all(row["difference"] < 1e-5 for row in measured["tricks"])  # the plain form computes the same
 
 
 def test_a_step_has_its_parts(tmp_path: Path) -> None:
-    figures, _ = bench("profile", tmp_path / "profile.json", "--batch", "1", "--samples", "640", "--steps", "1")
-    parts = sum(value for names in figures["parts"].values() for value in names.values())
-    assert 0.5 * figures["all"] < parts <= 1.01 * figures["all"]
+    measured, _ = bench("profile", tmp_path / "profile.json", "--batch", "1", "--samples", "640", "--steps", "1")
+    parts = sum(value for names in measured["parts"].values() for value in names.values())
+    assert 0.5 * measured["all"] < parts <= 1.01 * measured["all"]
 
 
 def test_precisions_are_trained_side_by_side(tmp_path: Path) -> None:
     sizes = ["--limit", "6", "--clip-samples", "3200", "--epochs", "1", "--seeds", "0", "1"]
-    figures, printed = bench("precision", tmp_path / "precision.json", *sizes)
-    assert [(run["precision"], run["seed"]) for run in figures["runs"]] == [
+    measured, printed = bench("precision", tmp_path / "precision.json", *sizes)
+    assert [(run["precision"], run["seed"]) for run in measured["runs"]] == [
         (name, seed) for seed in (0, 1) for name in precision.PRECISIONS
     ]
-    assert "\n".join(precision.lines(figures["runs"])) in printed
-    for full, *rounded in (figures["runs"][:3], figures["runs"][3:]):
+    assert "\n".join(precision.lines(measured["runs"])) in printed
+    for full, *rounded in (measured["runs"][:3], measured["runs"][3:]):
         assert full["gradient_error"] == 0
         assert full["same_network"] == {phase: full[phase] for phase in precision.PHASES}
         for run in rounded:
@@ -141,8 +141,8 @@ def test_numpy_rounds_to_tf32_as_the_kernels_do() -> None:
 
 
 def test_the_docs_show_what_precision_does_to_the_loss() -> None:
-    figures = json.loads((ROOT / "docs" / "performance" / "precision.json").read_text("utf-8"))
-    assert "\n".join(precision.lines(figures["runs"])) in (ROOT / "docs" / "gpu.md").read_text("utf-8")
+    measured = json.loads((ROOT / "docs" / "performance" / "precision.json").read_text("utf-8"))
+    assert "\n".join(precision.lines(measured["runs"])) in (ROOT / "docs" / "gpu.md").read_text("utf-8")
 
 
 def test_an_epoch_is_compared_with_its_steps(tmp_path: Path) -> None:
@@ -150,13 +150,13 @@ def test_an_epoch_is_compared_with_its_steps(tmp_path: Path) -> None:
         noise = np.random.default_rng(i).uniform(-0.5, 0.5, 4_000)
         soundfile.write(tmp_path / f"take{i}.wav", noise, 16_000)
     corpus = ("--db", "folder", "--data-dir", str(tmp_path), "--cache-dir", str(tmp_path / "cache"))
-    figures, printed = bench(
+    measured, printed = bench(
         "epoch", tmp_path / "epoch.json", *corpus, "--samples", "3200", "--epochs", "2", "--rounds", "2"
     )
-    assert figures["train_clips"] + figures["validation_clips"] == 6  # two are for testing
-    assert figures["steps"] == -(-figures["train_clips"] // 2)
-    assert figures["ratio"] == pytest.approx(figures["epoch_s"] / (figures["steps"] * figures["step_ms"] / 1e3))
-    assert figures["ratio"] > 0
+    assert measured["train_clips"] + measured["validation_clips"] == 6  # two are for testing
+    assert measured["steps"] == -(-measured["train_clips"] // 2)
+    assert measured["ratio"] == pytest.approx(measured["epoch_s"] / (measured["steps"] * measured["step_ms"] / 1e3))
+    assert measured["ratio"] > 0
     assert printed.startswith("folder: an epoch takes ")
 
 

@@ -100,14 +100,14 @@ def test_a_rating_with_a_hidden_reference_and_an_anchor(wide: Any) -> None:
     assert card.get_by_text("Next").is_disabled()
     for key in "01234":
         wide.keyboard.press(key)
-    marks = {0: 85, 1: 60, 2: 40, -1: 20}
+    entered = {0: 85, 1: 60, 2: 40, -1: 20}
     for k, version in enumerate(order[1:]):
-        card.locator("input").nth(k).fill(str(marks[version]))
+        card.locator("input").nth(k).fill(str(entered[version]))
     card.get_by_text("Next").click()
     assert "less than 90 in 1 of 1 trials" in card.inner_text()
     ratings = {row["version"]: (row["position"], row["rating"]) for row in saved(wide, "rating.csv")}
     titles = {0: "original", 1: "after pre-training", 2: "after fine-tuning", -1: "low-pass anchor"}
-    assert ratings == {titles[v]: (str(k + 1), str(marks[v])) for k, v in enumerate(order[1:])}
+    assert ratings == {titles[v]: (str(k + 1), str(entered[v])) for k, v in enumerate(order[1:])}
 
 
 def test_a_rating_begins_whatever_stands_in_the_fields_that_it_does_not_have(wide: Any) -> None:

@@ -30,18 +30,18 @@ def test_the_filter_takes_what_is_above_and_delays_nothing() -> None:
 def test_the_command_writes_numbers_and_figure_and_prints_the_table(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.calibration", "--limit", "2", "--out", str(tmp_path)]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    figures = json.loads((tmp_path / "distortion-calibration.json").read_text())
-    assert table(figures) in printed
+    measured = json.loads((tmp_path / "distortion-calibration.json").read_text())
+    assert table(measured) in printed
     assert "<svg" in (tmp_path / "distortion-calibration.svg").read_text()
     for db in NOISE_DB:
-        assert abs(figures[f"noise {db} dB"]["snr_db"] - db) < 0.01
-        assert abs(figures[f"noise {db} dB"]["si_sdr_db"] - db) < 0.5
+        assert abs(measured[f"noise {db} dB"]["snr_db"] - db) < 0.01
+        assert abs(measured[f"noise {db} dB"]["si_sdr_db"] - db) < 0.5
     for name, about in MEASURES.items():
-        worse, better = figures["noise 0 dB"][name], figures["noise 40 dB"][name]
+        worse, better = measured["noise 0 dB"][name], measured["noise 40 dB"][name]
         if worse is not None:
             assert (better > worse) == (about.better == "higher"), name
-    assert figures["low-pass 1000 Hz"]["stoi"] < figures["low-pass 4000 Hz"]["stoi"]
-    assert len(figures) == len(NOISE_DB) + len(LOW_PASS_HZ)
+    assert measured["low-pass 1000 Hz"]["stoi"] < measured["low-pass 4000 Hz"]["stoi"]
+    assert len(measured) == len(NOISE_DB) + len(LOW_PASS_HZ)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -52,5 +52,5 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_the_docs_show_the_numbers_beside_the_figure() -> None:
-    figures = json.loads((PLACE / "distortion-calibration.json").read_text())
-    assert table(figures) in (ROOT / "docs" / "distortion.md").read_text("utf-8")
+    measured = json.loads((PLACE / "distortion-calibration.json").read_text())
+    assert table(measured) in (ROOT / "docs" / "distortion.md").read_text("utf-8")

@@ -134,7 +134,7 @@ def test_the_first_layer_that_is_not_finite_is_named() -> None:
     x = np.random.default_rng(1).uniform(0, 1, (1, 16, 1)).astype(np.float32)
     trace, cache = network.forward(x)
     _, dy = mse(trace.reconstruction, x)
-    stage = vars(network.encoder.stages[0]).copy()
+    before = vars(network.encoder.stages[0]).copy()
     with detect_anomaly(network):
         network.forward(x)  # all is well
     network.parameters["decoder"]["1"]["residual"]["body"]["1"]["bias"][0] = np.inf
@@ -149,5 +149,5 @@ def test_the_first_layer_that_is_not_finite_is_named() -> None:
         pytest.raises(NonFiniteLayer, match=r"^the gradient of decoder\.output|^the gradient of decoder\.1\."),
     ):
         network.backward(trace._replace(reconstruction=dy * np.float32(np.nan), encoded=[], decoded=[]), cache)
-    assert vars(network.encoder.stages[0]) == stage
+    assert vars(network.encoder.stages[0]) == before
     assert "forward" not in vars(network.decoder.stages[1].layers["convolution"])

@@ -79,10 +79,10 @@ def python(script: str, *arguments: object) -> subprocess.Popen[str]:
 def test_mapped_clips_are_those_in_memory(recordings: list[Recording], cache: Path, scaling: str) -> None:
     in_memory, left_out = load_clips(recordings, LENGTH, scaling=scaling)
     made, made_left_out = load_clips(recordings, LENGTH, scaling=scaling, cache_dir=cache)
-    mapped_clips, mapped_left_out = load_clips(recordings, LENGTH, scaling=scaling, cache_dir=cache)
-    assert left_out == made_left_out == mapped_left_out == LEFT_OUT
-    assert (in_memory.path, in_memory.reused, made.reused, mapped_clips.reused) == (None, False, False, True)
-    for mapped in (made, mapped_clips):
+    again, again_left_out = load_clips(recordings, LENGTH, scaling=scaling, cache_dir=cache)
+    assert left_out == made_left_out == again_left_out == LEFT_OUT
+    assert (in_memory.path, in_memory.reused, made.reused, again.reused) == (None, False, False, True)
+    for mapped in (made, again):
         assert_same(mapped, in_memory)
         assert isinstance(mapped.samples, np.memmap) and not mapped.samples.flags.writeable
         np.testing.assert_array_equal(mapped.waveform(0), in_memory.waveform(0))
@@ -175,7 +175,7 @@ def test_a_file_that_was_cut_is_made_again(recordings: list[Recording], cache: P
 
 
 @pytest.mark.parametrize(
-    ("place", "text", "to"),
+    ("start", "text", "stop"),
     [
         pytest.param(0, bytes(range(256)) * 9, None, id="another file"),
         pytest.param(10, np.random.default_rng(0).bytes(DATA - 10), DATA, id="random header"),
@@ -197,11 +197,11 @@ def test_a_file_that_was_cut_is_made_again(recordings: list[Recording], cache: P
     ],
 )
 def test_a_file_that_is_damaged_is_made_again(
-    recordings: list[Recording], cache: Path, place: int, text: bytes, to: int | None
+    recordings: list[Recording], cache: Path, start: int, text: bytes, stop: int | None
 ) -> None:
     path = file_of(load(recordings, cache))
     whole = path.read_bytes()
-    path.write_bytes(whole[:place] + text + (b"" if to is None else whole[to:]))
+    path.write_bytes(whole[:start] + text + (b"" if stop is None else whole[stop:]))
     again = load(recordings, cache)
     assert again.damaged and not again.reused and path.read_bytes() == whole
     assert_same(again, load(recordings, None))

@@ -302,70 +302,70 @@ def test_a_signal_of_padding_alone_gives_the_bias() -> None:
     close(grads["bias"], np.full(3, 2.0))
 
 
-sizes: dict[str, Any] = {"rng": np.random.default_rng(0)}
+RNG = np.random.default_rng(0)
 
 MESSAGES = [
     (
-        lambda: Conv1d(16, 32, 3, 1, 1, **sizes).forward(np.zeros((8, 16, 64000), np.float32)),
+        lambda: Conv1d(16, 32, 3, 1, 1, rng=RNG).forward(np.zeros((8, 16, 64000), np.float32)),
         "Conv1d(16 -> 32, k=3, p=1): x must be (N, L, 16); got (8, 16, 64000). Channels come last: x.swapaxes(1, 2)",
     ),
     (
-        lambda: Conv1d(1, 4, 3, **sizes).forward(np.zeros((8, 100), np.float32)),
+        lambda: Conv1d(1, 4, 3, rng=RNG).forward(np.zeros((8, 100), np.float32)),
         "Conv1d(1 -> 4, k=3): x must be (N, L, 1); got (8, 100). One clip of one channel: x[None, :, None]",
     ),
     (
-        lambda: Conv1d(2, 4, 3, **sizes).forward(np.zeros((8, 100, 3), np.float32)),
+        lambda: Conv1d(2, 4, 3, rng=RNG).forward(np.zeros((8, 100, 3), np.float32)),
         "Conv1d(2 -> 4, k=3): x must be (N, L, 2); got (8, 100, 3)",
     ),
     (
-        lambda: Conv1d(2, 4, 5, 2, **sizes).forward(np.zeros((1, 4, 2), np.float32)),
+        lambda: Conv1d(2, 4, 5, 2, rng=RNG).forward(np.zeros((1, 4, 2), np.float32)),
         "Conv1d(2 -> 4, k=5, s=2): needs at least 5 samples; got 4. "
         "Use a longer signal, a smaller kernel or more padding",
     ),
     (
-        lambda: Conv1d(2, 4, 5, 1, 1, **sizes).forward(np.zeros((1, 2, 2), np.float32)),
+        lambda: Conv1d(2, 4, 5, 1, 1, rng=RNG).forward(np.zeros((1, 2, 2), np.float32)),
         "Conv1d(2 -> 4, k=5, p=1): needs at least 3 samples; got 2. "
         "Use a longer signal, a smaller kernel or more padding",
     ),
     (
-        lambda: Conv1d(2, 4, 3, **sizes).backward(np.zeros((1, 7, 4), np.float32), np.zeros((1, 10, 2), np.float32)),
+        lambda: Conv1d(2, 4, 3, rng=RNG).backward(np.zeros((1, 7, 4), np.float32), np.zeros((1, 10, 2), np.float32)),
         "Conv1d(2 -> 4, k=3): dy must be like y, float32 (1, 8, 4); got float32 (1, 7, 4)",
     ),
     (
-        lambda: Conv1d(2, 4, 3, **sizes).backward(np.zeros((1, 8, 4)), np.zeros((1, 10, 2), np.float32)),
+        lambda: Conv1d(2, 4, 3, rng=RNG).backward(np.zeros((1, 8, 4)), np.zeros((1, 10, 2), np.float32)),
         "Conv1d(2 -> 4, k=3): dy must be like y, float32 (1, 8, 4); got float64 (1, 8, 4)",
     ),
-    (lambda: Conv1d(0, 4, 3, **sizes), "Conv1d: in_channels must be a positive integer; got 0"),
-    (lambda: Conv1d(1, 2.0, 3, **sizes), "Conv1d: out_channels must be a positive integer; got 2.0"),  # type: ignore[arg-type]
-    (lambda: Conv1d(1, 2, -3, **sizes), "Conv1d: kernel_size must be a positive integer; got -3"),
-    (lambda: Conv1d(1, 2, 3, 0, **sizes), "Conv1d: stride must be a positive integer; got 0"),
-    (lambda: Conv1d(1, 2, 3, 1, -1, **sizes), "Conv1d: padding must be an integer of at least 0; got -1"),
+    (lambda: Conv1d(0, 4, 3, rng=RNG), "Conv1d: in_channels must be a positive integer; got 0"),
+    (lambda: Conv1d(1, 2.0, 3, rng=RNG), "Conv1d: out_channels must be a positive integer; got 2.0"),  # type: ignore[arg-type]
+    (lambda: Conv1d(1, 2, -3, rng=RNG), "Conv1d: kernel_size must be a positive integer; got -3"),
+    (lambda: Conv1d(1, 2, 3, 0, rng=RNG), "Conv1d: stride must be a positive integer; got 0"),
+    (lambda: Conv1d(1, 2, 3, 1, -1, rng=RNG), "Conv1d: padding must be an integer of at least 0; got -1"),
     (
-        lambda: ConvTranspose1d(16, 32, 3, 2, 1, **sizes).forward(np.zeros((8, 16, 64000), np.float32)),
+        lambda: ConvTranspose1d(16, 32, 3, 2, 1, rng=RNG).forward(np.zeros((8, 16, 64000), np.float32)),
         "ConvTranspose1d(16 -> 32, k=3, s=2, p=1): x must be (N, L, 16); got (8, 16, 64000). "
         "Channels come last: x.swapaxes(1, 2)",
     ),
     (
-        lambda: ConvTranspose1d(2, 1, 3, 1, 2, **sizes).forward(np.zeros((1, 2, 2), np.float32)),
+        lambda: ConvTranspose1d(2, 1, 3, 1, 2, rng=RNG).forward(np.zeros((1, 2, 2), np.float32)),
         "ConvTranspose1d(2 -> 1, k=3, p=2): 2 samples would give 0. "
         "Use a longer signal, a larger kernel or less padding",
     ),
     (
-        lambda: ConvTranspose1d(2, 4, 3, 2, **sizes).backward(
+        lambda: ConvTranspose1d(2, 4, 3, 2, rng=RNG).backward(
             np.zeros((1, 8, 4), np.float32), np.zeros((1, 4, 2), np.float32)
         ),
         "ConvTranspose1d(2 -> 4, k=3, s=2): dy must be like y, float32 (1, 9, 4); got float32 (1, 8, 4)",
     ),
     (
-        lambda: ConvTranspose1d(1, 2, 3, 2, 1, 2, **sizes),
+        lambda: ConvTranspose1d(1, 2, 3, 2, 1, 2, rng=RNG),
         "ConvTranspose1d: output_padding must be smaller than the stride, 2; got 2",
     ),
     (
-        lambda: ConvTranspose1d(1, 2, 3, 2, 1, -1, **sizes),
+        lambda: ConvTranspose1d(1, 2, 3, 2, 1, -1, rng=RNG),
         "ConvTranspose1d: output_padding must be an integer of at least 0; got -1",
     ),
     (
-        lambda: ConvTranspose1d(1, 2, 3, None, **sizes),  # type: ignore[arg-type]
+        lambda: ConvTranspose1d(1, 2, 3, None, rng=RNG),  # type: ignore[arg-type]
         "ConvTranspose1d: stride must be a positive integer; got None",
     ),
 ]

@@ -37,9 +37,9 @@ def syllables(seed: int = 0) -> np.ndarray:
 
 def test_a_spectrum_is_the_sum_that_defines_it() -> None:
     x, window = noise(70), 16
-    spectrum = magnitudes(x, window)
+    spectra = magnitudes(x, window)
     padded = np.concatenate([x[8:0:-1], x, x[-2:-10:-1]])  # mirrored about the first and the last sample
-    for t in (0, 3, spectrum.shape[0] - 1):
+    for t in (0, 3, spectra.shape[0] - 1):
         for f in (0, 1, 5, 8):
             total = sum(
                 (0.5 - 0.5 * math.cos(2 * math.pi * i / window))
@@ -47,8 +47,8 @@ def test_a_spectrum_is_the_sum_that_defines_it() -> None:
                 * np.exp(-2j * math.pi * i * f / window)
                 for i in range(window)
             )
-            assert spectrum[t, f] == pytest.approx(abs(total), abs=1e-9)
-    assert spectrum.shape == (1 + 70 // 4, 9)
+            assert spectra[t, f] == pytest.approx(abs(total), abs=1e-9)
+    assert spectra.shape == (1 + 70 // 4, 9)
 
 
 def test_mel_bands_have_their_corners_and_area_one() -> None:
@@ -111,9 +111,9 @@ def test_errors_of_pitch_and_voicing() -> None:
 def test_more_damage_is_worse_by_every_measure() -> None:
     x = syllables()
     level = np.sqrt((x**2).mean())
-    measures = [measure(x, x + level * 10 ** (-db / 20) * noise(len(x), 7), RATE_HZ) for db in (40, 20, 0)]
+    measured = [measure(x, x + level * 10 ** (-db / 20) * noise(len(x), 7), RATE_HZ) for db in (40, 20, 0)]
     for name, about in MEASURES.items():
-        values = [each[name] for each in measures]
+        values = [each[name] for each in measured]
         if name == "pesq" and missing(RATE_HZ):
             assert all(math.isnan(value) for value in values)
         elif name in ("f0_error_cent", "voicing_error"):  # good trackers do not mind a little noise
@@ -121,7 +121,7 @@ def test_more_damage_is_worse_by_every_measure() -> None:
         else:
             order = sorted(values, reverse=about.better == "higher")
             assert values == order and len(set(values)) == 3, (name, values)
-    assert measures[1]["snr_db"] == pytest.approx(20, abs=0.1)
+    assert measured[1]["snr_db"] == pytest.approx(20, abs=0.1)
 
 
 def test_a_low_pass_is_heard_by_the_spectral_measures() -> None:
@@ -150,10 +150,10 @@ def test_a_clip_is_measured_without_its_padding_and_at_its_own_level() -> None:
     clips, _ = load_clips([Recording("x", lambda: (x, RATE_HZ))], 16_000)
     rebuilt = clips.samples[0] + np.float32(0.01)
     rebuilt[12_000:] = 0.9  # what is rebuilt of the padding does not count
-    measures = measure_clip(clips, 0, rebuilt, RATE_HZ)
-    assert measures["mse"] == pytest.approx(1e-4, rel=1e-3)
+    measured = measure_clip(clips, 0, rebuilt, RATE_HZ)
+    assert measured["mse"] == pytest.approx(1e-4, rel=1e-3)
     power = float((x.astype(float) ** 2).mean()) / float(clips.scale[0]) ** 2
-    assert measures["snr_db"] == pytest.approx(10 * math.log10(power / 1e-4), abs=0.01)
+    assert measured["snr_db"] == pytest.approx(10 * math.log10(power / 1e-4), abs=0.01)
     with pytest.raises(ValueError, match=r"measure_clip: rebuilt must be \(16000,\); got \(3,\)"):
         measure_clip(clips, 0, np.zeros(3), RATE_HZ)
 
@@ -204,10 +204,10 @@ def test_the_listener_s_measures_are_those_of_the_packages() -> None:
 
     x = syllables()
     y = x + 0.05 * noise(len(x), 3) * (np.arange(len(x)) % 4000 < 2000)  # noise that comes and goes
-    measures = measure(x, y, RATE_HZ)
-    assert measures["stoi"] == pytest.approx(pystoi.stoi(x, y, RATE_HZ), abs=1e-6)
-    assert measures["estoi"] == pytest.approx(pystoi.stoi(x, y, RATE_HZ, extended=True), abs=1e-6)
-    assert abs(measures["stoi"] - measures["estoi"]) > 0.02
+    measured = measure(x, y, RATE_HZ)
+    assert measured["stoi"] == pytest.approx(pystoi.stoi(x, y, RATE_HZ), abs=1e-6)
+    assert measured["estoi"] == pytest.approx(pystoi.stoi(x, y, RATE_HZ, extended=True), abs=1e-6)
+    assert abs(measured["stoi"] - measured["estoi"]) > 0.02
     if not missing(RATE_HZ):
         pesq = pytest.importorskip("pesq", reason="needs pip install -e '.[pesq]'")
-        assert measures["pesq"] == pesq.pesq(RATE_HZ, x, y, "wb")
+        assert measured["pesq"] == pesq.pesq(RATE_HZ, x, y, "wb")

@@ -103,13 +103,13 @@ def test_a_docstring_begins_with_one_sentence(name: str) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_has_all_that_applies(name: str) -> None:
     layer = getattr(nn1d, name)
-    sections = parts(layer)
-    assert any(is_equation(paragraph) for paragraph in paragraphs(sections[""])), "no equation"
+    docstring = parts(layer)
+    assert any(is_equation(paragraph) for paragraph in paragraphs(docstring[""])), "no equation"
     taken = list(inspect.signature(layer).parameters)
     needed = {"Shapes", "Gradient", "Cache", "Raises"} | ({"Parameters"} if taken else set())
     needed |= set() if name == "Sequential" else {"Source"}  # nobody's
-    assert needed <= set(sections), f"{needed - set(sections)} missing"
-    text = " ".join(sections["Gradient"])
+    assert needed <= set(docstring), f"{needed - set(docstring)} missing"
+    text = " ".join(docstring["Gradient"])
     assert re.search(r"\bdx\b", text)
     if name.startswith("Conv"):
         assert "dw[" in text
@@ -129,11 +129,11 @@ def test_parameters_are_those_of_the_signature(name: str) -> None:
     if getattr(item, "_is_protocol", False):  # nobody calls it
         return
     parameters = set(inspect.signature(item).parameters)
-    sections = parts(item)
-    if "Parameters" in sections:
-        assert described(sections["Parameters"]) == parameters
+    docstring = parts(item)
+    if "Parameters" in docstring:
+        assert described(docstring["Parameters"]) == parameters
         return
-    spoken = " ".join(line for lines in sections.values() for line in lines)
+    spoken = " ".join(line for lines in docstring.values() for line in lines)
     plain = {each for each in parameters if each.endswith("_hz") or each in ("rng", "seed")}
     assert [each for each in parameters - plain if not re.search(rf"\b{each}\b", spoken) and not is_plain(item)] == []
 
@@ -154,13 +154,13 @@ def test_errors_are_named(name: str) -> None:
 def test_errors_of_a_class_are_named(name: str) -> None:
     """In the docstring of the class, or of the method that raises."""
     kind = find(name)
-    named = described(parts(kind).get("Raises", []))
+    class_errors = described(parts(kind).get("Raises", []))
     for title, method in vars(kind).items():
         if title.startswith("_") and title != "__init__":
             continue
         function = method.__func__ if isinstance(method, classmethod) else method
         if inspect.isfunction(function) and function.__module__ == kind.__module__ and is_written(function):
-            assert raised(function) <= named | described(parts(function).get("Raises", [])), function
+            assert raised(function) <= class_errors | described(parts(function).get("Raises", [])), function
 
 
 def is_written(function: Any) -> bool:

@@ -151,8 +151,8 @@ def test_an_archive_that_is_cut_short_on_the_server(server: Server, tmp_path: Pa
 @pytest.mark.parametrize("offset", [0, 3])  # the kind of compression, then what is compressed
 def test_an_archive_with_a_damaged_member(server: Server, tmp_path: Path, offset: int) -> None:
     body = bytearray(archive(complete()))
-    place = body.index(b"wav/03a01Fa.wav") + len(b"wav/03a01Fa.wav") + offset
-    body[place] ^= 0xFF
+    i = body.index(b"wav/03a01Fa.wav") + len(b"wav/03a01Fa.wav") + offset
+    body[i] ^= 0xFF
     server.body = bytes(body)
     assert_refused(tmp_path, server.url, r"what arrived is not a whole zip archive \(.*\)")
 

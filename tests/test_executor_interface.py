@@ -125,9 +125,9 @@ def test_a_chain_of_ranks_gives_the_bits_of_threads(tmp_path: Path, ranks: int, 
     settings = dataclasses.replace(SETTINGS, **changes)
     expected = outcome(Workers(2), tmp_path / "threads", settings)
     chain = Ranks(ranks)
-    by_ranks = outcome(chain, tmp_path / "ranks", settings)
-    assert list(by_ranks) == list(expected)
-    assert [name for name in expected if by_ranks[name] != expected[name]] == []
+    actual = outcome(chain, tmp_path / "ranks", settings)
+    assert list(actual) == list(expected)
+    assert [name for name in expected if actual[name] != expected[name]] == []
     assert {method for method, _ in chain.calls} == {"mean_gradient", "mean", "map_clips"}
     assert sum(count for method, count in chain.calls if method == "map_clips") == len(CLIPS) + len(SPLIT.test)
 

@@ -164,12 +164,12 @@ def test_the_decoder_of_the_graph_obeys_its_masks(tmp_path: Path) -> None:
     net, path = network(), tmp_path / "model.onnx"
     export_onnx(net, path, ABOUT, "decoder", True)
     encoding = net.encoder.forward(clips(64))[0]
-    others = [~mask for mask in encoding.masks]
-    (y, _), _ = net.decoder.forward(encoding.representation, others)
-    exported = run_onnx(path, representation=encoding.representation, **named_masks(others))["reconstruction"]
-    np.testing.assert_allclose(exported, y, rtol=0, atol=1e-5)
-    (original, _), _ = net.decoder.forward(encoding.representation, encoding.masks)
-    assert abs(y - original).max() > 1e-3
+    flipped = [~mask for mask in encoding.masks]
+    (y, _), _ = net.decoder.forward(encoding.representation, flipped)
+    reconstruction = run_onnx(path, representation=encoding.representation, **named_masks(flipped))["reconstruction"]
+    np.testing.assert_allclose(reconstruction, y, rtol=0, atol=1e-5)
+    (unflipped, _), _ = net.decoder.forward(encoding.representation, encoding.masks)
+    assert abs(y - unflipped).max() > 1e-3
 
 
 def test_a_dilated_convolution_keeps_its_dilation(tmp_path: Path) -> None:
@@ -232,9 +232,9 @@ def test_a_torch_twin_takes_the_weights_and_gives_our_numbers(
     with torch.no_grad():
         z, places, _ = other.encode(twin.signal(x))
         np.testing.assert_allclose(twin.array(z), encoding.representation, rtol=1e-5, atol=1e-5)
-        for masks, torch_masks in ((encoding.masks, places), (None, None)):
+        for masks, indices in ((encoding.masks, places), (None, None)):
             (y, _), _ = net.decoder.forward(encoding.representation, masks)
-            np.testing.assert_allclose(twin.array(other.decode(z, torch_masks)[0]), y, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(twin.array(other.decode(z, indices)[0]), y, rtol=0, atol=1e-5)
 
 
 def test_the_torch_file_has_the_names_and_layout_of_torch(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def test_files_of_others_in_sweeps_and_shards_are_as_they_were(tmp_path: Path) -
 
 
 def test_damaged_files_are_noticed(tmp_path: Path) -> None:
-    endings = damage(tmp_path, 25)
-    assert endings.total() == 25 and len(endings) > 2
+    counts = damage(tmp_path, 25)
+    assert counts.total() == 25 and len(counts) > 2
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="rights are dropped as Linux does it")

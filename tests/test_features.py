@@ -28,17 +28,17 @@ def rows() -> list[Row]:
 
 def test_an_npz_file_has_every_representation_and_what_is_known_of_it(tmp_path: Path) -> None:
     write_npz(tmp_path / "f.npz", iter(rows()), 500.0)
-    with np.load(tmp_path / "f.npz", allow_pickle=False) as archive:
-        assert archive["names"].tolist() == [row.name for row in rows()]
-        assert archive["labels"].tolist() == ["calm", "", "loud"]
-        assert archive["speakers"].tolist() == ["", "Zoë", "2"]
-        assert archive["seconds"].tolist() == [0.01, 0.002, 0.014]
-        assert archive["frames_per_second"] == 500
+    with np.load(tmp_path / "f.npz", allow_pickle=False) as stored:
+        assert stored["names"].tolist() == [row.name for row in rows()]
+        assert stored["labels"].tolist() == ["calm", "", "loud"]
+        assert stored["speakers"].tolist() == ["", "Zoë", "2"]
+        assert stored["seconds"].tolist() == [0.01, 0.002, 0.014]
+        assert stored["frames_per_second"] == 500
         for row in rows():
-            z = archive[f"clip/{member_name(row.name)}"]
+            z = stored[f"clip/{member_name(row.name)}"]
             assert z.dtype == np.float32
             np.testing.assert_array_equal(z, row.representation)
-        assert len(archive.files) == 5 + 3
+        assert len(stored.files) == 5 + 3
 
 
 NAMES = ["../../a", "/a", "//a", "a//b", "..", ".", "a/..", "a/./b", "%2E%2E", "%2Fa", "a\x01b", "a\\..\\b", "ä b/c.d"]
@@ -50,11 +50,11 @@ def test_no_member_leads_out_of_the_folder_that_an_archive_is_unpacked_into(tmp_
     with zipfile.ZipFile(tmp_path / "f.npz") as archive:
         for member in archive.namelist():
             assert not {"..", ".", ""} & set(member.split("/")) and member.isprintable() and "\\" not in member, member
-    with np.load(tmp_path / "f.npz") as members:
-        assert members["names"].tolist() == NAMES
-        assert [unquote(name) for name in members.files[: len(NAMES)]] == [f"clip/{name}" for name in NAMES]
+    with np.load(tmp_path / "f.npz") as stored:
+        assert stored["names"].tolist() == NAMES
+        assert [unquote(name) for name in stored.files[: len(NAMES)]] == [f"clip/{name}" for name in NAMES]
         for i, name in enumerate(NAMES):
-            assert (members[f"clip/{member_name(name)}"] == i).all()
+            assert (stored[f"clip/{member_name(name)}"] == i).all()
     assert member_name("ä b/c.d") == "ä b/c.d"
 
 

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.commands
 def options(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     folder = tmp_path_factory.mktemp("corpus")
     make_recordings(folder / "recordings")
-    shared = ("--db", "folder", "--data-dir", f"{folder}/recordings", "--cache-dir", f"{folder}/cache")
-    return (*shared, *map(str, SMALL), "--pooling", "fold")
+    corpus = ("--db", "folder", "--data-dir", f"{folder}/recordings", "--cache-dir", f"{folder}/cache")
+    return (*corpus, *map(str, SMALL), "--pooling", "fold")
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ GOOD = {
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "files of a run, shown"])  # which takes minutes
 def test_bad_input_ends_with_a_result_or_a_sentence(kind: str, tmp_path: Path) -> None:
     count = 25 if kind == "files of a run" else 300  # each of them is a command
-    endings = fuzz(kind, count, tmp_path)
-    assert endings.total() == count
-    assert len(endings) > 1  # neither all refused nor all taken
-    assert kind not in GOOD or endings[GOOD[kind]] > 0
+    counts = fuzz(kind, count, tmp_path)
+    assert counts.total() == count
+    assert len(counts) > 1  # neither all refused nor all taken
+    assert kind not in GOOD or counts[GOOD[kind]] > 0

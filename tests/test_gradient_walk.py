@@ -21,7 +21,7 @@ from speech.demo import list_recordings
 from tests.command import SMALL, train
 from training.seed import generator
 
-FOUND = json.loads(PATH.read_text("utf-8"))
+STORED = json.loads(PATH.read_text("utf-8"))
 
 
 def check_chain(walk: dict[str, Any], depth: int, tolerance: float) -> None:
@@ -71,12 +71,12 @@ def test_a_small_network_is_followed_to_its_first_filter() -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_the_file_is_of_the_whole_network(when: str) -> None:
-    walk = FOUND[when]
+    walk = STORED[when]
     check_chain(walk, 5, 1e-4)
     assert len(walk["weights"]) == 60
     # the gradient of a mean of squares is as long as its value says
     assert walk["dy"] == pytest.approx(2 * (walk["loss"] / 64_000) ** 0.5, rel=1e-4)
-    assert FOUND["after"]["loss"] < FOUND["before"]["loss"] / 5
+    assert STORED["after"]["loss"] < STORED["before"]["loss"] / 5
 
 
 def test_the_walk_before_training_is_what_the_code_gives_today() -> None:
@@ -85,12 +85,12 @@ def test_the_walk_before_training_is_what_the_code_gives_today() -> None:
     To 5 %: in silence all samples of a window are equal, and the rounding of BLAS decides which is the maximum; kernels
     of two processors differ by 1.7 % at most.
     """
-    number = int(FOUND["clip"].rsplit("-", 1)[1])
+    number = int(STORED["clip"].rsplit("-", 1)[1])
     clips, _ = load_clips([list_recordings(number + 1)[number]])
     network = Autoencoder(rng=generator(0, "weights"), residual_gain=0.1, dtype=np.float64)
     walk = follow(network, clips.samples[:, :, None].astype(np.float64))
-    assert walk["loss"] == pytest.approx(FOUND["before"]["loss"], rel=1e-3)
-    for now, then in zip(walk["layers"], FOUND["before"]["layers"], strict=True):
+    assert walk["loss"] == pytest.approx(STORED["before"]["loss"], rel=1e-3)
+    for now, then in zip(walk["layers"], STORED["before"]["layers"], strict=True):
         assert (now["name"], now["shape"]) == (then["name"], then["shape"])
         assert now["dx"] == pytest.approx(then["dx"], rel=0.05), now["name"]
 
@@ -100,13 +100,13 @@ def test_the_page_has_the_numbers_of_the_file() -> None:
     rows = re.findall(
         r"^\| ((?:en|de)coder) (\d): (\w+) \| (\(.*?\)) \| (\S+) \| (\S+) \| (\S+) \|$", page, re.MULTILINE
     )
-    way = [note for note in FOUND["after"]["layers"] if not note["name"].endswith(".body")]
+    way = [note for note in STORED["after"]["layers"] if not note["name"].endswith(".body")]
     assert len(rows) == len(way)
     for (*_, layer, shape, dx, share, _), note in zip(rows, way, strict=True):
         assert (layer, shape) == (note["name"].split(".")[-1], note["shape"])
         assert float(dx) == pytest.approx(note["dx"], rel=0.01)
         assert float(share) == pytest.approx(note["dx"] / note["dy"], abs=0.0051)
-    assert f"Its loss is {FOUND['before']['loss']:.5f} before training and {FOUND['after']['loss']:.5f} after" in page
+    assert f"Its loss is {STORED['before']['loss']:.5f} before training and {STORED['after']['loss']:.5f} after" in page
 
 
 def test_a_run_on_the_demo_corpus_is_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

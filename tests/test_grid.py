@@ -53,10 +53,10 @@ def shown(tab: Any) -> dict[str, dict[int, float]]:
         "[...document.querySelectorAll('td.lab-cell')].filter(td => 'value' in td.dataset)"
         ".map(td => [`${td.pass}:${td.array.name}`, td.index, Number(td.dataset.value)])"
     )
-    numbers: dict[str, dict[int, float]] = {}
+    cells: dict[str, dict[int, float]] = {}
     for name, place, value in rows:
-        numbers.setdefault(name, {})[place] = value
-    return numbers
+        cells.setdefault(name, {})[place] = value
+    return cells
 
 
 # terms of formulas in which something has no name or no number
@@ -76,14 +76,14 @@ def cell(tab: Any, key: str) -> Any:
 
 def compare(tab: Any, spec: dict[str, Any], arrays: Values, dy: np.ndarray | None) -> None:
     values, gradients = by_nn1d(spec, arrays, dy)
-    numbers = shown(tab)
+    actual = shown(tab)
     expected = {f"forward:{name}": array for name, array in values.items()}
     constants = {op["in"][1] for op in spec["ops"] if op["kind"] in ("mse", "cross_entropy", "unpool", "dropout")}
     output = set() if dy is not None else {spec["output"]}  # a loss has no dy to show
     expected |= {f"backward:{name}": array for name, array in gradients.items() if name not in constants | output}
-    assert set(numbers) == set(expected)
+    assert set(actual) == set(expected)
     for name, array in expected.items():
-        cells = [numbers[name][place] for place in range(array.size)]
+        cells = [actual[name][place] for place in range(array.size)]
         np.testing.assert_allclose(cells, np.asarray(array, float).ravel(), atol=1e-9, err_msg=name)
 
 

@@ -91,7 +91,9 @@ def _shared_memory(program: Path) -> list[str]:
     """Addresses and sizes of the static variables of functions, which is what __shared__ becomes."""
     listed = subprocess.run(["nm", "-S", str(program)], capture_output=True, text=True, check=True).stdout
     return [
-        word for words in re.findall(r"^(\w+) (\w+) [bd] _ZZ(?:N12_GLOBAL__N_1|\d)", listed, re.M) for word in words
+        word
+        for variable in re.findall(r"^(\w+) (\w+) [bd] _ZZ(?:N12_GLOBAL__N_1|\d)", listed, re.M)
+        for word in variable
     ]
 
 
@@ -202,9 +204,9 @@ class RawModule:
         blocks: range | None = None,
     ) -> None:
         sizes = {"grid": grid, "block": block}
-        for what, argument in sizes.items():
-            if len(argument) > 3 or any(not 0 < size <= most for size, most in zip(argument, MOST[what], strict=False)):
-                raise KernelError(f"{name}: {what} {argument} is out of range")
+        for what, dims in sizes.items():
+            if len(dims) > 3 or any(not 0 < size <= most for size, most in zip(dims, MOST[what], strict=False)):
+                raise KernelError(f"{name}: {what} {dims} is out of range")
         if np.prod(block) > 1024 or shared_mem:
             raise KernelError(f"{name}: {np.prod(block)} threads, {shared_mem} bytes: at most 1024 and none")
         signature = self.program.signatures[name]

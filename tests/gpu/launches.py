@@ -60,13 +60,13 @@ def instructions(kernel: str, arguments: Sequence[Any]) -> float:
 
 def launches(half: bool = False) -> dict[str, Launched]:
     """Of each kernel, in the gradient of one clip; of what CuPy launches by itself only how often."""
-    by_kernel: dict[str, Launched] = {}
+    launched: dict[str, Launched] = {}
 
     def record(x: Any, file: str, kernel: str, *, arguments: Sequence[Any], **sizes: Any) -> None:
         name = kernel.split("<")[0]
         arrays = [value for value in arguments if value is not None and not isinstance(value, np.generic)]
         moved = sum(array.nbytes for array in arrays)
-        by_kernel[name] = by_kernel.get(name, Launched()).plus(moved, instructions(name, arguments))
+        launched[name] = launched.get(name, Launched()).plus(moved, instructions(name, arguments))
 
     with pytest.MonkeyPatch.context() as patch:
         cupy = standin.install(patch)
@@ -77,8 +77,8 @@ def launches(half: bool = False) -> dict[str, Launched]:
         patch.setattr(training.executor, "mean_gradient", lambda gradient, sources, clips: gradient(x))
         before = Counts.launches
         training.gradient(np.arange(1))
-        by_kernel["CuPy's own"] = Launched(Counts.launches - before)
-    return by_kernel
+        launched["CuPy's own"] = Launched(Counts.launches - before)
+    return launched
 
 
 def table() -> str:

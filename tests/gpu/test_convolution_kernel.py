@@ -135,15 +135,15 @@ def test_input_gradient(cupy: Any, kinds: Any, data: st.DataObject, alpha: float
     dy, w = g.numbers(g.clips, g.outputs, g.outs), g.parameters(g.taps, g.channels, g.outs)
     h, plus = g.numbers(g.clips, g.length, g.channels), g.numbers(g.clips, g.length, g.channels)[::-1]
     with g.products():
-        actual = convolution.convolve(
+        dx = convolution.convolve(
             *(cupy.asarray(dy), cupy.asarray(w), g.taps - 1 - g.padding, g.length),
             backwards=True,
             activated=cupy.asarray(h) if alpha else None,
             activated_alpha=alpha,
             plus=cupy.asarray(plus) if summed else None,
         )
-    dx = convolve_transposed(g.factor(dy), g.factor(w), 1, g.padding, g.length)
-    close(actual, dx * (elu_slope(h.astype(np.float64), alpha) if alpha else 1) + summed * plus)
+    expected = convolve_transposed(g.factor(dy), g.factor(w), 1, g.padding, g.length)
+    close(dx, expected * (elu_slope(h.astype(np.float64), alpha) if alpha else 1) + summed * plus)
 
 
 @pytest.mark.parametrize("kinds", [PLAIN, TENSOR])

@@ -51,24 +51,24 @@ def test_a_layer_on_the_device(cupy: Any, name: str) -> None:
     dy = rng.standard_normal(y.shape).astype(np.float32)
     dx, grads = layer.backward(dy, cache)
     on_device(cupy, layer.parameters)
-    actual, cache = layer.forward(cupy.asarray(x), *context)
-    actual_dx, actual_grads = layer.backward(cupy.asarray(dy), cache)
-    assert type(actual) is type(actual_dx) is type(cupy.asarray(x))
-    close(actual, y)
-    close(actual_dx, dx)
+    gpu_y, cache = layer.forward(cupy.asarray(x), *context)
+    gpu_dx, gpu_grads = layer.backward(cupy.asarray(dy), cache)
+    assert type(gpu_y) is type(gpu_dx) is type(cupy.asarray(x))
+    close(gpu_y, y)
+    close(gpu_dx, dx)
     for part, gradient in grads.items():
-        close(actual_grads[part], gradient)
+        close(gpu_grads[part], gradient)
 
 
 def test_cross_entropy_and_sgd_on_the_device(cupy: Any) -> None:
     rng = np.random.default_rng(0)
     x, target = rng.standard_normal((5, 4)).astype(np.float32), rng.integers(0, 4, 5)
     loss, dx = cross_entropy(x, target)
-    actual_loss, actual = cross_entropy(cupy.asarray(x), cupy.asarray(target))
-    close(actual, dx)
-    np.testing.assert_allclose(float(actual_loss), loss, rtol=1e-6)
+    gpu_loss, gpu_dx = cross_entropy(cupy.asarray(x), cupy.asarray(target))
+    close(gpu_dx, dx)
+    np.testing.assert_allclose(float(gpu_loss), loss, rtol=1e-6)
     p, there = x.copy(), cupy.asarray(x)
-    for optimiser, place, gradient in ((SGD(0.1, 0.9), p, dx), (SGD(0.1, 0.9), there, actual)):
+    for optimiser, place, gradient in ((SGD(0.1, 0.9), p, dx), (SGD(0.1, 0.9), there, gpu_dx)):
         optimiser.step(place, gradient)
         optimiser.step(place, gradient)
     np.testing.assert_allclose(to_numpy(there), p, rtol=1e-6)

@@ -276,14 +276,14 @@ def test_the_doctor_on_a_gpu(
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("CUPY_TF32", "1")
     assert doctor.main([]) == 0
-    steps = {line[:23].strip(): line[23:] for line in capsys.readouterr().out.splitlines()}
-    assert [steps[f"step {number}, {name}"][:4] for number, (name, _) in enumerate(CHECKS, 1)] == ["ok: "] * 4
-    assert steps["step 2, device"] == "ok: 1, in use Stand-in (compute capability 9.0)"
-    assert steps["driver"] == "serves CUDA 13.2"
-    assert steps["memory"] == "4.3 GB, 4.3 free"
-    assert steps["TF32"] == "on (CUPY_TF32)"
-    assert steps["compiled kernels"] == f"1 in {tmp_path}"
-    assert steps["in use by default"] == "GPU Stand-in, CuPy 14.2.0, 4.3 GB free"
+    report = {line[:23].strip(): line[23:] for line in capsys.readouterr().out.splitlines()}
+    assert [report[f"step {number}, {name}"][:4] for number, (name, _) in enumerate(CHECKS, 1)] == ["ok: "] * 4
+    assert report["step 2, device"] == "ok: 1, in use Stand-in (compute capability 9.0)"
+    assert report["driver"] == "serves CUDA 13.2"
+    assert report["memory"] == "4.3 GB, 4.3 free"
+    assert report["TF32"] == "on (CUPY_TF32)"
+    assert report["compiled kernels"] == f"1 in {tmp_path}"
+    assert report["in use by default"] == "GPU Stand-in, CuPy 14.2.0, 4.3 GB free"
     monkeypatch.setattr(cp.cuda.runtime, "driverGetVersion", lambda: 0)
     monkeypatch.delenv("CUPY_TF32")
     assert doctor.main([]) == 0

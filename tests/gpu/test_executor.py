@@ -68,8 +68,8 @@ def test_one_wait_an_epoch(cp: Any) -> None:
 
 def test_clips_that_fit_are_sent_once(cp: Any) -> None:
     executor, batch = GpuExecutor(cp), np.array([3, 1, 11])
-    sent = executor.rows(CLIPS, batch)
-    np.testing.assert_array_equal(sent.get(), CLIPS[batch])
+    rows = executor.rows(CLIPS, batch)
+    np.testing.assert_array_equal(rows.get(), CLIPS[batch])
     before = Counts.uploaded_bytes
     np.testing.assert_array_equal(executor.rows(CLIPS, batch[::-1]).get(), CLIPS[batch[::-1]])
     assert Counts.uploaded_bytes - before == batch.nbytes
@@ -78,9 +78,9 @@ def test_clips_that_fit_are_sent_once(cp: Any) -> None:
 def test_clips_are_sent_to_stay_a_part_at_a_time(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.gpu.UPLOAD_BYTES", 5 * CLIPS[0].nbytes)
     before = Counts.uploads
-    sent = GpuExecutor(cp).rows(CLIPS, np.arange(12))
+    rows = GpuExecutor(cp).rows(CLIPS, np.arange(12))
     assert Counts.uploads - before == 3 + 1  # and the indices
-    np.testing.assert_array_equal(sent.get(), CLIPS)
+    np.testing.assert_array_equal(rows.get(), CLIPS)
 
 
 @pytest.mark.parametrize("bound", ["limit", "device"])
@@ -113,9 +113,9 @@ def test_a_repeated_function_becomes_a_graph(cp: Any) -> None:
     launches = []
     for _ in range(4):
         x = rng.standard_normal((4, 1024)).astype(np.float32)
-        sent = cp.asarray(x)
+        gpu_x = cp.asarray(x)
         before = Counts.launches
-        loss, slope = repeated(products, sent)
+        loss, slope = repeated(products, gpu_x)
         launches.append(Counts.launches - before)
         value, vector = expected(x)
         assert float(loss) == pytest.approx(value, rel=1e-5)
@@ -174,7 +174,7 @@ def test_a_graph_that_does_not_fit_is_tried_once(
     monkeypatch.setattr(standin.memory, "TOTAL_BYTES", room)
     tried: list[Any] = []
     capture = repeated._capture
-    repeated._capture = lambda *arguments: tried.append(capture(*arguments))  # type: ignore[method-assign]
+    repeated._capture = lambda *args: tried.append(capture(*args))  # type: ignore[method-assign]
     with caplog.at_level(logging.WARNING):
         for _ in range(4):
             assert float(repeated(with_a_hole, x)[0]) == pytest.approx((CLIPS + 1).sum(), rel=1e-5)
@@ -223,7 +223,7 @@ def test_the_device_may_be_full_when_a_graph_is_made(cp: Any, monkeypatch: pytes
 
 
 def failing(words: str) -> Any:
-    def fail(*arguments: Any) -> None:
+    def fail(*args: Any) -> None:
         raise standin.memory.CUDARuntimeError(words)
 
     return fail

@@ -55,9 +55,9 @@ def test_ours_and_theirs_compute_the_same(cupy: Any, work: str, precision: str) 
 
 @pytest.mark.parametrize(("precision", "most"), [("float32", 1e-4), ("half", 3e-2)])
 def test_the_gradient_is_held_against_that_of_numpy(cupy: Any, precision: str, most: float) -> None:
-    difference = gpu_run.gradient(320, precision, batch=2)()
-    assert 0 < difference["gradient"] < most
-    assert difference["loss"] < most
+    errors = gpu_run.gradient(320, precision, batch=2)()
+    assert 0 < errors["gradient"] < most
+    assert errors["loss"] < most
 
 
 @needs_audio
@@ -65,11 +65,11 @@ def test_a_whole_run_is_timed_and_held_against_one_on_the_cpu(tmp_path: Path) ->
     sizes = ["--db", "demo", "--limit", "6", "--clip-samples", "3200", "--channels", "2,3"]
     sizes += ["--epochs", "1", "--fine-tune-epochs", "1"]
     train(*sizes, "--device", "cpu", "--no-report", "--out", tmp_path / "run")
-    run = gpu_run.whole(sizes, tmp_path / "run", device="cpu")
-    assert run is not None
-    assert run["seconds"] > 0
-    assert run["test_loss"] == run["cpu_test_loss"] == gpu_run.losses(tmp_path / "run")
-    line = gpu_run.summary(run | {"seconds": 150.4})
+    measured = gpu_run.whole(sizes, tmp_path / "run", device="cpu")
+    assert measured is not None
+    assert measured["seconds"] > 0
+    assert measured["test_loss"] == measured["cpu_test_loss"] == gpu_run.losses(tmp_path / "run")
+    line = gpu_run.summary(measured | {"seconds": 150.4})
     assert line.startswith("whole run: 150 s from start to end, test loss of pre_training ")
     assert line.count("(1.000 times the CPU's)") == 2
     assert gpu_run.summary(gpu_run.whole(["--db", "nobody"], None, device="cpu")) == "whole run: failed; see above"

@@ -57,10 +57,10 @@ def both(training: DualTraining) -> tuple[list[Epoch], np.ndarray, np.ndarray]:
 
 def assert_alike(actual: list[Epoch], expected: list[Epoch], rtol: float = 1e-4) -> None:
     assert [line.epoch for line in actual] == [line.epoch for line in expected]
-    for epoch, other in zip(actual, expected, strict=True):
-        assert epoch[1:3] == pytest.approx(other[1:3], rel=rtol)
-        assert epoch.val_accuracy == pytest.approx(other.val_accuracy, abs=0.02)  # a sample more or less
-        assert epoch.learning_rate == other.learning_rate
+    for line, expected_line in zip(actual, expected, strict=True):
+        assert line[1:3] == pytest.approx(expected_line[1:3], rel=rtol)
+        assert line.val_accuracy == pytest.approx(expected_line.val_accuracy, abs=0.02)  # a sample more or less
+        assert line.learning_rate == expected_line.learning_rate
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_two_runs_come_to_the_same_bits(cupy: Any) -> None:
 
 
 def test_the_gradient_of_the_whole_network_is_that_of_numpy(cupy: Any) -> None:
-    on_gpu, other = make(cupy, middle_weight=0.1), make(np, middle_weight=0.1)
+    on_gpu, on_cpu = make(cupy, middle_weight=0.1), make(np, middle_weight=0.1)
     loss, slope = on_gpu.gradient(TRAIN)
-    expected_loss, expected = other.gradient(TRAIN)
+    expected_loss, expected = on_cpu.gradient(TRAIN)
     assert float(loss) == pytest.approx(float(expected_loss), rel=1e-5)
     error = np.linalg.norm(to_numpy(slope) - expected) / np.linalg.norm(expected)
     assert error < 1e-4
@@ -191,25 +191,25 @@ def test_a_loss_that_is_not_finite_ends_the_run_where_it_does_on_the_cpu(
             run.release()
         message = str(training.diverged("pre_training", trainer, caught.value, [f"clip{i}" for i in range(7)]))
         ends.append((message, trainer.adam.steps, to_numpy(training.flat.vector)))
-    (expected, steps, weights), (gpu_message, gpu_steps, gpu_weights) = ends
-    assert gpu_message == expected
+    (cpu_message, cpu_steps, cpu_weights), (gpu_message, gpu_steps, gpu_weights) = ends
+    assert gpu_message == cpu_message
     assert "the first of it was the output of encoder.0.convolution" in gpu_message
-    assert gpu_steps == steps
-    np.testing.assert_allclose(gpu_weights, weights, rtol=1e-3, atol=1e-5)
+    assert gpu_steps == cpu_steps
+    np.testing.assert_allclose(gpu_weights, cpu_weights, rtol=1e-3, atol=1e-5)
 
 
 def test_mask_ablation_gives_the_same(cupy: Any) -> None:
     def score(clip: int, rebuilt: np.ndarray) -> float:
         return float(np.mean((rebuilt - CLIPS[clip]) ** 2))
 
-    scores = [
+    on_cpu, on_gpu = (
         mask_ablation(
             training.network, CLIPS, VALIDATION, score, rng=np.random.default_rng(1), executor=training.executor
         )
         for training in (make(np), make(cupy))
-    ]
+    )
     for kind in ("own", "another", "random", "none"):
-        assert scores[1][kind] == pytest.approx(scores[0][kind], rel=1e-4)
+        assert on_gpu[kind] == pytest.approx(on_cpu[kind], rel=1e-4)
 
 
 @pytest.mark.parametrize(("precision", "most"), [("float32", 1e-4), ("tf32", 2e-2), ("half", 2e-2)])
@@ -280,10 +280,10 @@ def test_a_run_of_train_py_moves_from_gpu_to_cpu_and_back(
     command(monkeypatch, *corpus, "--device", "cpu", "--out", only_cpu, "--no-report")
     for more in ("2", "3"):
         command(monkeypatch, "--resume", only_cpu, "--epochs", more, "--no-report")
-    moved, expected = rows(run / "history.csv"), rows(only_cpu / "history.csv")
-    assert len(moved) == len(expected) == 4
-    for row, other in zip(moved, expected, strict=True):
-        assert float(row["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-2)
+    history, expected = rows(run / "history.csv"), rows(only_cpu / "history.csv")
+    assert len(history) == len(expected) == 4
+    for row, expected_row in zip(history, expected, strict=True):
+        assert float(row["train_loss"]) == pytest.approx(float(expected_row["train_loss"]), rel=1e-2)
 
 
 @needs_audio

@@ -130,9 +130,9 @@ def test_a_product_of_a_warp() -> None:
     code = kernel.with_headers("tensor.cuh", set()) + PRODUCT
     a, b = np.round(4 * numbers(16, 8)), np.round(4 * numbers(8, 8))
     a[3, 4] = 2049  # is 2050
-    rounded = product(code, 64, a, b)
+    c = product(code, 64, a, b)
     a[3, 4] = 2050
-    np.testing.assert_array_equal(rounded, np.stack([2 * a @ b] * 2))
+    np.testing.assert_array_equal(c, np.stack([2 * a @ b] * 2))
     with pytest.raises(KernelError, match="a product of a warp of which threads are missing"):
         product(code.replace("{};\n    multiply", "{};\n    if (member) multiply"), 32, a, b)
     with pytest.raises(KernelError, match="a product of a warp of which threads are missing"):
@@ -162,14 +162,12 @@ __global__ void narrowed(const float* x, float16* y, int count) {
     finite = halves[np.isfinite(halves)].astype("f")
     between = (finite[1:] + finite[:-1]) / 2
     edges = np.array([65519.99, 65520, 1e30, np.inf, -np.inf, 1e-30, -0.0, 2**-25, np.nan], "f")
-    floats_to_round = np.concatenate(
-        [finite, between, np.nextafter(between, np.float32(9e4)), np.nextafter(between, 0), edges]
-    )
+    x = np.concatenate([finite, between, np.nextafter(between, np.float32(9e4)), np.nextafter(between, 0), edges])
     with np.errstate(over="ignore"):
-        expected = floats_to_round.astype(np.float16)
-    rounded = np.zeros(len(floats_to_round), np.float16)
-    module.get_function("narrowed")((1,), (32,), (floats_to_round, rounded, np.int32(len(floats_to_round))))
-    np.testing.assert_array_equal(rounded, expected)
+        expected = x.astype(np.float16)
+    y = np.zeros(len(x), np.float16)
+    module.get_function("narrowed")((1,), (32,), (x, y, np.int32(len(x))))
+    np.testing.assert_array_equal(y, expected)
 
 
 def test_shared_memory_holds_nothing_at_first() -> None:
@@ -372,7 +370,7 @@ BARRIERS = [(file, i) for file in CHECKS for i in range(kernel.source(file).coun
 @pytest.mark.parametrize(("file", "which"), BARRIERS)
 def test_every_barrier_is_needed(cp: Any, monkeypatch: pytest.MonkeyPatch, file: str, which: int) -> None:
     """Without it the answer is wrong, or hangs on the order of threads."""
-    places = [match.start() for match in re.finditer(r"__syncthreads\(\)", kernel.source(file))]
+    places = [barrier.start() for barrier in re.finditer(r"__syncthreads\(\)", kernel.source(file))]
     code = kernel.source(file)
     check_altered(monkeypatch, cp, file, f"{code[: places[which]]}{code[places[which] + len('__syncthreads()') :]}")
 

@@ -53,26 +53,26 @@ def test_layers(cupy: Any, dtype: str, layer_class: Any, taps: int, stride: int,
     dx, grads = layer.backward(dy, cache)
     on_device(cupy, layer.parameters)
     assert convolution.fits(cupy.asarray(x), layer.parameters["weight"], stride) is covered
-    actual, cache = layer.forward(cupy.asarray(x))
-    actual_dx, actual_grads = layer.backward(cupy.asarray(dy), cache)
-    close(actual, y)
-    close(actual_dx, dx)
-    assert list(actual_grads) == list(grads)
+    gpu_y, cache = layer.forward(cupy.asarray(x))
+    gpu_dx, gpu_grads = layer.backward(cupy.asarray(dy), cache)
+    close(gpu_y, y)
+    close(gpu_dx, dx)
+    assert list(gpu_grads) == list(grads)
     for name, each in grads.items():
-        close(actual_grads[name], each)
+        close(gpu_grads[name], each)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("layer_class", [Conv1d, ConvTranspose1d])
 @pytest.mark.parametrize("alpha", [1.0, 0.3])
 def test_fused_forms_equal_layer_by_layer(cupy: Any, dtype: str, layer_class: Any, alpha: float) -> None:
-    rng, parameters_dtype = np.random.default_rng(1), parameters_of(dtype)
+    rng, parameter_dtype = np.random.default_rng(1), parameters_of(dtype)
     within = 5e-3 if dtype == "float16" else 0.0  # layer by layer, what is between two layers is rounded as well
-    block = ResidualBlock(6, 3, convolution=layer_class, alpha=alpha, rng=rng, dtype=parameters_dtype)
+    block = ResidualBlock(6, 3, convolution=layer_class, alpha=alpha, rng=rng, dtype=parameter_dtype)
     network = Sequential(
-        first=layer_class(2, 4, 3, 1, 1, rng=rng, dtype=parameters_dtype),
+        first=layer_class(2, 4, 3, 1, 1, rng=rng, dtype=parameter_dtype),
         activation=ELU(alpha),
-        convolution=layer_class(4, 6, 3, 1, 1, rng=rng, dtype=parameters_dtype),
+        convolution=layer_class(4, 6, 3, 1, 1, rng=rng, dtype=parameter_dtype),
         residual=block,
         last=ELU(alpha),
     )
@@ -92,24 +92,24 @@ def test_fused_forms_equal_layer_by_layer(cupy: Any, dtype: str, layer_class: An
         "last": ELU,
     }
     assert [(name, layer) for name, layer in named_layers(joined)] == list(named_layers(network))
-    actual, cache = joined.forward(cupy.asarray(x))
-    actual_dx, actual_grads = joined.backward(cupy.asarray(dy), cache)
+    fused_y, cache = joined.forward(cupy.asarray(x))
+    fused_dx, fused_grads = joined.backward(cupy.asarray(dy), cache)
     for other in (network, joined):  # by other kernels, and by none
         for switch in (nullcontext, plain):
             with switch():
                 one_by_one, cache = other.forward(cupy.asarray(x))
                 close(one_by_one, y, within)
                 close(other.backward(cupy.asarray(dy), cache)[0], dx, within)
-    close(actual, y, within)
-    close(actual_dx, dx, within)
-    assert list(actual_grads) == list(grads) == ["first", "convolution", "residual"]
-    assert list(actual_grads["residual"]["body"]) == ["1", "3"]
+    close(fused_y, y, within)
+    close(fused_dx, dx, within)
+    assert list(fused_grads) == list(grads) == ["first", "convolution", "residual"]
+    assert list(fused_grads["residual"]["body"]) == ["1", "3"]
     for part in ("first", "convolution"):
         for name, each in grads[part].items():
-            close(actual_grads[part][name], each, within)
+            close(fused_grads[part][name], each, within)
     for place, filters in grads["residual"]["body"].items():
         for name, each in filters.items():
-            close(actual_grads["residual"]["body"][place][name], each, within)
+            close(fused_grads["residual"]["body"][place][name], each, within)
 
 
 def test_signals_that_lie_askew(cupy: Any) -> None:
@@ -119,15 +119,15 @@ def test_signals_that_lie_askew(cupy: Any) -> None:
     flat = cupy.asarray(np.concatenate([[0], x.ravel()]).astype("f"))
     askew = flat[1:].reshape(x.shape)
     strided = cupy.asarray(np.repeat(x, 2, axis=1))[:, ::2]
-    for signal in (askew, strided):
-        close(convolution.convolve(signal, cupy.asarray(w), 1, 21), convolve(x, w, 1, 1, 21))
-        dw, db = convolution.filter_gradient(cupy.asarray(x), signal, (3, 8, 8), 1)
+    for view in (askew, strided):
+        close(convolution.convolve(view, cupy.asarray(w), 1, 21), convolve(x, w, 1, 1, 21))
+        dw, db = convolution.filter_gradient(cupy.asarray(x), view, (3, 8, 8), 1)
         close(dw, filter_gradient(x, x, 3, 1, 1))
         close(db, bias_gradient(x))
-        y, cache = ELU().forward(signal)
+        y, cache = ELU().forward(view)
         close(y, elu(x, 1))
-        close(ELU().backward(signal, cache)[0], x * elu_slope(x, 1))
-        close(pool.place(signal, None, 2), x.repeat(2, axis=1))
+        close(ELU().backward(view, cache)[0], x * elu_slope(x, 1))
+        close(pool.place(view, None, 2), x.repeat(2, axis=1))
 
 
 def test_a_spoilt_layer_is_named_within_what_is_one_kernel(cupy: Any) -> None:
@@ -165,13 +165,13 @@ def test_pools(cupy: Any, size: int, channels: int, windows: int, seed: int, dty
     layer = MaxPool1d(size)
     y, mask = layer.forward(x)
     dx, _ = layer.backward(y, mask)
-    actual, actual_mask = layer.forward(cupy.asarray(x))
-    actual_dx, _ = layer.backward(actual, actual_mask)
-    pairs = [(actual, y), (actual_mask, mask), (actual_dx, dx), (layer.maxima(cupy.asarray(x)), y)]
+    gpu_y, gpu_mask = layer.forward(cupy.asarray(x))
+    gpu_dx, _ = layer.backward(gpu_y, gpu_mask)
+    pairs = [(gpu_y, y), (gpu_mask, mask), (gpu_dx, dx), (layer.maxima(cupy.asarray(x)), y)]
     pairs += [
-        (pool.select(cupy.asarray(x), actual_mask, size), (x * mask).reshape(2, windows, size, channels).sum(2)),
+        (pool.select(cupy.asarray(x), gpu_mask, size), (x * mask).reshape(2, windows, size, channels).sum(2)),
         (pool.select(cupy.asarray(x), None, size), x.reshape(2, windows, size, channels).sum(2)),
-        (pool.place(actual, None, size), y.repeat(size, axis=1)),
+        (pool.place(gpu_y, None, size), y.repeat(size, axis=1)),
     ]
     for here, there in pairs:
         assert here.dtype == there.dtype
@@ -185,9 +185,9 @@ def test_a_pool_of_what_is_not_a_number(cupy: Any, channels: int, dtype: str) ->
     x = x.reshape(1, -1, 1).repeat(channels, axis=2)
     for size in (2, 3):
         y, mask = MaxPool1d(size).forward(x)
-        actual, actual_mask = MaxPool1d(size).forward(cupy.asarray(x))
-        np.testing.assert_array_equal(to_numpy(actual), y)
-        np.testing.assert_array_equal(to_numpy(actual_mask), mask)
+        gpu_y, gpu_mask = MaxPool1d(size).forward(cupy.asarray(x))
+        np.testing.assert_array_equal(to_numpy(gpu_y), y)
+        np.testing.assert_array_equal(to_numpy(gpu_mask), mask)
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.5, 2.0])
@@ -198,9 +198,9 @@ def test_elu(cupy: Any, alpha: float, count: int, dtype: str) -> None:
     x[0, 0] = 0
     _, cache = ELU(alpha).forward(x)
     dy = x[:, ::-1].copy()
-    actual, actual_cache = ELU(alpha).forward(cupy.asarray(x))
-    close(ELU(alpha).backward(cupy.asarray(dy), actual_cache)[0], ELU(alpha).backward(dy, cache)[0])
-    close(actual, elu(x, alpha).astype(dtype))
+    gpu_y, gpu_cache = ELU(alpha).forward(cupy.asarray(x))
+    close(ELU(alpha).backward(cupy.asarray(dy), gpu_cache)[0], ELU(alpha).backward(dy, cache)[0])
+    close(gpu_y, elu(x, alpha).astype(dtype))
 
 
 def test_elu_keeps_its_digits(cupy: Any) -> None:
@@ -227,10 +227,10 @@ def test_mse(cupy: Any, monkeypatch: pytest.MonkeyPatch, dtype: str, count: int)
     monkeypatch.setattr(loss, "MOST_BLOCKS", 3)
     rng = np.random.default_rng(count)
     y, target = rng.standard_normal((2, 1, count)).astype(dtype)
-    value, dy = mse(cupy.asarray(y), cupy.asarray(target))
-    assert (value.shape, value.dtype) == ((), dtype)
+    gpu_loss, dy = mse(cupy.asarray(y), cupy.asarray(target))
+    assert (gpu_loss.shape, gpu_loss.dtype) == ((), dtype)
     difference = y.astype(np.float64) - target
-    np.testing.assert_allclose(float(value), (difference**2).mean(), rtol=1e-7 if dtype == "float32" else 1e-13)
+    np.testing.assert_allclose(float(gpu_loss), (difference**2).mean(), rtol=1e-7 if dtype == "float32" else 1e-13)
     close(dy, 2 / count * difference)
 
 

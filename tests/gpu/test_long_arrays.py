@@ -21,8 +21,8 @@ def launch(file: str, kernel: str, blocks: int, columns: int, threads: int, *arg
     """The last block of every column of a grid (blocks, columns)."""
     run = RawModule(source(file), ("-std=c++17",), (kernel,)).get_function(kernel)
     for column in range(columns):
-        end = blocks * (column + 1) - 1
-        run((blocks, columns), (threads,), arguments, blocks=range(end, end + 1))
+        last = blocks * (column + 1) - 1
+        run((blocks, columns), (threads,), arguments, blocks=range(last, last + 1))
 
 
 def numbers(*shape: int) -> np.ndarray:

@@ -57,15 +57,15 @@ def test_full_precision_changes_nothing() -> None:
 def test_gradients_are_near_those_of_full_precision(module: Any, changes: dict[str, Any]) -> None:
     half, full = make(module, **changes), make(np, half=False, **changes)
     features = np.stack(list(full.encode(range(7))))
-    for in_half, other in (
+    for in_half, in_full in (
         (half.gradient(TRAIN), full.gradient(TRAIN)),
         (half.gradient(TRAIN, features), full.gradient(TRAIN, features)),
     ):
-        assert float(in_half[0]) == pytest.approx(float(other[0]), rel=1e-2)
+        assert float(in_half[0]) == pytest.approx(float(in_full[0]), rel=1e-2)
         slope = to_numpy(in_half[1])
         assert slope.dtype == np.float32
-        assert np.linalg.norm(slope - other[1]) / np.linalg.norm(other[1]) < 2e-2
-        assert not np.array_equal(slope, other[1])
+        assert np.linalg.norm(slope - in_full[1]) / np.linalg.norm(in_full[1]) < 2e-2
+        assert not np.array_equal(slope, in_full[1])
 
 
 def test_signals_are_half_and_all_else_is_single(module: Any) -> None:
@@ -89,8 +89,8 @@ def test_both_phases_learn_as_in_full_precision(module: Any) -> None:
         second = training.fine_tuning(np.stack(list(training.encode(range(7)))), TRAIN, VALIDATION)
         second.run()
         histories.append(first.history + second.history)
-    for in_half, other in zip(*histories, strict=True):
-        assert in_half[1:3] == pytest.approx(other[1:3], rel=3e-2)
+    for in_half, in_full in zip(*histories, strict=True):
+        assert in_half[1:3] == pytest.approx(in_full[1:3], rel=3e-2)
 
 
 def test_a_gradient_beyond_the_range_backs_the_scale_off_and_the_step_is_taken_again(module: Any) -> None:
@@ -102,8 +102,8 @@ def test_a_gradient_beyond_the_range_backs_the_scale_off_and_the_step_is_taken_a
         trainer.run()
     assert -22 < training.scaler.log2_backoff <= 2
     assert [line.epoch for line in trainer.history] == [line.epoch for line in expected.history]
-    for epoch, other in zip(trainer.history, expected.history, strict=True):
-        assert epoch[1:4] == pytest.approx(other[1:4], rel=1e-2, abs=1e-3)
+    for line, expected_line in zip(trainer.history, expected.history, strict=True):
+        assert line[1:4] == pytest.approx(expected_line[1:4], rel=1e-2, abs=1e-3)
     np.testing.assert_allclose(to_numpy(trainer.best), to_numpy(expected.best), atol=1e-3)
 
 

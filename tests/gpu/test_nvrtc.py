@@ -31,8 +31,8 @@ needs_nvrtc = pytest.mark.skipif(
 
 
 def test_no_file_and_no_kernel_is_left_out() -> None:
-    sources = {path.name.removesuffix(".cu") for path in files("nn1d.cuda").iterdir() if path.name.endswith(".cu")}
-    assert sources == set(kernels.NETWORK) == set(LARGEST)
+    stems = {path.name.removesuffix(".cu") for path in files("nn1d.cuda").iterdir() if path.name.endswith(".cu")}
+    assert stems == set(kernels.NETWORK) == set(LARGEST)
     for file, instances in kernels.NETWORK.items():
         names = re.findall(r"__global__ void __launch_bounds__\(.*\) (\w+)\(\n", source(file))
         assert names

@@ -37,16 +37,16 @@ def main() -> int:
         pairs.append(("cupy.cuda.nccl.NcclCommunicator", vars(nccl.NcclCommunicator), communicator))
     else:
         print("cupy.cuda.nccl is not looked at: NCCL is not installed here")
-    lines = [line for pair in pairs for line in differences(*pair)]
-    print(*lines or [f"nothing that CuPy {cupy.__version__} lacks"], sep="\n")
-    return 1 if lines else 0
+    missing = [line for pair in pairs for line in differences(*pair)]
+    print(*missing or [f"nothing that CuPy {cupy.__version__} lacks"], sep="\n")
+    return 1 if missing else 0
 
 
-def differences(place: str, stand_in: dict[str, Any], real: Any) -> Iterator[str]:
+def differences(place: str, standin: dict[str, Any], real: Any) -> Iterator[str]:
     """Names, and arguments where Python can tell them."""
-    our_modules = ("tests.gpu.standin.", "builtins")
-    for name, thing in stand_in.items():
-        made_here = (getattr(thing, "__module__", "") or "").startswith(our_modules) or isinstance(thing, property)
+    modules = ("tests.gpu.standin.", "builtins")
+    for name, thing in standin.items():
+        made_here = (getattr(thing, "__module__", "") or "").startswith(modules) or isinstance(thing, property)
         if name.startswith("_") or not made_here or name == "everyone":
             continue
         if not hasattr(real, name):
