@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # OWASP's, and in full width
@@ -48,6 +50,10 @@ class TableReader(csv.DictReader):
     def __init__(self, lines: Iterable[str]) -> None:
         super().__init__(lines, strict=True)
 
+    @cached_property
+    def _doubled(self) -> list[str]:
+        return [name for name, count in Counter(self.fieldnames or ()).items() if name and count > 1]
+
     def __next__(self) -> Any:
         try:
             row = super().__next__()
@@ -55,9 +61,8 @@ class TableReader(csv.DictReader):
             raise csv.Error(
                 f"{error} after line {self.line_num}; look there for a quotation mark that is not closed"
             ) from None
-        names = [name for name in self.fieldnames or () if name]
-        if len(set(names)) < len(names):
-            raise csv.Error(f"it has two columns {max(names, key=names.count)}")
+        if self._doubled:
+            raise csv.Error(f"it has two columns {self._doubled[0]}")
         if any(row.pop(None, ())):
             raise csv.Error(
                 f"line {self.line_num} has more cells than the first. A cell that holds a comma needs quotation marks"
