@@ -21,7 +21,7 @@
 constexpr int THREADS = 128;
 
 template <typename T, int K, int C_TILE, int O_TILE>
-__global__ void __launch_bounds__(THREADS) filter_gradient(
+__global__ void __launch_bounds__(THREADS, sizeof(T) == 8 ? 2 : 5) filter_gradient(
     const T* __restrict__ x,    // (clips, length, channels)
     const T* __restrict__ dy,   // (clips, outputs, outs)
     Sum<T>* __restrict__ rows,  // (gridDim.x, K * channels * outs + outs): dw, then db

@@ -2,7 +2,7 @@
 //
 // Most tiles lie within their signal, and their channels are there and aligned. Such a tile is brought and written
 // `whole`: without a comparison for each number, with addresses that only grow, and with all loads before the first
-// use. The others go number by number.
+// use. The others, at the ends of a clip or of other numbers of channels, go pack by pack or number by number.
 
 #include "element.cuh"
 
@@ -80,14 +80,27 @@ struct Rows {
         Sum<T>* to, const T* signal, int first, int length, int channels, int c, int end, bool wide, Swizzle swizzle)
     {
         const auto place = [&](int i) { return to + i * WIDTH + (channel() ^ swizzle(i)); };
-        if (sizeof(T) == sizeof(Sum<T>) && whole(first, length, c, end, wide)) {
+        const auto copy = [&](int i, const T* from) {
             constexpr int BYTES = N * sizeof(T) < 16 ? N * sizeof(T) : 16, NUMBERS = BYTES / sizeof(T);
+#pragma unroll
+            for (int j = 0; j < N; j += NUMBERS) copy_async<BYTES>(place(i) + j, from + j);
+        };
+        if (sizeof(T) == sizeof(Sum<T>) && whole(first, length, c, end, wide)) {
             const T* from = signal + (first + row()) * channels + c + channel();
 #pragma unroll
             for (int t = 0; t < TIMES; ++t, from += STEP * channels)
-#pragma unroll
-                for (int j = 0; j < N; j += NUMBERS)
-                    if (there(t)) copy_async<BYTES>(place(row() + t * STEP) + j, from + j);
+                if (there(t)) copy(row() + t * STEP, from);
+            return;
+        }
+        if (sizeof(T) == sizeof(Sum<T>) && (N == 1 || wide) && c + channel() < end) {
+#pragma unroll 1
+            for (int i = row(); i < ROWS; i += STEP) {
+                const int l = first + i;
+                if (l >= 0 && l < length)
+                    copy(i, signal + l * channels + c + channel());
+                else
+                    write<N>(place(i), Pack<Sum<T>, N>{}, N, true);
+            }
             return;
         }
         load(signal, first, length, channels, c, end, wide, [&](int i, const Pack<T, N>& pack) {

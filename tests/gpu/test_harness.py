@@ -299,8 +299,11 @@ CHECKS: dict[str, Callable[[Any], None]] = {
     "pool": check_pool,
 }
 WRONG = {
-    "one sample too many": ("convolution", "l < 0 || l >= length", "l < 0 || l > length"),
-    "one sample too early": ("convolution", "l < 0 || l >= length", "l < -1 || l >= length"),
+    "one sample too many": ("convolution", "l >= 0 && l < length", "l >= 0 && l <= length"),
+    "one sample too early": ("convolution", "l >= 0 && l < length", "l >= -1 && l < length"),
+    "one sample too many, by load": ("tensor_convolution", "l < 0 || l >= length", "l < 0 || l > length"),
+    "one sample too early, by load": ("tensor_convolution", "l < 0 || l >= length", "l < -1 || l >= length"),
+    "channels beyond the last, copied": ("convolution", "&& c + channel() < end", ""),
     "samples before the first, taken for whole": ("convolution", "first >= 0 && ", ""),
     "samples beyond the last, taken for whole": ("convolution", "first + ROWS <= length", "first < length"),
     "channels beyond the last, taken for whole": ("convolution", "c + WIDTH <= end", "c < end"),
